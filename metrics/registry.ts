@@ -1,0 +1,61 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { METRICS, type MetricDefinition, type MetricName } from './table.js';
+
+type NamesOf<K> = {
+  [N in MetricName]: (typeof METRICS)[N]['kind'] extends K ? N : never;
+}[MetricName];
+
+type LabelsOf<N extends MetricName> = Record<(typeof METRICS)[N]['labels'][number], string>;
+
+/**
+ * The metrics of one process, by the names in the table. Built once and handed to whoever counts;
+ * nothing here is global, so that tests can have as many as they like.
+ */
+export class Metrics {
+  readonly registry = new Registry();
+  private readonly byName = new Map<string, Counter | Gauge | Histogram>();
+
+  /** @param processMetrics whether to add prom-client's own metrics of the Node process. */
+  constructor(processMetrics = false) {
+    if (processMetrics) collectDefaultMetrics({ register: this.registry, prefix: 'pgtandem_' });
+    for (const [name, definition] of Object.entries<MetricDefinition>(METRICS)) {
+      const common = {
+        name,
+        help: definition.help,
+        labelNames: [...definition.labels],
+        registers: [this.registry],
+      };
+      if (definition.kind === 'counter') this.byName.set(name, new Counter(common));
+      else if (definition.kind === 'gauge') this.byName.set(name, new Gauge(common));
+      else {
+        const buckets = [...(definition.buckets ?? [])];
+        this.byName.set(name, new Histogram({ ...common, buckets }));
+      }
+    }
+  }
+
+  /** Adds to a counter. */
+  count<N extends NamesOf<'counter'>>(name: N, labels: LabelsOf<N>, by = 1): void {
+    (this.byName.get(name) as Counter).inc(labels, by);
+  }
+
+  /** Sets a gauge. */
+  set<N extends NamesOf<'gauge'>>(name: N, labels: LabelsOf<N>, value: number): void {
+    (this.byName.get(name) as Gauge).set(labels, value);
+  }
+
+  /** Adds to a gauge (a negative number takes away). */
+  add<N extends NamesOf<'gauge'>>(name: N, labels: LabelsOf<N>, by: number): void {
+    (this.byName.get(name) as Gauge).inc(labels, by);
+  }
+
+  /** Records one observation of a histogram, in the metric's unit. */
+  observe<N extends NamesOf<'histogram'>>(name: N, labels: LabelsOf<N>, value: number): void {
+    (this.byName.get(name) as Histogram).observe(labels, value);
+  }
+
+  /** Forgets the series of a gauge or counter with these labels (a standby or migration gone). */
+  remove<N extends MetricName>(name: N, labels: LabelsOf<N>): void {
+    this.byName.get(name)!.remove(labels);
+  }
+}

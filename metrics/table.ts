@@ -1,0 +1,123 @@
+/**
+ * Every metric there is, in one table; docs/metrics.md says the same, and a test compares the two.
+ * Names follow the Prometheus conventions: base units, `_total` on counters.
+ */
+export type MetricKind = 'counter' | 'gauge' | 'histogram';
+
+export interface MetricDefinition {
+  kind: MetricKind;
+  help: string;
+  labels: readonly string[];
+  /** Upper bounds of a histogram, in the metric's unit. */
+  buckets?: readonly number[];
+}
+
+const LATENCY = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10];
+
+export const METRICS = {
+  pgtandem_client_connections: {
+    kind: 'gauge',
+    help: 'Client connections that are open now.',
+    labels: [],
+  },
+  pgtandem_client_connections_total: {
+    kind: 'counter',
+    help: 'Client connections accepted, by how they ended up: relayed, cancel, refused.',
+    labels: ['outcome'],
+  },
+  pgtandem_statements_total: {
+    kind: 'counter',
+    help: 'Statements that touch a table under migration, by what the rewriter made of them: unchanged, rewritten, guarded, refused.',
+    labels: ['outcome'],
+  },
+  pgtandem_guarded_total: {
+    kind: 'counter',
+    help: 'Statements left to the guard, by reason.',
+    labels: ['reason'],
+  },
+  pgtandem_request_seconds: {
+    kind: 'histogram',
+    help: 'Time from a request reaching the proxy (Query, Sync) until its ReadyForQuery left, seconds.',
+    labels: [],
+    buckets: LATENCY,
+  },
+  pgtandem_held_statements: {
+    kind: 'gauge',
+    help: 'Sessions whose next statement waits because a cutover is being taken.',
+    labels: [],
+  },
+  pgtandem_hold_seconds: {
+    kind: 'histogram',
+    help: 'Time for which a held statement waited, seconds.',
+    labels: [],
+    buckets: LATENCY,
+  },
+  pgtandem_reprepared_total: {
+    kind: 'counter',
+    help: 'Prepared statements that were prepared again under the hood after an epoch change.',
+    labels: [],
+  },
+  pgtandem_errors_total: {
+    kind: 'counter',
+    help: "Errors of the proxy's own, by kind. Must stay 0.",
+    labels: ['kind'],
+  },
+  pgtandem_out_of_sync_total: {
+    kind: 'counter',
+    help: 'Sessions ended because a reply did not match the ledger. Must stay 0.',
+    labels: [],
+  },
+  pgtandem_epoch: {
+    kind: 'gauge',
+    help: 'Epoch of the rule set in force at this proxy.',
+    labels: [],
+  },
+  pgtandem_backfill_rows_total: {
+    kind: 'counter',
+    help: 'Rows filled by this process.',
+    labels: ['migration'],
+  },
+  pgtandem_backfill_progress_ratio: {
+    kind: 'gauge',
+    help: 'Share of the table that the backfill has passed, 0 to 1, by blocks.',
+    labels: ['migration'],
+  },
+  pgtandem_backfill_chunk_seconds: {
+    kind: 'histogram',
+    help: 'Time of one backfill chunk with its commit, seconds.',
+    labels: ['migration'],
+    buckets: LATENCY,
+  },
+  pgtandem_backfill_throttled_seconds_total: {
+    kind: 'counter',
+    help: 'Time for which the backfill stood still, by reason, seconds.',
+    labels: ['migration', 'reason'],
+  },
+  pgtandem_replica_lag_seconds: {
+    kind: 'gauge',
+    help: 'Replication lag of a standby in time, seconds.',
+    labels: ['standby'],
+  },
+  pgtandem_replica_lag_bytes: {
+    kind: 'gauge',
+    help: 'WAL not yet replayed by a standby, bytes.',
+    labels: ['standby'],
+  },
+  pgtandem_migration_phase: {
+    kind: 'gauge',
+    help: '1 for the phase in which a migration stands, 0 for the others it has been in.',
+    labels: ['migration', 'phase'],
+  },
+  pgtandem_guard_repairs: {
+    kind: 'gauge',
+    help: 'Rows that the guard has repaired since the migration began (counted by the database).',
+    labels: ['migration'],
+  },
+  pgtandem_cutover_attempts_total: {
+    kind: 'counter',
+    help: 'Attempts at a cutover or a revert, by outcome: done, blocked, failed.',
+    labels: ['migration', 'outcome'],
+  },
+} as const satisfies Record<string, MetricDefinition>;
+
+export type MetricName = keyof typeof METRICS;
