@@ -1,0 +1,56 @@
+import type { RuleSet } from './rules.js';
+
+/** What a rule set makes of one text: a value, made once per text and epoch. */
+export type Outcome = 'unchanged' | 'rewritten' | 'guarded' | 'refused';
+
+/** One positional edit: bytes `start` to `end` of the client's text became `length` bytes. */
+export interface Edit {
+  /** Byte offsets in the client's text; equal for an insertion. */
+  start: number;
+  end: number;
+  /** Bytes that stand there in the server's text. */
+  length: number;
+  /**
+   * Copies of the client's own text within the inserted bytes, so that an error inside a copy is
+   * shown where the client wrote it: `at` is relative to the edit's first inserted byte.
+   */
+  copies: readonly { at: number; from: number; length: number }[];
+}
+
+export interface Rewrite {
+  outcome: Outcome;
+  /** What to send, in the client's encoding, without the terminating NUL. */
+  text: Buffer;
+  /** oids of the tables under migration that the text may touch; empty: none. */
+  touches: readonly number[];
+  /** Why it was guarded or refused, a short slug for metrics (`copy`, `merge`, ...); else null. */
+  reason: string | null;
+  /** What the client is told when it is refused: SQLSTATE 0A000 with this message and hint. */
+  refusal: { message: string; hint: string } | null;
+  /** Ascending, not overlapping; empty when unchanged. */
+  edits: readonly Edit[];
+}
+
+/**
+ * What the session's search_path makes of the unqualified names in `StatementRewriter.names`:
+ * the oid of the relation that each means, 0 for none. Asked of the server, on the session.
+ */
+export type Resolution = ReadonlyMap<string, number>;
+
+/** What the proxy needs of the rewriter; one for each rule set. */
+export interface StatementRewriter {
+  readonly rules: RuleSet;
+  /** Unqualified names that must be resolved before `rewrite` is called. */
+  readonly names: readonly string[];
+  /** The prefilter: false only when the text can not touch a table under migration. */
+  mayTouch(text: Buffer): boolean;
+  /**
+   * @param text the client's text, without the NUL.
+   * @param resolution of `names`.
+   * @param plain whether bytes below 0x80 are ASCII in the session's client_encoding and
+   *   standard_conforming_strings is on; when not, whatever touches is guarded.
+   */
+  rewrite(text: Buffer, resolution: Resolution, plain: boolean): Rewrite;
+  /** Maps a position (code points from 1) in `rewrite.text` to one in `original`. */
+  mapPosition(original: Buffer, rewrite: Rewrite, position: number): number;
+}
