@@ -25,13 +25,17 @@ CREATE TABLE IF NOT EXISTS pgtandem.migration (
   definition  jsonb NOT NULL,
   plan        jsonb NOT NULL,
   phase       jsonb NOT NULL,
+  -- What the rule set says of the table: see migration/stage.ts.
+  stage       jsonb NOT NULL DEFAULT '{"name": "none", "held": false, "version": 0}',
   paused      text,
-  request     text,
   settings    jsonb NOT NULL,
-  report      jsonb NOT NULL DEFAULT '{}',
+  -- The latest of backfill, drain and cutover, for people; nothing is decided by it.
+  progress    jsonb NOT NULL DEFAULT '{}',
   created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
   changed_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+CREATE INDEX IF NOT EXISTS migration_name ON pgtandem.migration (name);
 
 -- What happened, one row for each event of a migration; kept after it has ended.
 CREATE TABLE IF NOT EXISTS pgtandem.history (

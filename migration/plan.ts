@@ -1,0 +1,103 @@
+import { type ColumnRule, type Expression, type Guard, quoteIdentifier } from '../sql/rules.js';
+
+/**
+ * A plan: everything that is needed to carry a migration out or to take it back, found out while
+ * nothing had been changed. Plain data; saved with the migration, never changed.
+ */
+export interface Plan {
+  table: { oid: number; schema: string; name: string };
+  guard: Guard;
+  /** The columns that were there, in order. */
+  columns: ColumnRule[];
+  changes: PlannedChange[];
+  /** Plain secondary indexes on columns that change: made anew on the shadows. */
+  indexes: PlannedIndex[];
+  /** Whether the fill may run with `session_replication_role = replica`. */
+  silenceTriggers: boolean;
+  /**
+   * Whether an UPDATE that names neither column may be given both: not where a role may write
+   * what it may not read. Then the guard does it.
+   */
+  everyUpdate: boolean;
+  /** What the operator should know; printed by `plan` and `start`. */
+  warnings: string[];
+}
+
+/** A column that has one name before cutover and another (or the same) after it. */
+export interface NamedTwice {
+  before: string;
+  after: string;
+}
+
+export interface PlannedChange {
+  kind: 'change-type' | 'rename' | 'add-derived';
+  /** The user's own words. */
+  action: string;
+  /** The column there was; null for an added column, which has none. */
+  source: (NamedTwice & ColumnPlan) | null;
+  shadow: NamedTwice & ColumnPlan;
+  /** Shadow from the source: over the names before cutover. */
+  up: Expression;
+  /** Source from the shadow, NULL where it does not fit: over the name after cutover. */
+  down: Expression | null;
+  /** The same as an expression that raises, for the function that makes it safe; null: not needed. */
+  downFunction: { name: string; body: Expression } | null;
+}
+
+/** What a column is when the migration is complete (shadow) or was before it (source). */
+export interface ColumnPlan {
+  rule: ColumnRule;
+  collation: string | null;
+  comment: string | null;
+  notNullName: string | null;
+  ownedSequence: string | null;
+  statisticsTarget: number;
+  equalImage: boolean;
+  grants: { role: string; privilege: string; grantable: boolean }[];
+}
+
+export interface PlannedIndex {
+  name: string;
+  /** Its name while it is not the one in use: of the new one before cutover, the old one after. */
+  spare: string;
+  /** What follows `CREATE INDEX name ON table `, over the names before cutover. */
+  definition: string;
+  tablespace: string | null;
+  comment: string | null;
+}
+
+/** The table's name as it is written in SQL. */
+export const tableName = (plan: Plan) =>
+  `${quoteIdentifier(plan.table.schema)}.${quoteIdentifier(plan.table.name)}`;
+
+/** How a migration is carried out; may be changed while it runs. */
+export interface Settings {
+  cutover: 'auto' | 'manual';
+  /** How long old and new are both written after cutover, milliseconds. */
+  soakMs: number;
+  maxLagMs: number;
+  maxLagBytes: number;
+  chunkTargetMs: number;
+}
+
+/** Longest identifier of PostgreSQL, bytes (NAMEDATALEN - 1). */
+const NAME_BYTES = 63;
+
+/** Name of a hidden column: while the new one waits, or when the old one has been replaced. */
+export function hiddenName(role: 'new' | 'old', column: string): string {
+  const name = `_pgtandem_${role}_${column}`;
+  if (Buffer.byteLength(name) <= NAME_BYTES) return name;
+  let hash = 0;
+  for (const char of column) hash = (hash * 31 + char.codePointAt(0)!) >>> 0;
+  const suffix = `_${hash.toString(36)}`;
+  let cut = name;
+  while (Buffer.byteLength(cut + suffix) > NAME_BYTES) cut = [...cut].slice(0, -1).join('');
+  return cut + suffix;
+}
+
+/** Name of the guard's trigger: `~` sorts after letters, so it runs after the user's own. */
+export const GUARD_TRIGGER = '~~pgtandem_guard';
+
+/** Names of our own objects for one table, in our schema. */
+export const ownName = (kind: 'guard' | 'repairs' | 'misfits' | 'down', oid: number, n?: number) =>
+  `${kind}_${oid}${n === undefined ? '' : `_${n}`}`;

@@ -1,0 +1,310 @@
+import {
+  type ColumnFacts,
+  findTable,
+  type IndexFacts,
+  readDependents,
+  readServer,
+  readTable,
+  type TableFacts,
+} from '../db/catalog.js';
+import { type Connection, sqlState } from '../db/connect.js';
+import { toTemplate } from '../sql/expression.js';
+import type { ColumnRule, Guard } from '../sql/rules.js';
+import type { Change, Definition } from './definition.js';
+import { safeDown } from './down.js';
+import { RefusedError, UserError } from './errors.js';
+import {
+  type ColumnPlan,
+  hiddenName,
+  type Plan,
+  type PlannedChange,
+  type PlannedIndex,
+} from './plan.js';
+import { type Probe, probe } from './probe.js';
+import { dependentRefusals, serverRefusals, tableRefusals } from './refusals.js';
+
+/**
+ * Makes a plan of a definition, in a transaction that is rolled back: nothing is changed.
+ * @throws RefusedError with everything that stands in the way, UserError for what can't be read.
+ */
+export async function makePlan(
+  connection: Connection,
+  definition: Definition,
+  guard: Guard,
+): Promise<Plan> {
+  await connection.query('BEGIN');
+  try {
+    await connection.query(`SET LOCAL lock_timeout = '5s'`);
+    return await planInTransaction(connection, definition, guard);
+  } finally {
+    await connection.query('ROLLBACK');
+  }
+}
+
+async function planInTransaction(
+  connection: Connection,
+  definition: Definition,
+  guard: Guard,
+): Promise<Plan> {
+  const server = await readServer(connection);
+  refuse(serverRefusals(server));
+  const oid = await findTable(connection, definition.table.schema, definition.table.name);
+  if (oid === null) throw noTable(definition, server.database);
+  const path = (await connection.query('SHOW search_path')).rows[0].search_path;
+  await connection.query(`SET LOCAL search_path = ''`);
+  const table = await readTable(connection, oid);
+  refuse(tableRefusals(table, server, definition, guard));
+  refuse(await columnRefusals(connection, table, definition));
+  await connection.query(`SELECT set_config('search_path', $1, true)`, [path]);
+  const probed = await runProbe(connection, definition, table);
+  const changes = definition.changes.map((change, i) => plannedChange(change, i, table, probed));
+  refuse(chainRefusals(definition, changes));
+  const silence = server.canSilenceTriggers;
+  const plan: Plan = {
+    table: { oid, schema: table.schema, name: table.name },
+    guard,
+    columns: table.columns.map(columnRule),
+    changes,
+    indexes: plannedIndexes(table, probed),
+    silenceTriggers: silence,
+    everyUpdate: table.blindWriters.length === 0,
+    warnings: [],
+  };
+  return { ...plan, warnings: warnings(plan, table, silence) };
+}
+
+function refuse(refusals: UserError[]): void {
+  if (refusals.length > 0) throw new RefusedError(refusals);
+}
+
+function noTable(definition: Definition, database: string): UserError {
+  const { schema, name } = definition.table;
+  return new UserError(
+    `There is no table ${schema === null ? name : `${schema}.${name}`} in database ${database}.`,
+    schema === null
+      ? "Write the schema before the name, or set the control role's search_path."
+      : 'Look at the spelling, and at the database in the connection string.',
+    `${definition.file}:${definition.changes[0]?.line ?? 1}`,
+  );
+}
+
+async function columnRefusals(
+  connection: Connection,
+  table: TableFacts,
+  definition: Definition,
+): Promise<UserError[]> {
+  const refusals: UserError[] = [];
+  const seen = new Set<string>();
+  for (const change of definition.changes) {
+    const where = `${definition.file}:${change.line}`;
+    if (seen.has(change.column)) {
+      refusals.push(
+        new UserError(
+          `Column ${change.column} is changed twice.`,
+          'Write one action for each column; run the second when the first is complete.',
+          where,
+        ),
+      );
+    }
+    seen.add(change.column);
+    if (change.kind === 'add-derived') continue;
+    const column = table.columns.find((candidate) => candidate.name === change.column)!;
+    const dependents = await readDependents(connection, table.oid, column.attnum);
+    refusals.push(...dependentRefusals(change, dependents, table, definition.file));
+  }
+  return refusals;
+}
+
+async function runProbe(
+  connection: Connection,
+  definition: Definition,
+  table: TableFacts,
+): Promise<Probe> {
+  try {
+    return await probe(connection, definition, table.oid, table.columns);
+  } catch (error) {
+    if (sqlState(error) === '42501') {
+      throw new UserError(
+        `The plan can't be tried out: ${(error as Error).message}.`,
+        'GRANT TEMPORARY ON DATABASE to the control role: it makes an empty copy of the table.',
+      );
+    }
+    throw error;
+  }
+}
+
+function plannedChange(
+  change: Change,
+  ordinal: number,
+  table: TableFacts,
+  probed: Probe,
+): PlannedChange {
+  const names = table.columns.map((column) => column.name);
+  const find = (columns: ColumnFacts[], name: string) =>
+    columns.find((column) => column.name === name)!;
+  const expressions = probed.expressions[ordinal]!;
+  const up = toTemplate(expressions.up, names);
+  if (change.kind === 'add-derived') {
+    const shadow = columnPlan(find(probed.after, change.column));
+    return {
+      kind: change.kind,
+      action: change.action,
+      source: null,
+      shadow: { before: change.column, after: change.column, ...shadow },
+      up,
+      down: null,
+      downFunction: null,
+    };
+  }
+  const renamed = change.kind === 'rename';
+  const after = renamed ? change.to : change.column;
+  const source = columnPlan(find(table.columns, change.column));
+  const shadow = columnPlan(find(probed.after, after));
+  const back = toTemplate(
+    expressions.down!,
+    probed.after.map((column) => column.name),
+  );
+  const declared = change.kind === 'change-type' && change.down !== null;
+  return {
+    kind: change.kind,
+    action: change.action,
+    source: {
+      before: change.column,
+      after: renamed ? change.column : hiddenName('old', change.column),
+      ...source,
+    },
+    shadow: {
+      before: renamed ? change.to : hiddenName('new', change.column),
+      after,
+      ...shadow,
+      ownedSequence: source.ownedSequence,
+      comment: source.comment,
+      notNullName: source.notNullName,
+      grants: source.grants,
+      statisticsTarget: source.statisticsTarget,
+    },
+    up,
+    ...safeDown(back, declared, source.rule, shadow.rule, table.oid, ordinal),
+  };
+}
+
+function plannedIndexes(table: TableFacts, probed: Probe): PlannedIndex[] {
+  return table.indexes.flatMap((index: IndexFacts, i) => {
+    const { untouched, altered } = probed.indexes[i]!;
+    if (untouched !== index.definition) {
+      throw new Error(`Index ${index.name} could not be told apart from the others.`);
+    }
+    if (altered === untouched) return [];
+    return [
+      {
+        name: index.name,
+        spare: `_pgtandem_${index.oid}`,
+        definition: altered,
+        tablespace: index.tablespace,
+        comment: index.comment,
+      },
+    ];
+  });
+}
+
+export function columnRule(facts: ColumnFacts): ColumnRule {
+  const { name, type, baseType, notNull, identity, generated, defaultVolatile } = facts;
+  return {
+    name,
+    type,
+    baseType,
+    notNull,
+    identity,
+    generated,
+    default: facts.default,
+    defaultVolatile,
+  };
+}
+
+function columnPlan(facts: ColumnFacts): ColumnPlan {
+  const { collation, comment, notNullName, ownedSequence, statisticsTarget, equalImage } = facts;
+  return {
+    rule: columnRule(facts),
+    collation,
+    comment,
+    notNullName,
+    ownedSequence,
+    statisticsTarget,
+    equalImage,
+    grants: facts.grants,
+  };
+}
+
+/** An expression over a column that changes in the same migration would mean two things. */
+function chainRefusals(definition: Definition, changes: PlannedChange[]): UserError[] {
+  const changed = new Set(
+    changes.flatMap((change) => (change.source ? [change.source.before] : [])),
+  );
+  const refusals: UserError[] = [];
+  changes.forEach((change, i) => {
+    const back = change.downFunction?.body ?? change.down;
+    const foreign = back?.columns.find((column) => column !== change.shadow.after);
+    if (foreign !== undefined) {
+      refusals.push(
+        new UserError(
+          `The way back of "${change.action}" uses column ${foreign}.`,
+          `Write down(...) over ${change.shadow.after} alone.`,
+          `${definition.file}:${definition.changes[i]!.line}`,
+        ),
+      );
+    }
+    for (const column of new Set(change.up.columns)) {
+      if (column !== change.source?.before && changed.has(column)) {
+        refusals.push(
+          new UserError(
+            `"${change.action}" is made from ${column}, which this migration changes too.`,
+            'Write two migrations, and run the second when the first is complete.',
+            `${definition.file}:${definition.changes[i]!.line}`,
+          ),
+        );
+      }
+    }
+  });
+  return refusals;
+}
+
+function warnings(plan: Plan, table: TableFacts, silence: boolean): string[] {
+  const found: string[] = [];
+  const moved = plan.changes.filter((change) => change.kind !== 'add-derived');
+  const last = table.columns.at(-1)!.name;
+  if (moved.some((change) => change.source!.before !== last)) {
+    const names = moved.map((change) => change.shadow.after).join(', ');
+    found.push(
+      `When the migration is complete, ${names} is the last column of the table, as a column ` +
+        'cannot be put in the middle: SELECT * gives it last from then on, and INSERT without a ' +
+        'column list must give it last. Until then the proxy keeps the order.',
+    );
+  }
+  const firing = table.triggers.filter((trigger) => trigger.row && trigger.update);
+  if (!silence && firing.length > 0) {
+    found.push(
+      `The backfill will fire ${firing.map((trigger) => trigger.name).join(', ')} on every row: ` +
+        'the control role may not set session_replication_role (superuser, or from PostgreSQL 15 ' +
+        'on GRANT SET ON PARAMETER session_replication_role).',
+    );
+  }
+  if (!plan.everyUpdate) {
+    found.push(
+      `${table.blindWriters.join(', ')} may write the table without reading it, or single columns ` +
+        'of it: an UPDATE of other columns is left to the guard.',
+    );
+  }
+  if (plan.guard === 'reject') {
+    found.push(
+      'With --guard reject a write that does not come through the proxy fails, and until its row ' +
+        'is filled so does such an update of any other column, a cascade, and a write of a trigger.',
+    );
+  }
+  if (plan.guard === 'none') {
+    found.push(
+      'With --guard none nothing repairs or rejects a write that does not come through a proxy: ' +
+        'make sure that there is none.',
+    );
+  }
+  return found;
+}

@@ -1,0 +1,89 @@
+import type { ColumnRule, Pair, TableRule } from '../sql/rules.js';
+import type { NamedTwice, Plan } from './plan.js';
+import { sides } from './sides.js';
+
+/**
+ * What the proxies are told of a migration's table; saved with the migration, and changed in the
+ * transaction that makes it true. A phase has one stage, or passes through several.
+ *
+ * - `none`: nothing is known of the table.
+ * - `hide-new`: the new columns are hidden; nothing is written to them (before they are there,
+ *   and before they are taken away).
+ * - `before`: the old columns lead, the new ones follow.
+ * - `after`: the new columns lead, the old ones follow.
+ * - `hide-old`: the old columns are hidden; nothing is written to them.
+ */
+export interface Stage {
+  name: 'none' | 'hide-new' | 'before' | 'after' | 'hide-old';
+  /** Whether statements on the table wait. */
+  held: boolean;
+  /** The epoch at which the stage was entered. */
+  version: number;
+}
+
+export const NO_STAGE: Stage = { name: 'none', held: false, version: 0 };
+
+/** The rule of a plan's table at a stage. Pure. @returns null when there is none. */
+export function tableRule(plan: Plan, migration: string, stage: Stage): TableRule | null {
+  if (stage.name === 'none') return null;
+  const { oid, schema, name } = plan.table;
+  const isAfter = stage.name === 'after' || stage.name === 'hide-old';
+  return {
+    oid,
+    schema,
+    name,
+    version: stage.version,
+    held: stage.held,
+    guard: plan.guard,
+    columns: isAfter ? columnsAfter(plan) : columnsBefore(plan, stage.name === 'before'),
+    visible: isAfter ? visibleAfter(plan) : plan.columns.map((column) => column.name),
+    pairs: stage.name === 'before' || stage.name === 'after' ? pairs(plan, migration, stage) : [],
+  };
+}
+
+function pairs(plan: Plan, migration: string, stage: Stage): Pair[] {
+  const moment = stage.name === 'before' ? 'before' : 'after';
+  return sides(plan, moment).map((side) => ({
+    name: plan.changes.length === 1 ? migration : `${migration}.${side.change.shadow.after}`,
+    follow: side.follow,
+    forward: side.forward,
+    backward: side.backward,
+    everyUpdate: moment === 'before' && plan.everyUpdate,
+  }));
+}
+
+/** A column that follows has no default and may be NULL: what it holds is what it is given. */
+function following(rule: ColumnRule, name: string): ColumnRule {
+  return { ...rule, name, default: null, defaultVolatile: false, notNull: false };
+}
+
+function columnsBefore(plan: Plan, withShadows: boolean): ColumnRule[] {
+  const shadows = plan.changes.map(({ shadow }) => following(shadow.rule, shadow.before));
+  return withShadows ? [...plan.columns, ...shadows] : plan.columns;
+}
+
+function columnsAfter(plan: Plan): ColumnRule[] {
+  const sources = new Map(
+    plan.changes.flatMap(({ source }) => (source ? [[source.before, source]] : [])) as [
+      string,
+      NamedTwice,
+    ][],
+  );
+  const kept = plan.columns.map((column) => {
+    const source = sources.get(column.name);
+    return source ? following(column, source.after) : column;
+  });
+  return [...kept, ...plan.changes.map(({ shadow }) => ({ ...shadow.rule, name: shadow.after }))];
+}
+
+/** As on a table that was altered directly: in the old place, an added column last. */
+function visibleAfter(plan: Plan): string[] {
+  const shadowOf = new Map<string, string>();
+  for (const { source, shadow } of plan.changes)
+    if (source) shadowOf.set(source.before, shadow.after);
+  const added = plan.changes.filter(({ source }) => source === null);
+  return [
+    ...plan.columns.map((column) => shadowOf.get(column.name) ?? column.name),
+    ...added.map(({ shadow }) => shadow.after),
+  ];
+}
