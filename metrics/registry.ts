@@ -13,6 +13,7 @@ type LabelsOf<N extends MetricName> = Record<(typeof METRICS)[N]['labels'][numbe
  */
 export class Metrics {
   readonly registry = new Registry();
+  private readonly phases = new Map<string, string>();
   private readonly byName = new Map<string, Counter | Gauge | Histogram>();
 
   /** @param processMetrics whether to add prom-client's own metrics of the Node process. */
@@ -57,5 +58,14 @@ export class Metrics {
   /** Forgets the series of a gauge or counter with these labels (a standby or migration gone). */
   remove<N extends MetricName>(name: N, labels: LabelsOf<N>): void {
     this.byName.get(name)!.remove(labels);
+  }
+
+  /** Shows 1 for a migration's present phase, and 0 for the one it was in before. */
+  showPhase(migration: string, phase: string): void {
+    const before = this.phases.get(migration);
+    if (before === phase) return;
+    if (before !== undefined) this.set('pgtandem_migration_phase', { migration, phase: before }, 0);
+    this.set('pgtandem_migration_phase', { migration, phase }, 1);
+    this.phases.set(migration, phase);
   }
 }

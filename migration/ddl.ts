@@ -131,7 +131,9 @@ export function completeSql(plan: Plan, version: number): string[] {
   return [
     ...removeGuardSql(plan),
     ...plan.changes.flatMap(({ source, shadow }) => [
-      ...(source ? [`ALTER TABLE ${table} DROP COLUMN IF EXISTS ${q(source.after)}`] : []),
+      ...(source
+        ? [`ALTER TABLE IF EXISTS ${table} DROP COLUMN IF EXISTS ${q(source.after)}`]
+        : []),
       ...(version >= 180000 && shadow.notNullName ? [notNullName(plan, shadow)] : []),
     ]),
     ...dropOwnSql(plan),
@@ -144,7 +146,7 @@ export function abortSql(plan: Plan): string[] {
   return [
     ...removeGuardSql(plan),
     ...plan.changes.map(
-      ({ shadow }) => `ALTER TABLE ${table} DROP COLUMN IF EXISTS ${q(shadow.before)}`,
+      ({ shadow }) => `ALTER TABLE IF EXISTS ${table} DROP COLUMN IF EXISTS ${q(shadow.before)}`,
     ),
     ...dropOwnSql(plan),
   ];
@@ -186,8 +188,8 @@ export const notNullProofName = (ordinal: number) => `_pgtandem_not_null_${ordin
 
 function fitNames(plan: Plan, table: string): string[] {
   return plan.changes.flatMap((_, i) => [
-    `ALTER TABLE ${table} DROP CONSTRAINT IF EXISTS ${q(fitName(i))}`,
-    `ALTER TABLE ${table} DROP CONSTRAINT IF EXISTS ${q(notNullProofName(i))}`,
+    `ALTER TABLE IF EXISTS ${table} DROP CONSTRAINT IF EXISTS ${q(fitName(i))}`,
+    `ALTER TABLE IF EXISTS ${table} DROP CONSTRAINT IF EXISTS ${q(notNullProofName(i))}`,
   ]);
 }
 

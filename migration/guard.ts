@@ -27,7 +27,7 @@ export function removeGuardSql(plan: Plan): string[] {
     `DROP TRIGGER IF EXISTS ${q(GUARD_TRIGGER)} ON ${table}`,
     `DROP FUNCTION IF EXISTS pgtandem.${q(ownName('guard', plan.table.oid))}()`,
     ...plan.changes.map(
-      (_, i) => `ALTER TABLE ${table} DROP CONSTRAINT IF EXISTS ${q(proofName(i))}`,
+      (_, i) => `ALTER TABLE IF EXISTS ${table} DROP CONSTRAINT IF EXISTS ${q(proofName(i))}`,
     ),
   ];
 }

@@ -1,0 +1,216 @@
+import { type Connection, connect, sqlState } from '../db/connect.js';
+import { CHANNEL, installSchema } from '../db/schema.js';
+import type { Metrics } from '../metrics/registry.js';
+import { type Context, type Log, StoppedError } from './context.js';
+import { ENDED } from './phase.js';
+import { ownName } from './plan.js';
+import { STEPS } from './steps.js';
+import { listMigrations, type Migration, MovedError, saveProgress, setPaused } from './store.js';
+import { Wake } from './wake.js';
+
+export interface CoordinatorOptions {
+  url: string;
+  metrics: Metrics;
+  log: Log;
+}
+
+/** Key of the advisory lock that makes a process the coordinator of a database. */
+const LOCK_KEY = `hashtextextended('pgtandem.coordinator', 0)`;
+
+/** How soon after a failure the same thing is tried again, milliseconds. */
+const RETRY_MS = 1_000;
+
+/** How often the guard's counters are read, milliseconds. */
+const COUNTERS_MS = 2_000;
+
+/**
+ * Carries migrations out, in whichever proxy process holds the advisory lock; the others stand by.
+ * It only sequences: it reads where each migration stands and runs the step of that phase
+ * (steps.ts); whoever moves a migration otherwise, or pauses it, ends the step that is running.
+ */
+export class Coordinator {
+  constructor(private readonly options: CoordinatorOptions) {}
+
+  /** Runs until `signal` aborts; a lost connection is made again. */
+  async run(signal: AbortSignal): Promise<void> {
+    const wake = new Wake();
+    while (!signal.aborted) {
+      try {
+        await this.reign(signal, wake);
+      } catch (error) {
+        this.options.log.warn({ error: String(error) }, 'coordinator: connection lost, again soon');
+      }
+      await wake.wait(RETRY_MS, signal);
+    }
+  }
+
+  private async reign(signal: AbortSignal, wake: Wake): Promise<void> {
+    const connection = await connect({ url: this.options.url, role: 'coordinator' });
+    try {
+      await installSchema(connection);
+      await connection.query(`LISTEN ${CHANNEL}`);
+      wake.listenTo(connection);
+      const { rows } = await connection.query(`SELECT pg_try_advisory_lock(${LOCK_KEY}) AS mine`);
+      if (rows[0].mine) await this.supervise(connection, signal, wake);
+    } finally {
+      await connection.end().catch(() => undefined);
+    }
+  }
+
+  private async supervise(connection: Connection, signal: AbortSignal, wake: Wake): Promise<void> {
+    const tasks = new Map<number, Task>();
+    const retryAt = new Map<number, number>();
+    let countersAt = 0;
+    try {
+      while (!signal.aborted) {
+        const migrations = await listMigrations(connection);
+        for (const migration of migrations) {
+          const running = tasks.get(migration.id);
+          if (running && running.key !== keyOf(migration)) running.stop();
+          const due = (retryAt.get(migration.id) ?? 0) <= performance.now();
+          if (running || migration.paused !== null || !due || ENDED.has(migration.phase.name)) {
+            continue;
+          }
+          const task = new Task(this.options, migration, () => {
+            tasks.delete(migration.id);
+            if (task.failed) retryAt.set(migration.id, performance.now() + RETRY_MS);
+            wake.ring();
+          });
+          tasks.set(migration.id, task);
+        }
+        this.showPhases(migrations);
+        if (performance.now() >= countersAt) {
+          for (const migration of migrations) await this.readCounters(connection, migration);
+          countersAt = performance.now() + COUNTERS_MS;
+        }
+        for (const task of tasks.values()) task.wake.ring();
+        await wake.wait(RETRY_MS, signal);
+      }
+    } finally {
+      for (const task of tasks.values()) task.stop();
+      await Promise.all([...tasks.values()].map((task) => task.done));
+    }
+  }
+
+  private showPhases(migrations: Migration[]): void {
+    for (const { name, phase } of migrations) {
+      this.options.metrics.showPhase(name, phase.name);
+    }
+  }
+
+  /** Reads how often the guard had to step in; in sequences, which count without locks. */
+  private async readCounters(connection: Connection, migration: Migration): Promise<void> {
+    if (ENDED.has(migration.phase.name) || migration.stage.name === 'none') return;
+    const oid = migration.plan.table.oid;
+    const { rows } = await connection.query(
+      `SELECT c.relname AS name, pg_sequence_last_value(c.oid) AS value
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+       WHERE n.nspname = 'pgtandem' AND c.relname = ANY ($1)`,
+      [[ownName('repairs', oid), ownName('misfits', oid)]],
+    );
+    const value = (kind: 'repairs' | 'misfits') =>
+      Number(rows.find((row) => row.name === ownName(kind, oid))?.value ?? 0);
+    const [repairs, misfits] = [value('repairs'), value('misfits')];
+    this.options.metrics.set('pgtandem_guard_repairs', { migration: migration.name }, repairs);
+    if (migration.progress.repairs !== repairs || migration.progress.misfits !== misfits) {
+      await saveProgress(connection, migration.id, { repairs, misfits });
+    }
+  }
+}
+
+const keyOf = (migration: Migration) => JSON.stringify([migration.phase, migration.paused]);
+
+/** One run of the step of a migration's phase, on connections of its own. */
+class Task {
+  readonly key: string;
+  readonly wake = new Wake();
+  readonly done: Promise<void>;
+  failed = false;
+  private readonly controller = new AbortController();
+
+  constructor(
+    private readonly options: CoordinatorOptions,
+    private readonly migration: Migration,
+    ended: () => void,
+  ) {
+    this.key = keyOf(migration);
+    this.done = this.run().finally(ended);
+  }
+
+  stop(): void {
+    this.controller.abort();
+    this.wake.ring();
+  }
+
+  private async run(): Promise<void> {
+    const { log, metrics, url } = this.options;
+    const { migration } = this;
+    const opened: Connection[] = [];
+    const open = async (role: string) => {
+      const connection = await connect({ url, role: `${role} ${migration.name}` });
+      opened.push(connection);
+      return connection;
+    };
+    try {
+      const observer = await open('observer');
+      const connection = await open('migration');
+      await connection.query(`LISTEN ${CHANNEL}`);
+      this.wake.listenTo(connection);
+      const { signal } = this.controller;
+      cancelOnAbort(signal, connection, observer, log);
+      log.info({ migration: migration.name, phase: migration.phase.name }, 'phase');
+      const context: Context = { url, connection, observer, metrics, log, signal, wake: this.wake };
+      await STEPS[migration.phase.name](context, migration);
+    } catch (error) {
+      await this.deal(error);
+    } finally {
+      await Promise.all(opened.map((connection) => connection.end().catch(() => undefined)));
+    }
+  }
+
+  /**
+   * A lost connection or a full server passes: again soon. An error of the migration itself (a
+   * value that `up` can't take, a lost privilege) needs a person: it pauses with the reason.
+   */
+  private async deal(error: unknown): Promise<void> {
+    const { log, url } = this.options;
+    const { migration } = this;
+    if (error instanceof StoppedError || error instanceof MovedError) return;
+    if (this.controller.signal.aborted && sqlState(error) === '57014') return;
+    this.failed = true;
+    const reason = error instanceof Error ? error.message : String(error);
+    log.warn({ migration: migration.name, phase: migration.phase.name, error: reason }, 'failed');
+    if (isTransient(error)) return;
+    try {
+      const connection = await connect({ url, role: 'coordinator' });
+      await setPaused(connection, migration.id, `${migration.phase.name}: ${reason}`);
+      await connection.end();
+    } catch (lost) {
+      log.warn({ error: String(lost) }, 'could not pause; the step will be tried again');
+    }
+  }
+}
+
+/** A statement that waits (VALIDATE, CREATE INDEX) is cancelled when the step is told to stop. */
+function cancelOnAbort(
+  signal: AbortSignal,
+  connection: Connection,
+  observer: Connection,
+  log: Log,
+): void {
+  const pid = (connection as unknown as { processID: number }).processID;
+  const cancel = () => {
+    observer.query('SELECT pg_cancel_backend($1)', [pid]).catch((error) => {
+      log.warn({ error: String(error) }, 'could not cancel; the step ends when its statement does');
+    });
+  };
+  signal.addEventListener('abort', cancel, { once: true });
+}
+
+/** Whether an error is of the connection or the server's state, not of the migration. Pure. */
+export function isTransient(error: unknown): boolean {
+  if (error instanceof Error && ['DisprovedError', 'ShapeError'].includes(error.name)) return false;
+  const state = sqlState(error);
+  if (state === undefined) return true;
+  return /^(08|53|57P0|58)/.test(state) || ['40001', '40P01', '55P03', '57014'].includes(state);
+}

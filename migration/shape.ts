@@ -1,0 +1,48 @@
+import type { Connection } from '../db/connect.js';
+import type { Plan } from './plan.js';
+
+/** Somebody has altered the table meanwhile: the plan is not true any more. */
+export class ShapeError extends Error {
+  override readonly name = 'ShapeError';
+}
+
+/**
+ * Makes sure that the table has the columns that the plan knows: as they were (`original`, where
+ * ours may be there already after a crash), with ours before cutover, or with ours after it.
+ * @throws ShapeError that names the column.
+ */
+export async function assertShape(
+  connection: Connection,
+  plan: Plan,
+  shape: 'original' | 'before' | 'after',
+): Promise<void> {
+  const { rows } = await connection.query(
+    `SELECT attname AS name FROM pg_attribute
+     WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum`,
+    [plan.table.oid],
+  );
+  const there = new Set<string>(rows.map((row) => row.name));
+  const { must, may } = expectedColumns(plan, shape);
+  const missing = must.find((name) => !there.has(name));
+  const added = [...there].find((name) => !must.includes(name) && !may.includes(name));
+  if (missing === undefined && added === undefined) return;
+  const what = missing === undefined ? `has a new column ${added}` : `has lost column ${missing}`;
+  throw new ShapeError(
+    `${plan.table.schema}.${plan.table.name} ${what} since the migration was planned. ` +
+      'Undo that, or abort the migration and start it anew.',
+  );
+}
+
+/** Pure. */
+export function expectedColumns(plan: Plan, shape: 'original' | 'before' | 'after') {
+  const shadows = plan.changes.map(({ shadow }) => shadow[shape === 'after' ? 'after' : 'before']);
+  const sourceNames = new Map(
+    plan.changes.flatMap(({ source }) =>
+      source ? [[source.before, shape === 'after' ? source.after : source.before] as const] : [],
+    ),
+  );
+  const kept = plan.columns.map((column) => sourceNames.get(column.name) ?? column.name);
+  return shape === 'original'
+    ? { must: kept, may: shadows }
+    : { must: [...kept, ...shadows], may: [] as string[] };
+}

@@ -1,0 +1,281 @@
+import { forgetCheckpoint, runBackfill } from '../backfill/engine.js';
+import type { BackfillJob } from '../backfill/job.js';
+import { printExpression } from '../sql/rules.js';
+import { acknowledged, type Context, runDdl, showWaiting, stopIfAborted } from './context.js';
+import { abortSql, completeSql, expandSql } from './ddl.js';
+import { stillThere, writers } from './drain.js';
+import { removeGuardSql } from './guard.js';
+import { backoffMs, type Phase, type PhaseName } from './phase.js';
+import type { Plan } from './plan.js';
+import { publish } from './publish.js';
+import { assertShape } from './shape.js';
+import { sides } from './sides.js';
+import { changeSettings, type Migration, move, reload, saveProgress } from './store.js';
+import { attemptSwap, release } from './swap.js';
+import { DisprovedError, dropFitsSql, makeIndexes, proveBefore, proveFits } from './verify.js';
+
+/** The effect of a phase; returns when the migration has moved on from it, or was told to stop. */
+type Step = (context: Context, migration: Migration) => Promise<unknown>;
+
+/** What is done in each phase. Every step may be done again after a crash. */
+export const STEPS: Record<PhaseName, Step> = {
+  planned: (context, migration) =>
+    move(context.connection, migration, 'begun', { name: 'expanding' }),
+  expanding,
+  'dual-writing': dualWriting,
+  backfilling,
+  verifying,
+  ready,
+  'cutting-over': cuttingOver,
+  soaking,
+  reverting,
+  reverted: waitForRequest,
+  completing,
+  completed: async () => undefined,
+  aborting,
+  aborted: async () => undefined,
+};
+
+async function expanding(context: Context, migration: Migration): Promise<void> {
+  const epoch = await publish(context.connection, migration, 'hide-new');
+  await acknowledged(context, migration, epoch);
+  await assertShape(context.connection, migration.plan, 'original');
+  await runDdl(context, migration, expandSql(migration.plan));
+  await move(context.connection, migration, 'expanded', { name: 'dual-writing' });
+}
+
+async function dualWriting(context: Context, migration: Migration): Promise<void> {
+  const { connection } = context;
+  const epoch = await publish(connection, migration, 'before');
+  await acknowledged(context, migration, epoch);
+  // What was planned before, and written, may not be committed yet: a backfill would not see it.
+  let old = await writers(connection, migration.plan.table.oid);
+  while (old.length > 0) {
+    stopIfAborted(context);
+    await showWaiting(
+      context,
+      migration,
+      old.map((holder) => holder.description),
+    );
+    await context.wake.wait(200, context.signal);
+    old = await stillThere(connection, migration.plan.table.oid, old);
+  }
+  await showWaiting(context, migration, []);
+  await move(connection, migration, 'drained', { name: 'backfilling' });
+}
+
+/** What the engine is to fill: every change of the migration in one pass. Pure. */
+export function backfillJob(migration: Migration): BackfillJob {
+  const { plan } = migration;
+  const all = sides(plan, 'before');
+  return {
+    migrationId: migration.id,
+    migration: migration.name,
+    table: plan.table,
+    set: all.map((side) => ({ column: side.follow, value: printExpression(side.forward) })),
+    pending: all.map((side) => `(${side.violated('')})`).join(' OR '),
+    silenceTriggers: plan.silenceTriggers,
+  };
+}
+
+/** How often the progress is saved for people, milliseconds. */
+const PROGRESS_MS = 500;
+
+async function backfilling(context: Context, migration: Migration): Promise<void> {
+  const { connection, metrics, signal, url } = context;
+  const settings = async () =>
+    (await reload(connection, migration.id))?.settings ?? migration.settings;
+  let saved = -PROGRESS_MS;
+  const job = backfillJob(migration);
+  const run = runBackfill({ url, job, settings, metrics, signal });
+  for (let item = await run.next(); ; item = await run.next()) {
+    if (item.done) break;
+    if (performance.now() - saved < PROGRESS_MS) continue;
+    saved = performance.now();
+    await saveProgress(connection, migration.id, { backfill: item.value });
+  }
+  stopIfAborted(context);
+  await saveProgress(connection, migration.id, { backfill: { ratio: 1, throttled: null } });
+  await move(connection, migration, 'filled', { name: 'verifying' });
+}
+
+/** After so many passes that each left a row wrong, something else is wrong. */
+const MAX_PASSES = 3;
+
+async function verifying(context: Context, migration: Migration): Promise<void> {
+  const { connection } = context;
+  await release(context, migration, 'before');
+  await assertShape(connection, migration.plan, 'before');
+  try {
+    await proveBefore(context, migration);
+    await makeIndexes(context, migration);
+  } catch (error) {
+    if (!(error instanceof DisprovedError)) throw error;
+    const passes = Number(migration.progress.disproved ?? 0) + 1;
+    await saveProgress(connection, migration.id, { disproved: passes });
+    if (passes >= MAX_PASSES) throw error;
+    await forgetCheckpoint(connection, migration.id);
+    await move(connection, migration, 'disproved', { name: 'backfilling' }, error.message);
+    return;
+  }
+  await move(connection, migration, 'proved', { name: 'ready' });
+}
+
+async function ready(context: Context, migration: Migration): Promise<void> {
+  await release(context, migration, 'before');
+  if (migration.settings.cutover === 'auto') {
+    const phase: Phase = { name: 'cutting-over', attempt: 0, blocker: null };
+    await move(context.connection, migration, 'due', phase);
+    return;
+  }
+  await waitForRequest(context, migration);
+}
+
+/** Nothing is to be done; an operator's request or changed settings end the waiting. */
+async function waitForRequest(context: Context, migration: Migration): Promise<void> {
+  const before = JSON.stringify(migration.settings);
+  for (;;) {
+    stopIfAborted(context);
+    const now = await reload(context.connection, migration.id);
+    if (JSON.stringify(now?.settings) !== before) return;
+    await context.wake.wait(1_000, context.signal);
+  }
+}
+
+async function cuttingOver(context: Context, migration: Migration): Promise<void> {
+  const phase = migration.phase as Extract<Phase, { name: 'cutting-over' }>;
+  const { connection, metrics } = context;
+  await release(context, migration, 'before');
+  await pauseBetween(context, phase.attempt);
+  const result = await attemptSwap(context, migration, 'cutover', (holdMs) => ({
+    name: 'soaking',
+    since: new Date().toISOString(),
+    holdMs,
+    unfit: null,
+  }));
+  const count = (outcome: string) =>
+    metrics.count('pgtandem_cutover_attempts_total', { migration: migration.name, outcome });
+  if (result.outcome === 'swapped') {
+    count('done');
+    await saveProgress(connection, migration.id, { cutoverHoldMs: Math.round(result.holdMs) });
+  } else if (result.outcome === 'blocked') {
+    count('blocked');
+    const again: Phase = { ...phase, attempt: phase.attempt + 1, blocker: result.blocker };
+    await move(connection, migration, 'blocked', again, result.blocker);
+  } else {
+    count('failed');
+    await move(connection, migration, 'disproved', { name: 'verifying' }, result.reason);
+  }
+}
+
+async function pauseBetween(context: Context, attempt: number): Promise<void> {
+  const until = performance.now() + backoffMs(attempt);
+  for (let left = until - performance.now(); left > 0; left = until - performance.now()) {
+    stopIfAborted(context);
+    await context.wake.wait(left, context.signal);
+  }
+  stopIfAborted(context);
+}
+
+async function soaking(context: Context, migration: Migration): Promise<void> {
+  const phase = migration.phase as Extract<Phase, { name: 'soaking' }>;
+  await release(context, migration, 'after');
+  await dropFits(context, migration);
+  for (;;) {
+    stopIfAborted(context);
+    const now = await reload(context.connection, migration.id);
+    if (now?.settings.cutover === 'auto') {
+      const left = Date.parse(phase.since) + now.settings.soakMs - Date.now();
+      if (left <= 0) {
+        await move(context.connection, migration, 'soaked', { name: 'completing' });
+        return;
+      }
+      await context.wake.wait(Math.min(left, 1_000), context.signal);
+    } else {
+      await context.wake.wait(1_000, context.signal);
+    }
+  }
+}
+
+async function dropFits(context: Context, migration: Migration): Promise<void> {
+  const { rows } = await context.connection.query(
+    `SELECT FROM pg_constraint WHERE conrelid = $1
+     AND (conname LIKE '\\_pgtandem\\_fit\\_%' OR conname LIKE '\\_pgtandem\\_not\\_null\\_%')`,
+    [migration.plan.table.oid],
+  );
+  if (rows.length > 0) await runDdl(context, migration, dropFitsSql(migration.plan));
+}
+
+async function reverting(context: Context, migration: Migration): Promise<void> {
+  const phase = migration.phase as Extract<Phase, { name: 'reverting' }>;
+  const { connection } = context;
+  await release(context, migration, 'after');
+  await pauseBetween(context, phase.attempt);
+  // What was asked for last counts: a migration that is to go back does not go on of itself.
+  await changeSettings(connection, migration.id, { cutover: 'manual' });
+  const stay = (unfit: string): Phase => ({
+    name: 'soaking',
+    since: phase.since,
+    holdMs: 0,
+    unfit,
+  });
+  try {
+    await assertShape(connection, migration.plan, 'after');
+    await proveFits(context, migration);
+  } catch (error) {
+    if (!(error instanceof DisprovedError)) throw error;
+    const reason = await countMisfits(context, migration.plan);
+    await move(connection, migration, 'unfit', stay(reason), reason);
+    return;
+  }
+  const result = await attemptSwap(context, migration, 'revert', (holdMs) => ({
+    name: 'reverted',
+    holdMs,
+  }));
+  if (result.outcome === 'swapped') {
+    await saveProgress(connection, migration.id, { revertHoldMs: Math.round(result.holdMs) });
+  } else if (result.outcome === 'blocked') {
+    const again: Phase = { ...phase, attempt: phase.attempt + 1, blocker: result.blocker };
+    await move(connection, migration, 'blocked', again, result.blocker);
+  } else {
+    await move(connection, migration, 'unfit', stay(result.reason), result.reason);
+  }
+}
+
+/** How many values have no counterpart in the old type, for the one who wants to go back. */
+async function countMisfits(context: Context, plan: Plan): Promise<string> {
+  const parts: string[] = [];
+  for (const side of sides(plan, 'after')) {
+    if (!side.misfit) continue;
+    const { rows } = await context.connection.query(
+      `SELECT count(*) AS count FROM "${plan.table.schema.replaceAll('"', '""')}"."${plan.table.name.replaceAll('"', '""')}"
+       WHERE ${side.misfit('')}`,
+    );
+    const { source, shadow } = side.change;
+    parts.push(
+      `${rows[0].count} rows hold a ${shadow.after} that does not fit ${source?.rule.type}`,
+    );
+  }
+  return `${parts.join('; ')}: a revert would lose them. Change these values first.`;
+}
+
+async function completing(context: Context, migration: Migration): Promise<void> {
+  const { connection } = context;
+  const { plan } = migration;
+  await runDdl(context, migration, [...removeGuardSql(plan), ...dropFitsSql(plan)]);
+  await acknowledged(context, migration, await publish(connection, migration, 'hide-old'));
+  const { rows } = await connection.query(`SELECT current_setting('server_version_num')::int AS v`);
+  await runDdl(context, migration, completeSql(plan, rows[0].v));
+  await acknowledged(context, migration, await publish(connection, migration, 'none'));
+  await move(connection, migration, 'cleaned', { name: 'completed' });
+}
+
+async function aborting(context: Context, migration: Migration): Promise<void> {
+  const { connection } = context;
+  const { plan } = migration;
+  await runDdl(context, migration, [...removeGuardSql(plan), ...dropFitsSql(plan)]);
+  await acknowledged(context, migration, await publish(connection, migration, 'hide-new'));
+  await runDdl(context, migration, abortSql(plan));
+  await acknowledged(context, migration, await publish(connection, migration, 'none'));
+  await move(connection, migration, 'cleaned', { name: 'aborted' });
+}

@@ -1,0 +1,186 @@
+import { sqlState } from '../db/connect.js';
+import { quoteIdentifier as q } from '../sql/rules.js';
+import { type Context, isLockFailure, runDdl, stopIfAborted } from './context.js';
+import { createIndexSql, dropIndexSql, fitName, notNullProofName } from './ddl.js';
+import { proofName, proofSql } from './guard.js';
+import { type Plan, tableName } from './plan.js';
+import { sides } from './sides.js';
+import type { Migration } from './store.js';
+
+/** A proof that failed: some row is not as it should be. */
+export class DisprovedError extends Error {
+  override readonly name = 'DisprovedError';
+}
+
+/** Proves every row of the new columns: the relation, and NOT NULL where a plain ALTER keeps it. */
+export async function proveBefore(context: Context, migration: Migration): Promise<void> {
+  const { plan } = migration;
+  for (const [i, side] of sides(plan, 'before').entries()) {
+    await prove(context, migration, proofName(i), proofSql(plan, side, i));
+  }
+  for (const [i, { shadow }] of plan.changes.entries()) {
+    if (shadow.rule.notNull) await setNotNull(context, migration, shadow.before, i);
+  }
+}
+
+/** Proves that every value of the new columns has its counterpart in the old ones. */
+export async function proveFits(context: Context, migration: Migration): Promise<void> {
+  const { plan } = migration;
+  for (const [i, side] of sides(plan, 'after').entries()) {
+    if (side.change.source === null) continue;
+    const misfit = side.misfit ? ` AND NOT ${side.misfit('')}` : '';
+    const add =
+      `ALTER TABLE ${tableName(plan)} ADD CONSTRAINT ${q(fitName(i))} ` +
+      `CHECK (NOT (${side.violated('')})${misfit}) NOT VALID`;
+    await prove(context, migration, fitName(i), add);
+    if (side.change.source.rule.notNull) {
+      await proveNotNull(context, migration, side.follow, i);
+    }
+  }
+}
+
+/** Takes away what `proveFits` added. */
+export function dropFitsSql(plan: Plan): string[] {
+  return plan.changes.flatMap((_, i) =>
+    [fitName(i), notNullProofName(i)].map(
+      (name) => `ALTER TABLE IF EXISTS ${tableName(plan)} DROP CONSTRAINT IF EXISTS ${q(name)}`,
+    ),
+  );
+}
+
+interface ConstraintState {
+  name: string;
+  valid: boolean;
+}
+
+export async function constraintStates(
+  context: Context,
+  plan: Plan,
+): Promise<Map<string, ConstraintState>> {
+  const { rows } = await context.connection.query(
+    `SELECT conname AS name, convalidated AS valid FROM pg_constraint WHERE conrelid = $1`,
+    [plan.table.oid],
+  );
+  return new Map(rows.map((row) => [row.name, row]));
+}
+
+/**
+ * Adds a constraint NOT VALID (a short lock) and validates it (a scan that blocks no write).
+ * @throws DisprovedError when a row violates it; the constraint is taken away again.
+ */
+async function prove(
+  context: Context,
+  migration: Migration,
+  name: string,
+  add: string,
+): Promise<void> {
+  const { plan } = migration;
+  const state = (await constraintStates(context, plan)).get(name);
+  if (state?.valid) return;
+  if (!state) await runDdl(context, migration, [add]);
+  try {
+    await runDdl(context, migration, [
+      `ALTER TABLE ${tableName(plan)} VALIDATE CONSTRAINT ${q(name)}`,
+    ]);
+  } catch (error) {
+    if (sqlState(error) !== '23514') throw error;
+    if (plan.guard !== 'reject' || name !== proofName(Number(name.split('_').at(-1)))) {
+      await runDdl(context, migration, [
+        `ALTER TABLE ${tableName(plan)} DROP CONSTRAINT IF EXISTS ${q(name)}`,
+      ]);
+    }
+    throw new DisprovedError((error as Error).message);
+  }
+}
+
+async function proveNotNull(
+  context: Context,
+  migration: Migration,
+  column: string,
+  ordinal: number,
+): Promise<void> {
+  const name = notNullProofName(ordinal);
+  const table = tableName(migration.plan);
+  const add = `ALTER TABLE ${table} ADD CONSTRAINT ${q(name)} CHECK (${q(column)} IS NOT NULL) NOT VALID`;
+  await prove(context, migration, name, add);
+}
+
+/** SET NOT NULL without a scan under lock: a valid CHECK has proved it. */
+async function setNotNull(
+  context: Context,
+  migration: Migration,
+  column: string,
+  ordinal: number,
+): Promise<void> {
+  const { plan } = migration;
+  const { rows } = await context.connection.query(
+    'SELECT attnotnull AS set FROM pg_attribute WHERE attrelid = $1 AND attname = $2',
+    [plan.table.oid, column],
+  );
+  if (rows[0]?.set) return;
+  await proveNotNull(context, migration, column, ordinal);
+  await runDdl(context, migration, [
+    `ALTER TABLE ${tableName(plan)} ALTER COLUMN ${q(column)} SET NOT NULL`,
+    `ALTER TABLE ${tableName(plan)} DROP CONSTRAINT ${q(notNullProofName(ordinal))}`,
+  ]);
+}
+
+/**
+ * Makes the indexes on the new columns, CONCURRENTLY; one that was left invalid is made anew.
+ * Its waiting holds up nobody who reads or writes, so it has no lock_timeout.
+ */
+export async function makeIndexes(context: Context, migration: Migration): Promise<void> {
+  const { plan } = migration;
+  for (const index of plan.indexes) {
+    for (;;) {
+      stopIfAborted(context);
+      const state = await indexState(context, plan, index.spare);
+      if (state === 'valid') break;
+      if (state === 'invalid') await context.connection.query(dropIndexSql(plan, index));
+      try {
+        for (const sql of createIndexSql(plan, index)) await context.connection.query(sql);
+      } catch (error) {
+        if (!isLockFailure(error)) throw error;
+        await context.wake.wait(1_000, context.signal);
+      }
+    }
+  }
+}
+
+async function indexState(
+  context: Context,
+  plan: Plan,
+  name: string,
+): Promise<'missing' | 'valid' | 'invalid'> {
+  const { rows } = await context.connection.query(
+    `SELECT i.indisvalid AND i.indisready AS valid FROM pg_index i
+     JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = $1 AND c.relname = $2`,
+    [plan.table.oid, name],
+  );
+  if (!rows[0]) return 'missing';
+  return rows[0].valid ? 'valid' : 'invalid';
+}
+
+/**
+ * What of the proof is missing at this instant, asked under the lock of a swap; null when every
+ * constraint is valid and every index is there.
+ */
+export async function missingProof(
+  context: Context,
+  migration: Migration,
+  direction: 'cutover' | 'revert',
+): Promise<string | null> {
+  const { plan } = migration;
+  const states = await constraintStates(context, plan);
+  for (const [i, change] of plan.changes.entries()) {
+    if (direction === 'revert' && change.source === null) continue;
+    const name = direction === 'cutover' ? proofName(i) : fitName(i);
+    if (!states.get(name)?.valid) return `constraint ${name} is not there or not valid`;
+  }
+  if (direction === 'revert') return null;
+  for (const index of plan.indexes) {
+    const state = await indexState(context, plan, index.spare);
+    if (state !== 'valid') return `index ${index.spare} is ${state}`;
+  }
+  return null;
+}

@@ -1,0 +1,40 @@
+import type { Connection } from '../db/connect.js';
+
+/**
+ * Something to wait on: a notification on our channel, a time, or the end. Notifications only make
+ * waiting shorter; what is true is always read from the tables.
+ */
+export class Wake {
+  private waiting: (() => void)[] = [];
+  private rung = false;
+
+  /** Rings at every notification of this connection, which listens already. */
+  listenTo(connection: Connection): void {
+    connection.on('notification', () => this.ring());
+    connection.on('end', () => this.ring());
+  }
+
+  ring(): void {
+    this.rung = true;
+    for (const resolve of this.waiting.splice(0)) resolve();
+  }
+
+  /** Waits until it rings (since the last wait), at most `ms`, or until `signal` aborts. */
+  async wait(ms: number, signal: AbortSignal): Promise<void> {
+    if (this.rung || signal.aborted) {
+      this.rung = false;
+      return;
+    }
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      signal.addEventListener('abort', done, { once: true });
+      this.waiting.push(done);
+    });
+    this.rung = false;
+  }
+}
