@@ -69,7 +69,10 @@ export class Follower {
         epoch = rules.epoch;
         yield { kind: 'rules', rules };
       }
-      if (now !== state) yield { kind: 'lease', state: (state = now) };
+      if (now !== state) {
+        state = now;
+        yield { kind: 'lease', state };
+      }
       if (this.acknowledged > this.told && connection) continue;
       await this.wake.wait(connection ? RENEW_MS : RENEW_MS / 4, signal);
     }

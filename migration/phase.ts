@@ -6,9 +6,10 @@ export type Phase =
   | { name: 'planned' }
   | { name: 'expanding' }
   | { name: 'dual-writing' }
-  | { name: 'backfilling' }
-  | { name: 'verifying' }
-  | { name: 'ready' }
+  // asked: a cutover was asked for already (after a revert), and is taken as soon as it is ready.
+  | { name: 'backfilling'; asked: boolean }
+  | { name: 'verifying'; asked: boolean }
+  | { name: 'ready'; asked: boolean }
   | { name: 'cutting-over'; attempt: number; blocker: string | null }
   | { name: 'soaking'; since: string; holdMs: number; unfit: string | null }
   | { name: 'reverting'; attempt: number; blocker: string | null; since: string }

@@ -61,7 +61,7 @@ async function dualWriting(context: Context, migration: Migration): Promise<void
     old = await stillThere(connection, migration.plan.table.oid, old);
   }
   await showWaiting(context, migration, []);
-  await move(connection, migration, 'drained', { name: 'backfilling' });
+  await move(connection, migration, 'drained', { name: 'backfilling', asked: false });
 }
 
 /** What the engine is to fill: every change of the migration in one pass. Pure. */
@@ -96,8 +96,11 @@ async function backfilling(context: Context, migration: Migration): Promise<void
   }
   stopIfAborted(context);
   await saveProgress(connection, migration.id, { backfill: { ratio: 1, throttled: null } });
-  await move(connection, migration, 'filled', { name: 'verifying' });
+  await move(connection, migration, 'filled', { name: 'verifying', asked: asked(migration) });
 }
+
+/** Whether a cutover was asked for before the migration was ready. */
+const asked = ({ phase }: Migration) => 'asked' in phase && phase.asked;
 
 /** After so many passes that each left a row wrong, something else is wrong. */
 const MAX_PASSES = 3;
@@ -115,15 +118,16 @@ async function verifying(context: Context, migration: Migration): Promise<void> 
     await saveProgress(connection, migration.id, { disproved: passes });
     if (passes >= MAX_PASSES) throw error;
     await forgetCheckpoint(connection, migration.id);
-    await move(connection, migration, 'disproved', { name: 'backfilling' }, error.message);
+    const again: Phase = { name: 'backfilling', asked: asked(migration) };
+    await move(connection, migration, 'disproved', again, error.message);
     return;
   }
-  await move(connection, migration, 'proved', { name: 'ready' });
+  await move(connection, migration, 'proved', { name: 'ready', asked: asked(migration) });
 }
 
 async function ready(context: Context, migration: Migration): Promise<void> {
   await release(context, migration, 'before');
-  if (migration.settings.cutover === 'auto') {
+  if (asked(migration) || migration.settings.cutover === 'auto') {
     const phase: Phase = { name: 'cutting-over', attempt: 0, blocker: null };
     await move(context.connection, migration, 'due', phase);
     return;
@@ -164,7 +168,8 @@ async function cuttingOver(context: Context, migration: Migration): Promise<void
     await move(connection, migration, 'blocked', again, result.blocker);
   } else {
     count('failed');
-    await move(connection, migration, 'disproved', { name: 'verifying' }, result.reason);
+    const again: Phase = { name: 'verifying', asked: true };
+    await move(connection, migration, 'disproved', again, result.reason);
   }
 }
 

@@ -1,0 +1,177 @@
+import { Command, Option } from 'commander';
+import { forgetStandbys } from '../../backfill/standbys.js';
+import type { Connection } from '../../db/connect.js';
+import { layoutVersion } from '../../db/schema.js';
+import { UserError } from '../../migration/errors.js';
+import { ENDED, type Phase, type Request, whyNot } from '../../migration/phase.js';
+import {
+  changeSettings,
+  listMigrations,
+  loadMigration,
+  type Migration,
+  MovedError,
+  move,
+  readHistory,
+  setPaused,
+} from '../../migration/store.js';
+import { withDatabase } from '../database.js';
+import { databaseOption, EXIT, jsonOption } from '../options.js';
+import { describeList, describeMigration, toJson } from '../print.js';
+import { waitFor, WAIT_PHASES, watch } from '../watch.js';
+
+interface ControlOptions {
+  database: string;
+  json?: boolean;
+  watch?: boolean;
+  forgetStandbys?: boolean;
+  wait?: (typeof WAIT_PHASES)[number];
+}
+
+export function statusCommand(): Command {
+  return new Command('status')
+    .description('Show where a migration stands, or list all of them.')
+    .argument('[name]', 'the migration')
+    .addOption(databaseOption())
+    .addOption(jsonOption())
+    .option('--watch', 'go on showing it until it has ended')
+    .action(async (name: string | undefined, options: ControlOptions) => {
+      await withDatabase(options.database, async (connection) => {
+        if (name === undefined) return await printList(connection, options);
+        const migration = await loadMigration(connection, name);
+        if (options.watch) {
+          const over = (now: Migration) => ENDED.has(now.phase.name);
+          await watch(connection, name, options.json ?? false, over);
+          return;
+        }
+        await printOne(connection, migration, options);
+      });
+    });
+}
+
+async function printList(connection: Connection, options: ControlOptions): Promise<void> {
+  const used = (await layoutVersion(connection)) > 0;
+  const migrations = used ? await listMigrations(connection) : [];
+  process.stdout.write(
+    options.json
+      ? `${JSON.stringify(migrations.map((migration) => toJson(migration, [])))}\n`
+      : describeList(migrations),
+  );
+}
+
+async function printOne(
+  connection: Connection,
+  migration: Migration,
+  options: ControlOptions,
+): Promise<void> {
+  const history = await readHistory(connection, migration.id);
+  process.stdout.write(
+    options.json
+      ? `${JSON.stringify(toJson(migration, history))}\n`
+      : describeMigration(migration, history),
+  );
+}
+
+export function pauseCommand(): Command {
+  return control('pause', 'Stop before the next effect; both columns are still written.').action(
+    async (name: string, options: ControlOptions) => {
+      await withDatabase(options.database, async (connection) => {
+        const migration = await loadMigration(connection, name);
+        if (ENDED.has(migration.phase.name)) {
+          throw new UserError(`${name} is ${migration.phase.name}.`, 'There is nothing to pause.');
+        }
+        await setPaused(connection, migration.id, 'by the operator');
+        await printOne(connection, await loadMigration(connection, name), options);
+      });
+    },
+  );
+}
+
+export function resumeCommand(): Command {
+  return control('resume', 'Go on after a pause, by an operator or by an error.')
+    .option('--forget-standbys', 'standbys that are not streaming now are gone for good')
+    .action(async (name: string, options: ControlOptions) => {
+      await withDatabase(options.database, async (connection) => {
+        const migration = await loadMigration(connection, name);
+        if (options.forgetStandbys) await forgetStandbys(connection);
+        await setPaused(connection, migration.id, null);
+        await printOne(connection, await loadMigration(connection, name), options);
+      });
+    });
+}
+
+const REQUESTED: Record<Request, (migration: Migration) => Phase> = {
+  cutover: ({ phase }) => {
+    if (phase.name === 'reverted') return { name: 'verifying', asked: true };
+    if (phase.name === 'reverting') {
+      return { name: 'soaking', since: phase.since, holdMs: 0, unfit: null };
+    }
+    return { name: 'cutting-over', attempt: 0, blocker: null };
+  },
+  revert: ({ phase }) => {
+    if (phase.name !== 'soaking') return { name: 'ready', asked: false };
+    return { name: 'reverting', attempt: 0, blocker: null, since: phase.since };
+  },
+  complete: () => ({ name: 'completing' }),
+  abort: () => ({ name: 'aborting' }),
+};
+
+const REQUEST_HELP: Record<Request, string> = {
+  cutover: 'Let the new columns take over (again).',
+  revert: 'Go back to the old columns; nothing written meanwhile is lost.',
+  complete: 'Drop the old columns and everything of pgtandem; there is no way back after it.',
+  abort: 'Give the migration up: drop the new columns and everything of pgtandem.',
+};
+
+export function requestCommand(request: Request): Command {
+  return control(request, REQUEST_HELP[request])
+    .addOption(
+      new Option('--wait <phase>', 'wait until it is there; exit 0 only if it got there').choices(
+        WAIT_PHASES,
+      ),
+    )
+    .action(async (name: string, options: ControlOptions) => {
+      await withDatabase(options.database, async (connection) => {
+        await requestMove(connection, name, request);
+        if (options.wait) {
+          const reached = await waitFor(connection, name, options.wait, options.json ?? false);
+          process.exitCode = reached ? EXIT.ok : EXIT.notReached;
+          return;
+        }
+        await printOne(connection, await loadMigration(connection, name), options);
+      });
+    });
+}
+
+/**
+ * Moves a migration as an operator asks.
+ * @throws UserError when it can't be done where the migration stands.
+ */
+export async function requestMove(
+  connection: Connection,
+  name: string,
+  request: Request,
+): Promise<void> {
+  for (;;) {
+    const migration = await loadMigration(connection, name);
+    const refused = whyNot(migration.phase.name, request);
+    if (refused) throw new UserError(refused.message, refused.hint);
+    try {
+      await move(connection, migration, request, REQUESTED[request](migration), 'asked for');
+    } catch (error) {
+      // The migration went on between reading and asking: ask again where it stands now.
+      if (error instanceof MovedError) continue;
+      throw error;
+    }
+    if (request === 'revert') await changeSettings(connection, migration.id, { cutover: 'manual' });
+    if (migration.paused !== null) await setPaused(connection, migration.id, null);
+    return;
+  }
+}
+
+function control(name: string, description: string): Command {
+  return new Command(name)
+    .description(description)
+    .argument('<name>', 'the migration')
+    .addOption(databaseOption())
+    .addOption(jsonOption());
+}

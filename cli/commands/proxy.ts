@@ -1,0 +1,161 @@
+import { Command, Option } from 'commander';
+import pino from 'pino';
+import { startEndpoint } from '../../metrics/endpoint.js';
+import { Metrics } from '../../metrics/registry.js';
+import { Coordinator } from '../../migration/coordinator.js';
+import { Follower } from '../../migration/follower.js';
+import { Proxy } from '../../proxy/proxy.js';
+import { loadParser, makeRewriter } from '../../sql/rewriter.js';
+import { openDatabase } from '../database.js';
+import { address, duration } from '../options.js';
+import { upstreamOf } from '../upstream.js';
+import { version } from '../version.js';
+
+export interface ProxySettings {
+  upstream: string;
+  listen: { host: string; port: number };
+  metrics: { host: string; port: number } | null;
+  graceMs: number;
+  logLevel: string;
+}
+
+interface ProxyCommandOptions {
+  upstream: string;
+  listen: { host: string; port: number };
+  metrics: { host: string; port: number };
+  grace: number;
+  logLevel: string;
+}
+
+export function proxyCommand(): Command {
+  return new Command('proxy')
+    .description(
+      'Run the proxy: applications connect to it instead of the server. It also carries out the ' +
+        'migrations of its database (one proxy at a time does).',
+    )
+    .addOption(
+      new Option('--upstream <url>', 'the server, and the role and database that control uses')
+        .env('PGTANDEM_UPSTREAM')
+        .makeOptionMandatory(),
+    )
+    .addOption(
+      new Option('--listen <address>', 'where applications connect')
+        .env('PGTANDEM_LISTEN')
+        .argParser(address)
+        .default({ host: '127.0.0.1', port: 6432 }, '127.0.0.1:6432'),
+    )
+    .addOption(
+      new Option('--metrics <address>', 'where /metrics, /healthz and /readyz are served')
+        .env('PGTANDEM_METRICS')
+        .argParser(address)
+        .default({ host: '127.0.0.1', port: 9187 }, '127.0.0.1:9187'),
+    )
+    .addOption(
+      new Option('--grace <duration>', 'how long running statements may take to finish at the end')
+        .argParser(duration)
+        .default(10_000, '10s'),
+    )
+    .addOption(
+      new Option('--log-level <level>', 'what is logged')
+        .choices(['debug', 'info', 'warn', 'error'])
+        .default('info'),
+    )
+    .action(async (options: ProxyCommandOptions) => {
+      const running = await runProxy({ ...options, graceMs: options.grace });
+      const stop = () => running.stop();
+      process.once('SIGTERM', stop);
+      process.once('SIGINT', stop);
+      await running.ended;
+    });
+}
+
+export interface RunningProxy {
+  address: { host: string; port: number };
+  metricsAddress: { host: string; port: number } | null;
+  proxy: Proxy;
+  stop: () => void;
+  ended: Promise<void>;
+}
+
+/**
+ * Starts a proxy with its follower and coordinator, and wires them: rules go from the follower to
+ * the proxy, and what the proxy has drained goes back as an acknowledgement.
+ */
+export async function runProxy(settings: ProxySettings): Promise<RunningProxy> {
+  const log = pino({ level: settings.logLevel, base: null }, pino.destination({ dest: 2 }));
+  const metrics = new Metrics(true);
+  await loadParser();
+  const upstream = upstreamOf(settings.upstream);
+  await (await openDatabase(settings.upstream)).end();
+  const proxy = new Proxy({
+    upstream,
+    listen: settings.listen,
+    metrics,
+    log,
+    makeRewriter: (rules) => makeRewriter(rules),
+  });
+  const stopping = new AbortController();
+  const follower = new Follower({
+    url: settings.upstream,
+    address: `${settings.listen.host}:${settings.listen.port} (pid ${process.pid})`,
+    version: version(),
+    log,
+  });
+  let following = false;
+  let lease: 'held' | 'doubt' | 'lost' = 'held';
+  let ruled!: () => void;
+  const firstRules = new Promise<void>((resolve) => {
+    ruled = resolve;
+  });
+  const follow = async () => {
+    for await (const item of follower.follow(stopping.signal)) {
+      if (item.kind === 'rules') {
+        const { rules } = item;
+        log.info({ epoch: rules.epoch, tables: rules.tables.map((table) => table.name) }, 'rules');
+        // Not awaited: the next rules may come before this drain is over.
+        proxy.apply(rules).then(
+          () => follower.acknowledge(rules.epoch),
+          (error) => log.error({ error: String(error) }, 'rules could not be put in force'),
+        );
+        following = true;
+        ruled();
+      } else {
+        lease = item.state;
+        log.warn({ lease }, 'lease');
+        proxy.fence(lease !== 'held');
+        if (lease === 'lost') proxy.closeTouching('pgtandem has lost touch with its database');
+      }
+    }
+  };
+  const followed = follow();
+  await Promise.race([firstRules, followed]);
+  const bound = await proxy.listen();
+  const coordinator = new Coordinator({ url: settings.upstream, metrics, log });
+  const coordinated = coordinator.run(stopping.signal);
+  const state = () => ({ lease, ...proxy.stats() });
+  const endpoint =
+    settings.metrics === null
+      ? null
+      : await startEndpoint({
+          ...settings.metrics,
+          metrics,
+          health: () => ({ ok: true, ...state() }),
+          ready: () => ({ ok: following && lease === 'held', ...state() }),
+        });
+  log.info({ listen: bound, metrics: endpoint && { host: endpoint.host, port: endpoint.port } }, 'ready');
+  const ended = (async () => {
+    await new Promise<void>((resolve) =>
+      stopping.signal.addEventListener('abort', () => resolve(), { once: true }),
+    );
+    await proxy.close(settings.graceMs);
+    await Promise.all([followed, coordinated]);
+    await endpoint?.close();
+  })();
+  return {
+    address: bound,
+    metricsAddress: endpoint && { host: endpoint.host, port: endpoint.port },
+    proxy,
+    stop: () => stopping.abort(),
+    ended,
+  };
+}

@@ -1,0 +1,42 @@
+import { type Connection, connect, sqlState } from '../db/connect.js';
+import { UserError } from '../migration/errors.js';
+
+/**
+ * Opens a control connection for a command.
+ * @throws UserError that says which server was tried and what to look at.
+ */
+export async function openDatabase(url: string): Promise<Connection> {
+  let where: string;
+  try {
+    const parsed = new URL(url);
+    where = `${parsed.hostname || 'the local socket'}:${parsed.port || 5432}${parsed.pathname}`;
+  } catch {
+    throw new UserError(
+      `"${url}" is not a connection string.`,
+      'Write it as postgres://user@host:port/database.',
+    );
+  }
+  try {
+    return await connect({ url, role: 'cli' });
+  } catch (error) {
+    const message = error instanceof Error ? error.message || error.name : String(error);
+    const hint =
+      sqlState(error) === undefined
+        ? 'Is the server running there, and is the address right?'
+        : 'Look at the user, password and database in the connection string.';
+    throw new UserError(`Can't connect to ${where}: ${message}`, hint);
+  }
+}
+
+/** Runs a command's work on a connection, and ends it whatever happens. */
+export async function withDatabase<T>(
+  url: string,
+  work: (connection: Connection) => Promise<T>,
+): Promise<T> {
+  const connection = await openDatabase(url);
+  try {
+    return await work(connection);
+  } finally {
+    await connection.end().catch(() => undefined);
+  }
+}

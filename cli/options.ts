@@ -1,0 +1,45 @@
+import { InvalidArgumentError, Option } from 'commander';
+import ms from 'ms';
+
+/** Exit codes; docs/cli.md has the same table. */
+export const EXIT = { ok: 0, failed: 1, usage: 2, refused: 3, notReached: 4 } as const;
+
+/** `30m`, `1s`, `500ms`. @returns milliseconds. */
+export function duration(text: string): number {
+  const value = /^\d/.test(text) ? ms(text as ms.StringValue) : undefined;
+  if (value === undefined || !Number.isFinite(value) || value < 0) {
+    throw new InvalidArgumentError('Write a duration such as 500ms, 5s, 30m or 2h.');
+  }
+  return Math.round(value);
+}
+
+/** `64MB`, `1GB`. @returns bytes. */
+export function bytes(text: string): number {
+  const match = /^(\d+)\s*(B|kB|KB|MB|GB)?$/.exec(text);
+  if (!match) throw new InvalidArgumentError('Write a size such as 64MB or 1GB.');
+  const unit = { B: 0, kB: 1, KB: 1, MB: 2, GB: 3 }[match[2] ?? 'B'] ?? 0;
+  return Number(match[1]) * 1024 ** unit;
+}
+
+/** `127.0.0.1:6432`, `[::1]:6432`, `:6432`. */
+export function address(text: string): { host: string; port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d+)$/.exec(text);
+  const port = Number(match?.[3]);
+  if (!match || port > 65535) {
+    throw new InvalidArgumentError('Write an address such as 127.0.0.1:6432.');
+  }
+  return { host: match[1] ?? (match[2] || '0.0.0.0'), port };
+}
+
+export function rows(text: string): number {
+  const value = Number(text.replaceAll('_', ''));
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('Write a number.');
+  return value;
+}
+
+export const databaseOption = () =>
+  new Option('-d, --database <url>', 'connection string of the database, not of the proxy')
+    .env('PGTANDEM_DATABASE')
+    .makeOptionMandatory();
+
+export const jsonOption = () => new Option('--json', 'print JSON');

@@ -1,0 +1,132 @@
+import Table from 'cli-table3';
+import ms from 'ms';
+import { tableName } from '../migration/plan.js';
+import type { Plan, Settings } from '../migration/plan.js';
+import { sides } from '../migration/sides.js';
+import type { HistoryEntry, Migration } from '../migration/store.js';
+import { printExpression } from '../sql/rules.js';
+
+/** A plan for people. */
+export function describePlan(name: string, plan: Plan, settings: Settings): string {
+  const lines = [`Migration ${name} of ${plan.table.schema}.${plan.table.name}`, ''];
+  for (const change of plan.changes) {
+    lines.push(`  ${change.action}`);
+    const { source, shadow } = change;
+    const type = source ? `${source.rule.type} -> ${shadow.rule.type}` : shadow.rule.type;
+    lines.push(`    type           ${type}`);
+    lines.push(`    new from old   ${printExpression(change.up)}`);
+    if (change.down) {
+      const back = change.downFunction?.body ?? change.down;
+      lines.push(`    old from new   ${printExpression(back)}`);
+    }
+    lines.push(`    until cutover  ${shadow.before}, written with every write of the table`);
+    if (source && source.after !== source.before) {
+      lines.push(`    after cutover  ${source.after} keeps the old values until it is complete`);
+    }
+  }
+  for (const index of plan.indexes) lines.push(`  index ${index.name} is made anew`);
+  lines.push('', '  1. expand: add the new columns, hidden, and the guard');
+  lines.push('  2. write both, and wait for every proxy and every older transaction');
+  lines.push(`  3. backfill, stopping at ${ms(settings.maxLagMs)} of replication lag`);
+  lines.push('  4. verify: the database validates, for every row,');
+  for (const side of sides(plan, 'before')) {
+    lines.push(`       CHECK (NOT (${side.violated('')}))`);
+  }
+  const when = settings.cutover === 'auto' ? 'as soon as it is ready' : 'when you say so';
+  lines.push(`  5. cutover, ${when}: pgtandem cutover ${name}`);
+  const soak =
+    settings.cutover === 'auto'
+      ? `for ${ms(settings.soakMs)}, then complete`
+      : `until you say pgtandem complete ${name}`;
+  lines.push(`  6. soak: old and new are both written ${soak}; until then pgtandem revert goes back`);
+  for (const warning of plan.warnings) lines.push('', `  warning: ${warning}`);
+  return `${lines.join('\n')}\n`;
+}
+
+/** One line for each migration. */
+export function describeList(migrations: Migration[]): string {
+  if (migrations.length === 0) return 'No migrations.\n';
+  const table = new Table({ head: ['name', 'table', 'phase', 'progress', 'since'], style: { head: [] } });
+  for (const migration of migrations) {
+    const { schema, name } = migration.plan.table;
+    table.push([
+      migration.name,
+      `${schema}.${name}`,
+      migration.phase.name + (migration.paused === null ? '' : ' (paused)'),
+      progressText(migration),
+      migration.changedAt.toISOString(),
+    ]);
+  }
+  return `${table.toString()}\n`;
+}
+
+interface BackfillProgress {
+  ratio?: number;
+  rowsFilled?: number;
+  throttled?: { text: string } | null;
+}
+
+function progressText(migration: Migration): string {
+  const backfill = migration.progress.backfill as BackfillProgress | undefined;
+  if (migration.phase.name !== 'backfilling' || backfill?.ratio === undefined) return '';
+  const waiting = backfill.throttled ? `, waiting: ${backfill.throttled.text}` : '';
+  return `${Math.floor(backfill.ratio * 100)}%${waiting}`;
+}
+
+/** Everything of one migration. */
+export function describeMigration(migration: Migration, history: HistoryEntry[]): string {
+  const { plan, phase, progress } = migration;
+  const lines = [`${migration.name}: ${phase.name}`, `  table     ${tableName(plan)}`];
+  for (const change of plan.changes) lines.push(`  change    ${change.action}`);
+  if (migration.paused !== null) {
+    lines.push(`  paused    ${migration.paused}`);
+    lines.push(`            go on with: pgtandem resume ${migration.name}`);
+  }
+  const text = progressText(migration);
+  if (text) lines.push(`  backfill  ${text}`);
+  if ('blocker' in phase && phase.blocker) {
+    lines.push(`  blocked   ${phase.blocker} (${phase.attempt} attempts)`);
+  }
+  if ('unfit' in phase && phase.unfit) lines.push(`  no revert ${phase.unfit}`);
+  for (const who of (progress.waitingFor as string[] | undefined) ?? []) {
+    lines.push(`  waits for ${who}`);
+  }
+  if (progress.cutoverHoldMs !== undefined) {
+    lines.push(`  cutover   statements were held for ${progress.cutoverHoldMs} ms`);
+  }
+  lines.push(`  guard     ${plan.guard}, ${progress.repairs ?? 0} rows repaired`);
+  if (progress.misfits) {
+    lines.push(`  misfits   ${progress.misfits} writes did not fit the old type`);
+  }
+  lines.push('', '  history');
+  for (const { at, event, from, to, detail } of history) {
+    lines.push(`    ${at.toISOString()}  ${from} -> ${to} (${event})${detail ? `: ${detail}` : ''}`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+/** What `--json` prints of a migration; docs/cli.md describes it. */
+export function toJson(migration: Migration, history: HistoryEntry[]) {
+  const { name, sql, plan, phase, stage, paused, settings, progress } = migration;
+  const { table, guard, changes, warnings } = plan;
+  return {
+    name,
+    sql,
+    table,
+    guard,
+    phase,
+    stage,
+    paused,
+    settings,
+    progress,
+    warnings,
+    changes: changes.map(({ kind, action, source, shadow }) => ({
+      kind,
+      action,
+      source: source && { before: source.before, after: source.after },
+      shadow: { before: shadow.before, after: shadow.after },
+    })),
+    history,
+  };
+}
+
