@@ -35,8 +35,8 @@ export class ChunkSizer {
     let msPerBlock = percentile90(this.recent.map(({ blocks, ms }) => ms / blocks));
     // One slow chunk among ten is noise to the percentile; one far beyond the target is not.
     if (last.ms > 2 * targetMs) msPerBlock = Math.max(msPerBlock, last.ms / last.blocks);
-    const wanted = Math.floor(targetMs / Math.max(msPerBlock, 1e-6));
-    return Math.max(1, Math.min(wanted, this.base * 2, MAX_BLOCKS));
+    const wanted = Math.floor(targetMs / Math.max(msPerBlock, 1e-6)) || 1;
+    return Math.min(wanted, this.base * 2, MAX_BLOCKS);
   }
 
   filled(blocks: number, ms: number): void {

@@ -51,12 +51,12 @@ export function reason(name: ReasonName, detail: string): Reason {
 
 /** @returns null to go on, or the gravest reason not to. */
 export function decide(signals: readonly Signal[]): Reason | null {
-  const [first] = signals;
-  if (!first) return reason('stale', 'nothing has been observed yet');
-  const oldest = signals.reduce((a, b) => (b.ageMs <= a.ageMs ? a : b), first);
-  // Written with a negation so that NaN stops it.
-  if (!(oldest.ageMs <= STALE_MS)) {
-    return reason('stale', `${oldest.name} observed ${since(oldest.ageMs)} ago (${LIMIT_STALE})`);
+  if (signals.length === 0) return reason('stale', 'nothing has been observed yet');
+  // Comparisons are written so that NaN stops the fill too.
+  const stale = signals.find(({ ageMs }) => !(ageMs <= STALE_MS));
+  if (stale) {
+    const limit = `limit ${since(STALE_MS)}`;
+    return reason('stale', `${stale.name} observed ${since(stale.ageMs)} ago (${limit})`);
   }
   let worst: Signal | null = null;
   for (const signal of signals) {
@@ -65,8 +65,6 @@ export function decide(signals: readonly Signal[]): Reason | null {
   }
   return worst && reason(worst.name, describe(worst));
 }
-
-const LIMIT_STALE = `limit ${since(STALE_MS)}`;
 
 function graver(a: Signal, b: Signal): boolean {
   if (a.name !== b.name) return REASONS.indexOf(a.name) < REASONS.indexOf(b.name);
