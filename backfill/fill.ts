@@ -2,6 +2,7 @@ import { type Connection, sqlState, transaction } from '../db/connect.js';
 import { type RelationFile, readRelationFile } from '../db/relation.js';
 import { quoteIdentifier } from '../sql/rules.js';
 import { advance, beginPass, blockRange, type Checkpoint, tableOf } from './checkpoint.js';
+import { MAX_BLOCKS } from './chunk.js';
 import type { BackfillJob } from './job.js';
 import { assertTidRangeScan, type PlannerSettings } from './plan.js';
 
@@ -80,7 +81,8 @@ export function choosePlan(
   limits: Limits,
 ): Promise<PlannerSettings> {
   const { nextBlock, endBlock } = checkpoint;
-  const update = updateOf(job, nextBlock, Math.min(endBlock, nextBlock + 1));
+  // The largest chunk there can be: a smaller one makes the range only more attractive.
+  const update = updateOf(job, nextBlock, Math.min(endBlock, nextBlock + MAX_BLOCKS));
   return transaction(
     connection,
     async () => {
