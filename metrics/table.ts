@@ -93,6 +93,16 @@ export const METRICS = {
     help: 'Time for which the backfill stood still, by reason, seconds.',
     labels: ['migration', 'reason'],
   },
+  pgtandem_backfill_retries_total: {
+    kind: 'counter',
+    help: 'Backfill chunks that were given up and tried again, by SQLSTATE.',
+    labels: ['migration', 'sqlstate'],
+  },
+  pgtandem_backfill_vacuums_total: {
+    kind: 'counter',
+    help: 'Interleaved VACUUMs of a table being filled, by outcome: done, skipped, cancelled, failed.',
+    labels: ['migration', 'outcome'],
+  },
   pgtandem_replica_lag_seconds: {
     kind: 'gauge',
     help: 'Replication lag of a standby in time, seconds.',

@@ -1,0 +1,87 @@
+import type { Connection } from '../db/connect.js';
+import { quoteIdentifier } from '../sql/rules.js';
+import type { BackfillJob } from './job.js';
+
+/** Where a backfill stands: the row of `pgtandem.backfill`. Blocks are of the table's main fork. */
+export interface Checkpoint {
+  relfilenode: number;
+  /** From 1. */
+  pass: number;
+  /** Everything before this block is in order, in this file. */
+  nextBlock: number;
+  /** Blocks that the file had when the pass began. */
+  endBlock: number;
+  rowsFilled: number;
+}
+
+const COLUMNS = `relfilenode, pass, next_block::float8 AS "nextBlock",
+  end_block::float8 AS "endBlock", rows_filled::float8 AS "rowsFilled"`;
+
+/** The job's table as SQL writes it, with its schema. */
+export function tableOf(job: BackfillJob): string {
+  return `${quoteIdentifier(job.table.schema)}.${quoteIdentifier(job.table.name)}`;
+}
+
+/** The condition for blocks `from` to before `to`; PostgreSQL makes a TID range scan of it. */
+export function blockRange(from: number, to: number): string {
+  return `ctid >= '(${from},0)'::tid AND ctid < '(${to},0)'::tid`;
+}
+
+/** @returns null when the backfill has not begun. */
+export async function readCheckpoint(
+  connection: Connection,
+  migrationId: number,
+): Promise<Checkpoint | null> {
+  const { rows } = await connection.query(
+    `SELECT ${COLUMNS} FROM pgtandem.backfill WHERE migration_id = $1`,
+    [migrationId],
+  );
+  return rows[0] ?? null;
+}
+
+/** Writes the checkpoint of a new pass; keeps the count of rows. Idempotent. */
+export async function beginPass(
+  connection: Connection,
+  migrationId: number,
+  { relfilenode, pass, endBlock }: Pick<Checkpoint, 'relfilenode' | 'pass' | 'endBlock'>,
+): Promise<Checkpoint> {
+  const { rows } = await connection.query(
+    `INSERT INTO pgtandem.backfill AS b
+       (migration_id, relfilenode, pass, next_block, end_block, rows_filled)
+     VALUES ($1, $2, $3, 0, $4, 0)
+     ON CONFLICT (migration_id) DO UPDATE SET relfilenode = excluded.relfilenode,
+       pass = excluded.pass, next_block = 0, end_block = excluded.end_block,
+       changed_at = clock_timestamp()
+     RETURNING ${COLUMNS}`,
+    [migrationId, relfilenode, pass, endBlock],
+  );
+  return rows[0];
+}
+
+/**
+ * Moves the checkpoint on from where the caller believes it to be.
+ * @throws Error when it is elsewhere: another process fills the same table.
+ */
+export async function advance(
+  connection: Connection,
+  migrationId: number,
+  from: Checkpoint,
+  nextBlock: number,
+  rowsFilled: number,
+): Promise<Checkpoint> {
+  const { rows } = await connection.query(
+    `UPDATE pgtandem.backfill SET next_block = $4, rows_filled = rows_filled + $5,
+       changed_at = clock_timestamp()
+     WHERE migration_id = $1 AND pass = $2 AND next_block = $3
+     RETURNING ${COLUMNS}`,
+    [migrationId, from.pass, from.nextBlock, nextBlock, rowsFilled],
+  );
+  if (rows.length === 0) {
+    throw new Error(
+      `The checkpoint of the backfill of migration ${migrationId} is not at block ` +
+        `${from.nextBlock} of pass ${from.pass} any more: another process fills the same table. ` +
+        'Start again from the checkpoint, with one coordinator.',
+    );
+  }
+  return rows[0];
+}

@@ -1,0 +1,90 @@
+/** How large the next chunk is, and how long it may take. Pure: time comes as arguments. */
+
+/** Blocks of the first chunk, before anything has been measured. */
+const FIRST_BLOCKS = 16;
+
+/**
+ * Upper bound of a chunk, 8 MB of heap. A stretch that is filled already costs next to nothing per
+ * block; without a bound the chunk that runs into unfilled rows after it would be enormous.
+ */
+export const MAX_BLOCKS = 1_024;
+
+/** Chunks whose cost is remembered. */
+const WINDOW = 10;
+
+/** No lock is waited for longer than this, because the rows filled so far stay locked meanwhile. */
+const MAX_LOCK_MS = 1_000;
+
+const MAX_STATEMENT_MS = 600_000;
+
+/** Follows a time target: grows by at most a factor of two, shrinks at once. */
+export class ChunkSizer {
+  private base = FIRST_BLOCKS;
+  private readonly recent: { blocks: number; ms: number }[] = [];
+  private failedInRow = 0;
+
+  /** Attempts that have failed since the last chunk that was filled. */
+  get failures(): number {
+    return this.failedInRow;
+  }
+
+  /** Blocks of the next chunk. */
+  size(targetMs: number): number {
+    const last = this.recent.at(-1);
+    if (!last || this.failedInRow > 0) return this.base;
+    let msPerBlock = percentile90(this.recent.map(({ blocks, ms }) => ms / blocks));
+    // One slow chunk among ten is noise to the percentile; one far beyond the target is not.
+    if (last.ms > 2 * targetMs) msPerBlock = Math.max(msPerBlock, last.ms / last.blocks);
+    const wanted = Math.floor(targetMs / Math.max(msPerBlock, 1e-6)) || 1;
+    return Math.min(wanted, this.base * 2, MAX_BLOCKS);
+  }
+
+  filled(blocks: number, ms: number): void {
+    this.failedInRow = 0;
+    this.base = blocks;
+    this.recent.push({ blocks, ms });
+    if (this.recent.length > WINDOW) this.recent.shift();
+  }
+
+  /** A chunk of so many blocks was given up (timeout, deadlock): half of it comes next. */
+  failed(blocks: number): void {
+    this.failedInRow++;
+    this.base = Math.max(1, Math.floor(blocks / 2));
+    // What was measured before does not hold here; the next ones grow again by factors of two.
+    this.recent.length = 0;
+  }
+}
+
+/** Nearest-rank percentile. */
+export function percentile90(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.ceil(sorted.length * 0.9) - 1] ?? 0;
+}
+
+/**
+ * `lock_timeout` and `statement_timeout` of a chunk, milliseconds. Both grow with the failures in a
+ * row, so that one block that takes longer than its target is still filled some day.
+ */
+export function timeouts(
+  targetMs: number,
+  failures: number,
+): { lockMs: number; statementMs: number } {
+  const factor = 2 ** Math.min(failures, 30);
+  return {
+    lockMs: Math.round(Math.min(MAX_LOCK_MS, Math.max(20, targetMs) * factor)),
+    statementMs: Math.round(Math.min(MAX_STATEMENT_MS, Math.max(1_000, targetMs * 10) * factor)),
+  };
+}
+
+/** How long to wait after so many failures in a row, milliseconds: 50, 100, ... 5,000. */
+export function retryWaitMs(failures: number): number {
+  return Math.min(5_000, 50 * 2 ** Math.max(0, Math.min(failures, 30) - 1));
+}
+
+/**
+ * The rest after a chunk, milliseconds: the fill works four fifths of the time at most, also where
+ * no signal ever stops it (a primary without standbys), which leaves the disk to others in between.
+ */
+export function restMs(chunkMs: number): number {
+  return Math.min(1_000, chunkMs / 4);
+}

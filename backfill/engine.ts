@@ -1,0 +1,325 @@
+import { type Connection, connect } from '../db/connect.js';
+import { blocksSomeone, readRelation } from '../db/relation.js';
+import type { Metrics } from '../metrics/registry.js';
+import { lockedReason } from './blockers.js';
+import { type Checkpoint, readCheckpoint, tableOf } from './checkpoint.js';
+import { ChunkSizer, restMs, retryWaitMs, timeouts } from './chunk.js';
+import { beginFirstPass, choosePlan, fillChunk, type Limits, retryableState } from './fill.js';
+import type { BackfillJob, ThrottleSettings } from './job.js';
+import { LagReader } from './lag.js';
+import type { PlannerSettings } from './plan.js';
+import { type Progress, RateWindow } from './progress.js';
+import { decide, type Reason, STALE_MS } from './throttle.js';
+import { Vacuumer, vacuumDue } from './vacuum.js';
+import { endsWithin, wait } from './wait.js';
+
+export interface EngineOptions {
+  url: string;
+  job: BackfillJob;
+  /** Asked before each chunk, so that the thresholds can be changed while it runs. */
+  settings: () => Promise<ThrottleSettings> | ThrottleSettings;
+  metrics: Metrics;
+  /** Pause: the backfill ends soon, and the next one goes on at the checkpoint. */
+  signal: AbortSignal;
+}
+
+export interface Result {
+  outcome: 'complete' | 'aborted';
+  pass: number;
+  /** Since the migration began, over restarts. */
+  rowsFilled: number;
+}
+
+/** How long it stands still before the question is asked again, milliseconds. */
+const TICK_MS = 100;
+/** At most so long between two yields while it stands still. */
+const YIELD_MS = 500;
+
+/**
+ * Fills a table from its checkpoint to the end of its pass. Yields after each chunk, and about
+ * twice a second while it stands still.
+ * @throws Error when the connection is lost, the job cannot be done or settings() fails; the caller
+ *   starts it again, at the cost of one chunk.
+ */
+export async function* runBackfill(options: EngineOptions): AsyncGenerator<Progress, Result> {
+  const connection = await connect({ url: options.url, role: 'backfill' });
+  const reader = await LagReader.open(options.url, options.metrics).catch(async (error) => {
+    await connection.end();
+    throw error;
+  });
+  const engine = new Engine(options, connection, reader);
+  try {
+    yield* engine.run();
+  } catch (error) {
+    // What was cancelled or cut off by the abort itself fails, and is not an error to the caller.
+    if (!options.signal.aborted) throw error;
+  } finally {
+    await engine.close();
+  }
+  return engine.result();
+}
+
+/** Sequences only: asks a decider, does the one effect, records it. */
+class Engine {
+  private readonly job: BackfillJob;
+  private readonly sizer = new ChunkSizer();
+  private readonly rate = new RateWindow();
+  private readonly throttledSeconds = new Map<string, number>();
+  private readonly notes: string[] = [];
+  private checkpoint: Checkpoint | null = null;
+  private planner: PlannerSettings | null = null;
+  private vacuumer: Vacuumer | null = null;
+  private mayVacuum = false;
+  private pid = 0;
+  private sinceVacuum = { blocks: 0, rows: 0 };
+  private chunkMs = 0;
+  private retries = 0;
+  private failingSinceMs = 0;
+  private yieldedMs = Number.NEGATIVE_INFINITY;
+  private stoppedBy: string | null = null;
+
+  constructor(
+    private readonly options: EngineOptions,
+    private readonly connection: Connection,
+    private readonly reader: LagReader,
+  ) {
+    this.job = options.job;
+  }
+
+  async *run(): AsyncGenerator<Progress, void> {
+    await this.inspect();
+    while (!this.options.signal.aborted && !this.isComplete()) {
+      const settings = await this.options.settings();
+      const askedMs = performance.now();
+      const patienceMs = this.stoppedBy ? YIELD_MS - TICK_MS : STALE_MS;
+      await this.reader.refresh(patienceMs, this.options.signal);
+      const stop = decide(this.reader.signals(settings));
+      if (stop) yield* this.standStill(stop, TICK_MS, askedMs);
+      else if (this.isVacuumDue()) yield* this.vacuum();
+      else yield* this.step(settings);
+    }
+  }
+
+  result(): Result {
+    const outcome = this.isComplete() ? 'complete' : 'aborted';
+    const { pass, rowsFilled } = this.checkpoint ?? { pass: 0, rowsFilled: 0 };
+    return { outcome, pass, rowsFilled };
+  }
+
+  async close(): Promise<void> {
+    const { vacuumer } = this;
+    // Whatever runs still is ours to end: VACUUM notices a lost client only when it is done.
+    if (vacuumer?.running) await endsWithin(this.reader.cancel(vacuumer.pid), 200);
+    const ends = [this.connection.end(), vacuumer?.close(), this.reader.close()];
+    await endsWithin(Promise.allSettled(ends), 2_000);
+  }
+
+  private isComplete(): boolean {
+    const { checkpoint } = this;
+    return checkpoint !== null && checkpoint.nextBlock >= checkpoint.endBlock;
+  }
+
+  /** Refuses what ranges of blocks do not serve; reads the checkpoint. */
+  private async inspect(): Promise<void> {
+    const { connection, job } = this;
+    const relation = await readRelation(connection, job.table.oid);
+    if (relation?.kind !== 'r' || relation.accessMethod !== 'heap' || relation.temporary) {
+      throw new Error(
+        `${tableOf(job)} (oid ${job.table.oid}) is not an ordinary heap table that is there: ` +
+          'give a job for each partition of a partitioned table; nothing else can be filled.',
+      );
+    }
+    this.mayVacuum = relation.mayVacuum;
+    if (!this.mayVacuum) {
+      this.notes.push(
+        `The role ${relation.role} may not VACUUM ${tableOf(job)}: the table can double in size. ` +
+          `Let the owner run the backfill, or GRANT its owner's role to ${relation.role}.`,
+      );
+    }
+    const { rows } = await connection.query('SELECT pg_backend_pid() AS pid');
+    this.pid = rows[0].pid;
+    this.checkpoint = await readCheckpoint(connection, job.migrationId);
+    this.record(0);
+  }
+
+  /** One transaction: begin the first pass, look at the plan, or fill a chunk. */
+  private async *step(settings: ThrottleSettings): AsyncGenerator<Progress> {
+    const { connection, job, checkpoint, planner } = this;
+    const limits = timeouts(settings.chunkTargetMs, this.sizer.failures);
+    if (!checkpoint) {
+      const work = () => beginFirstPass(connection, job, limits);
+      this.checkpoint = yield* this.attempt(work, limits, 1);
+    } else if (!planner) {
+      const work = () => choosePlan(connection, job, checkpoint, limits);
+      this.planner = yield* this.attempt(work, limits, 1);
+    } else {
+      const left = checkpoint.endBlock - checkpoint.nextBlock;
+      const blocks = Math.min(left, this.sizer.size(settings.chunkTargetMs));
+      const startedMs = performance.now();
+      const fill = () => fillChunk(connection, job, checkpoint, blocks, limits, planner);
+      const step = yield* this.attempt(fill, limits, blocks);
+      if (!step) return;
+      this.checkpoint = step.checkpoint;
+      if (step.kind === 'restarted') {
+        this.planner = null;
+        this.sinceVacuum = { blocks: 0, rows: 0 };
+      } else {
+        this.chunkMs = performance.now() - startedMs;
+        this.sizer.filled(blocks, this.chunkMs);
+        this.sinceVacuum.blocks += blocks;
+        this.sinceVacuum.rows += step.rows;
+        const labels = { migration: job.migration };
+        this.options.metrics.observe('pgtandem_backfill_chunk_seconds', labels, this.chunkMs / 1e3);
+      }
+      this.record(step.kind === 'filled' ? step.rows : 0);
+      yield this.progress(null);
+      if (!this.isComplete()) await wait(restMs(this.chunkMs), this.options.signal);
+    }
+  }
+
+  /** Does one piece of work; when it failed in a way that passes, waits a while and gives null. */
+  private async *attempt<T>(
+    work: () => Promise<T>,
+    limits: Limits,
+    blocks: number,
+  ): AsyncGenerator<Progress, T | null> {
+    try {
+      return await this.interruptibly(work(), limits);
+    } catch (error) {
+      const sqlstate = retryableState(error);
+      if (sqlstate === null || this.options.signal.aborted) throw error;
+      if (this.sizer.failures === 0) this.failingSinceMs = performance.now();
+      this.sizer.failed(blocks);
+      this.retries++;
+      const labels = { migration: this.job.migration, sqlstate };
+      this.options.metrics.count('pgtandem_backfill_retries_total', labels);
+      const why = await lockedReason(this.connection, this.job, {
+        from: this.checkpoint?.nextBlock ?? 0,
+        blocks,
+        sqlstate,
+        failures: this.sizer.failures,
+        ms: performance.now() - this.failingSinceMs,
+      });
+      yield* this.standStill(why, retryWaitMs(this.sizer.failures));
+      return null;
+    }
+  }
+
+  /** Waits for what our backend does; an abort cancels it, a server that is mute is given up. */
+  private async interruptibly<T>(work: Promise<T>, limits: Limits): Promise<T> {
+    const { signal } = this.options;
+    let ended = false;
+    const cancel = async () => {
+      // A cancel that arrives between two statements has no effect, so it is sent again.
+      for (let i = 0; i < 20 && !ended; i++) {
+        await endsWithin(this.reader.cancel(this.pid), 100);
+        await endsWithin(work, 50);
+      }
+      if (!ended) await this.connection.end();
+    };
+    // Of the handful of statements in a chunk, each has ended by statement_timeout on a live server.
+    const mute = setTimeout(() => void this.connection.end(), limits.statementMs * 5 + 30_000);
+    signal.addEventListener('abort', cancel, { once: true });
+    if (signal.aborted) void cancel();
+    try {
+      return await work;
+    } finally {
+      ended = true;
+      clearTimeout(mute);
+      signal.removeEventListener('abort', cancel);
+    }
+  }
+
+  private isVacuumDue(): boolean {
+    const { blocks, rows } = this.sinceVacuum;
+    return this.mayVacuum && vacuumDue(this.checkpoint?.endBlock ?? 0, blocks, rows);
+  }
+
+  /** The fill waits for it; it gives way to whatever would have stopped a chunk, and to DDL. */
+  private async *vacuum(): AsyncGenerator<Progress> {
+    const { reader, options, job } = this;
+    const vacuumer = this.vacuumer ?? (await Vacuumer.open(options.url, job));
+    this.vacuumer = vacuumer;
+    this.sinceVacuum = { blocks: 0, rows: 0 };
+    const running = vacuumer.run();
+    while (vacuumer.running) {
+      await Promise.race([running, wait(TICK_MS, options.signal)]);
+      if (options.signal.aborted) return;
+      if (!vacuumer.running) break;
+      const settings = await options.settings();
+      await reader.refresh(YIELD_MS, options.signal);
+      const stop = decide(reader.signals(settings));
+      // Autovacuum steps aside for a session that wants the table; a VACUUM by hand does not.
+      const inTheWay = await blocksSomeone(this.connection, job.table.oid, vacuumer.pid);
+      if (stop || inTheWay) await reader.cancel(vacuumer.pid);
+      if (this.isTimeToYield(null)) yield this.progress(null);
+    }
+    const { outcome, error } = await running;
+    const labels = { migration: job.migration, outcome };
+    options.metrics.count('pgtandem_backfill_vacuums_total', labels);
+    if (outcome !== 'failed') return;
+    this.notes.splice(0, this.notes.length, `An interleaved VACUUM failed: ${error}`);
+    await vacuumer.close();
+    this.vacuumer = null;
+  }
+
+  /** Waits, counts the time by its reason, and tells about it now and then. */
+  private async *standStill(
+    why: Reason,
+    ms: number,
+    sinceMs = performance.now(),
+  ): AsyncGenerator<Progress> {
+    const untilMs = performance.now() + ms;
+    let countedMs = sinceMs;
+    while (!this.options.signal.aborted && performance.now() < untilMs) {
+      if (this.isTimeToYield(why)) yield this.progress(why);
+      await wait(Math.min(YIELD_MS, untilMs - performance.now()), this.options.signal);
+      const seconds = (performance.now() - countedMs) / 1000;
+      countedMs += seconds * 1000;
+      this.throttledSeconds.set(why.name, (this.throttledSeconds.get(why.name) ?? 0) + seconds);
+      const labels = { migration: this.job.migration, reason: why.name };
+      this.options.metrics.count('pgtandem_backfill_throttled_seconds_total', labels, seconds);
+    }
+    this.record(0);
+  }
+
+  private isTimeToYield(why: Reason | null): boolean {
+    const changed = (why?.name ?? null) !== this.stoppedBy;
+    return changed || performance.now() - this.yieldedMs >= YIELD_MS - TICK_MS;
+  }
+
+  private record(rows: number): void {
+    const { checkpoint, options, job } = this;
+    if (!checkpoint) return;
+    this.rate.add(performance.now(), checkpoint.nextBlock, checkpoint.rowsFilled);
+    const labels = { migration: job.migration };
+    options.metrics.count('pgtandem_backfill_rows_total', labels, rows);
+    options.metrics.set('pgtandem_backfill_progress_ratio', labels, ratioOf(checkpoint));
+  }
+
+  private progress(throttled: Reason | null): Progress {
+    const { checkpoint } = this;
+    this.yieldedMs = performance.now();
+    this.stoppedBy = throttled?.name ?? null;
+    return {
+      migration: this.job.migration,
+      pass: checkpoint?.pass ?? 1,
+      blocksDone: checkpoint?.nextBlock ?? 0,
+      blocksTotal: checkpoint?.endBlock ?? 0,
+      ratio: checkpoint ? ratioOf(checkpoint) : 0,
+      rowsFilled: checkpoint?.rowsFilled ?? 0,
+      rowsPerSecond: this.rate.rowsPerSecond(),
+      etaSeconds: checkpoint && this.rate.etaSeconds(checkpoint.endBlock - checkpoint.nextBlock),
+      chunkMs: this.chunkMs,
+      throttled,
+      throttledSecondsByReason: Object.fromEntries(this.throttledSeconds),
+      retries: this.retries,
+      notes: [...this.notes],
+      lag: this.reader.lags,
+    };
+  }
+}
+
+function ratioOf({ nextBlock, endBlock }: Checkpoint): number {
+  return endBlock === 0 ? 1 : Math.min(1, nextBlock / endBlock);
+}

@@ -1,0 +1,162 @@
+import { type Connection, sqlState, transaction } from '../db/connect.js';
+import { type RelationFile, readRelationFile } from '../db/relation.js';
+import { quoteIdentifier } from '../sql/rules.js';
+import { advance, beginPass, blockRange, type Checkpoint, tableOf } from './checkpoint.js';
+import { MAX_BLOCKS } from './chunk.js';
+import type { BackfillJob } from './job.js';
+import { assertTidRangeScan, type PlannerSettings } from './plan.js';
+
+/**
+ * READ COMMITTED whatever the role's default is: a stricter level fails on every row that the
+ * application changed meanwhile, where this one waits for it and looks at its new version.
+ */
+const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE';
+
+export interface Limits {
+  /** `lock_timeout`, milliseconds. */
+  lockMs: number;
+  /** `statement_timeout`, milliseconds. */
+  statementMs: number;
+}
+
+export type Step =
+  | { kind: 'filled'; rows: number; checkpoint: Checkpoint }
+  /** The table has another file than the checkpoint's: the next pass begins at block 0. */
+  | { kind: 'restarted'; checkpoint: Checkpoint };
+
+/**
+ * Fills at most `blocks` blocks from the checkpoint on, and moves it, in one transaction. So the
+ * rows and the checkpoint are there both or neither, whatever is killed, and a chunk that is filled
+ * twice finds nothing to do the second time.
+ *
+ * Blocks beyond the pass's end need no visit: every row version that was written since the pass
+ * began is in order already (the strong invariant: writers dual-write before the first pass), no
+ * matter where it was put. For the same reason a row that moves behind the checkpoint is not lost.
+ * @throws DatabaseError; `isRetryable` tells those that pass by themselves.
+ */
+export function fillChunk(
+  connection: Connection,
+  job: BackfillJob,
+  checkpoint: Checkpoint,
+  blocks: number,
+  limits: Limits,
+  planner: PlannerSettings,
+): Promise<Step> {
+  const to = Math.min(checkpoint.endBlock, checkpoint.nextBlock + blocks);
+  return transaction(
+    connection,
+    async () => {
+      const file = await lockTable(connection, job, limits, planner);
+      if (file.relfilenode !== checkpoint.relfilenode) {
+        const next = await nextPass(connection, job, file, checkpoint.pass + 1);
+        return { kind: 'restarted', checkpoint: next };
+      }
+      const { rowCount } = await connection.query(updateOf(job, checkpoint.nextBlock, to));
+      const rows = rowCount ?? 0;
+      const moved = await advance(connection, job.migrationId, checkpoint, to, rows);
+      return { kind: 'filled', rows, checkpoint: moved };
+    },
+    BEGIN,
+  );
+}
+
+/** Begins the first pass. */
+export function beginFirstPass(
+  connection: Connection,
+  job: BackfillJob,
+  limits: Limits,
+): Promise<Checkpoint> {
+  return transaction(
+    connection,
+    async () => nextPass(connection, job, await lockTable(connection, job, limits, {}), 1),
+    BEGIN,
+  );
+}
+
+/** Finds the planner settings under which a chunk's plan is a TID range scan; see plan.ts. */
+export function choosePlan(
+  connection: Connection,
+  job: BackfillJob,
+  checkpoint: Checkpoint,
+  limits: Limits,
+): Promise<PlannerSettings> {
+  const { nextBlock, endBlock } = checkpoint;
+  // The largest chunk there can be: a smaller one makes the range only more attractive.
+  const update = updateOf(job, nextBlock, Math.min(endBlock, nextBlock + MAX_BLOCKS));
+  return transaction(
+    connection,
+    async () => {
+      await lockTable(connection, job, limits, {});
+      return assertTidRangeScan(connection, job, update);
+    },
+    BEGIN,
+  );
+}
+
+/** ONLY, because a child by inheritance has blocks of its own, and a job of its own. */
+function updateOf(job: BackfillJob, from: number, to: number): string {
+  const set = job.set.map(({ column, value }) => `${quoteIdentifier(column)} = (${value})`);
+  return (
+    `UPDATE ONLY ${tableOf(job)} SET ${set.join(', ')} ` +
+    `WHERE ${blockRange(from, to)} AND (${job.pending})`
+  );
+}
+
+/**
+ * Takes the lock that an UPDATE takes, and only then reads which file the table has. Whatever gives
+ * it another one (VACUUM FULL, CLUSTER, pg_repack, TRUNCATE) needs ACCESS EXCLUSIVE, so that the
+ * answer holds until the end of this transaction; read before the lock, it could be outdated by
+ * the time the UPDATE runs, and its blocks would be of the new file under the old file's numbers.
+ */
+async function lockTable(
+  connection: Connection,
+  job: BackfillJob,
+  limits: Limits,
+  planner: PlannerSettings,
+): Promise<RelationFile> {
+  const table = tableOf(job);
+  const local = {
+    lock_timeout: limits.lockMs,
+    statement_timeout: limits.statementMs,
+    // The row locks are released at COMMIT, which then waits neither for the disk nor for a
+    // synchronous standby. A crash can lose the last chunks, rows and checkpoint together, and
+    // they are filled again. Whoever records later that the fill is complete commits after it in
+    // the same WAL, so that record is never there without the rows.
+    synchronous_commit: 'off',
+    // A policy that hides rows from this role is an error, and not rows that are never filled.
+    row_security: 'off',
+    // Compiling is for statements of seconds.
+    jit: 'off',
+    ...(job.silenceTriggers ? { session_replication_role: 'replica' } : {}),
+    ...planner,
+  };
+  const set = Object.entries(local).map(([name, value]) => `SET LOCAL ${name} = ${value};`);
+  await connection.query(`${set.join(' ')} LOCK TABLE ONLY ${table} IN ROW EXCLUSIVE MODE`);
+  const file = await readRelationFile(connection, table);
+  if (file.oid !== job.table.oid) {
+    throw new Error(
+      `${table} is not the table that the migration was planned for (oid ${file.oid}, planned ` +
+        `${job.table.oid}): abort the migration and plan it again.`,
+    );
+  }
+  return file;
+}
+
+function nextPass(
+  connection: Connection,
+  job: BackfillJob,
+  file: RelationFile,
+  pass: number,
+): Promise<Checkpoint> {
+  const { relfilenode, blocks: endBlock } = file;
+  return beginPass(connection, job.migrationId, { relfilenode, pass, endBlock });
+}
+
+/** lock_not_available, deadlock_detected, query_canceled, serialization_failure. */
+const RETRYABLE = new Set(['55P03', '40P01', '57014', '40001']);
+
+/** The SQLSTATE of an error after which the same chunk, smaller and later, can succeed. */
+export function retryableState(error: unknown): string | null {
+  const state = sqlState(error);
+  return state !== undefined && RETRYABLE.has(state) ? state : null;
+}

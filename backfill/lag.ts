@@ -1,0 +1,135 @@
+import { type Connection, connect } from '../db/connect.js';
+import {
+  deleteStandbys,
+  type Replication,
+  readReplication,
+  rememberStandbys,
+} from '../db/replication.js';
+import type { Metrics } from '../metrics/registry.js';
+import { LagHistory } from './history.js';
+import type { ThrottleSettings } from './job.js';
+import type { StandbyLag } from './progress.js';
+import { lagOf, lostStandbys, signalsOf, streamingStandbys } from './standbys.js';
+import type { Signal } from './throttle.js';
+import { endsWithin } from './wait.js';
+
+const POLL_MS = 150;
+/** How often `last_seen` of the known standbys is brought up to date. */
+const REMEMBER_MS = 10_000;
+
+/**
+ * Looks at replication on a connection of its own, several times a second and whenever it is asked
+ * to. It only observes; `signals` tells what the last look means under given settings.
+ */
+export class LagReader {
+  private readonly history = new LagHistory();
+  private look: { atMs: number; replication: Replication; lags: StandbyLag[] } | null = null;
+  private inFlight: Promise<void> | null = null;
+  private failure: unknown = null;
+  private closed = false;
+  private rememberedMs = Number.NEGATIVE_INFINITY;
+  private readonly timer: NodeJS.Timeout;
+
+  private constructor(
+    private readonly connection: Connection,
+    private readonly metrics: Metrics,
+  ) {
+    this.timer = setInterval(() => void this.poll(), POLL_MS);
+  }
+
+  /** @throws Error of `pg`, when the server cannot be reached or refuses the login. */
+  static async open(url: string, metrics: Metrics): Promise<LagReader> {
+    return new LagReader(await connect({ url, role: 'backfill signals' }), metrics);
+  }
+
+  /**
+   * Waits for a look that began after this call, so that it sees the WAL of the chunk before;
+   * gives up after `limitMs` or on an abort; the look there is then too old to go on with.
+   * @throws what ended the looking: a lost connection, a server in recovery.
+   */
+  async refresh(limitMs: number, signal: AbortSignal): Promise<void> {
+    const calledMs = performance.now();
+    const fresh = async () => {
+      while (!this.failure && !this.closed && (this.look?.atMs ?? -1) < calledMs) await this.poll();
+    };
+    await endsWithin(fresh(), limitMs, signal);
+    if (this.failure) throw this.failure;
+  }
+
+  signals(settings: ThrottleSettings): Signal[] {
+    if (!this.look) return [];
+    const { atMs, replication, lags } = this.look;
+    return signalsOf(replication, lags, settings, performance.now() - atMs);
+  }
+
+  get lags(): StandbyLag[] {
+    return this.look?.lags ?? [];
+  }
+
+  /** Cancels what a backend of ours is doing. */
+  async cancel(pid: number): Promise<void> {
+    await this.connection.query('SELECT pg_cancel_backend($1)', [pid]);
+  }
+
+  /** Ends the connection at once, and takes its series out of the metrics: they would freeze. */
+  async close(): Promise<void> {
+    this.closed = true;
+    clearInterval(this.timer);
+    this.publish([]);
+    await endsWithin(this.connection.end(), 1_000);
+  }
+
+  /** One look at a time; never rejects. */
+  private poll(): Promise<void> {
+    this.inFlight ??= this.observe()
+      .catch((error: unknown) => {
+        this.failure ??= error;
+        clearInterval(this.timer);
+      })
+      .finally(() => {
+        this.inFlight = null;
+      });
+    return this.inFlight;
+  }
+
+  private async observe(): Promise<void> {
+    const atMs = performance.now();
+    const replication = await readReplication(this.connection);
+    const standbys = streamingStandbys(replication.walSenders);
+    this.history.record(atMs, replication.flushed);
+    const lags = lagOf(replication, atMs, this.history);
+    const behind = [...standbys.values()].map((sender) => sender.replayed!);
+    this.history.prune(Math.min(replication.flushed, ...behind));
+    // A standby is remembered before its look is used: from the first chunk on its loss is noticed.
+    const known = new Set(replication.known);
+    const isNew = [...standbys.keys()].some((name) => !known.has(name));
+    if (standbys.size > 0 && (isNew || atMs - this.rememberedMs > REMEMBER_MS)) {
+      await rememberStandbys(this.connection, [...standbys.keys()]);
+      this.rememberedMs = atMs;
+    }
+    if (this.closed) return;
+    this.publish(lags);
+    this.look = { atMs, replication, lags };
+  }
+
+  private publish(lags: readonly StandbyLag[]): void {
+    for (const { standby } of this.lags) {
+      this.metrics.remove('pgtandem_replica_lag_seconds', { standby });
+      this.metrics.remove('pgtandem_replica_lag_bytes', { standby });
+    }
+    for (const { standby, seconds, bytes } of lags) {
+      if (seconds !== null) this.metrics.set('pgtandem_replica_lag_seconds', { standby }, seconds);
+      if (bytes !== null) this.metrics.set('pgtandem_replica_lag_bytes', { standby }, bytes);
+    }
+  }
+}
+
+/**
+ * Forgets the known standbys that do not stream now, so that a backfill no longer waits for them.
+ * @returns their names.
+ */
+export async function forgetStandbys(connection: Connection): Promise<string[]> {
+  const lost = lostStandbys(await readReplication(connection));
+  if (lost.length > 0) await deleteStandbys(connection, lost);
+  return lost;
+}

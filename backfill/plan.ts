@@ -1,0 +1,68 @@
+import type { Connection } from '../db/connect.js';
+import { tableOf } from './checkpoint.js';
+import type { BackfillJob } from './job.js';
+
+/** Planner settings of a chunk's transaction, by name. */
+export type PlannerSettings = Readonly<Record<string, 'on' | 'off'>>;
+
+/**
+ * What is tried, in this order, until a chunk's plan is a TID range scan. The first changes nothing
+ * for the other tables that an expression may look into; the later ones are for small tables, where
+ * a sequential scan looks as cheap, and for an index that seems to serve the predicate.
+ */
+const LADDER: readonly PlannerSettings[] = [
+  { enable_tidscan: 'on' },
+  { enable_tidscan: 'on', enable_seqscan: 'off' },
+  {
+    enable_tidscan: 'on',
+    enable_seqscan: 'off',
+    enable_bitmapscan: 'off',
+    enable_indexscan: 'off',
+    enable_indexonlyscan: 'off',
+  },
+];
+
+interface PlanNode {
+  'Node Type': string;
+  'Relation Name'?: string;
+  Schema?: string;
+  Plans?: PlanNode[];
+}
+
+/**
+ * Finds the settings under which `update` reads its table by a TID range scan: the cost of a chunk
+ * is then that of its blocks, however large the table is.
+ * https://www.postgresql.org/docs/current/using-explain.html
+ * @throws Error with the plan's scans when no settings bring that about.
+ */
+export async function assertTidRangeScan(
+  connection: Connection,
+  job: BackfillJob,
+  update: string,
+): Promise<PlannerSettings> {
+  let scans: string[] = [];
+  for (const settings of LADDER) {
+    const set = Object.entries(settings).map(([name, value]) => `SET LOCAL ${name} = ${value}`);
+    await connection.query(set.join('; '));
+    const { rows } = await connection.query(`EXPLAIN (FORMAT JSON, VERBOSE) ${update}`);
+    scans = rows.flatMap((row) =>
+      (row['QUERY PLAN'] as { Plan: PlanNode }[]).flatMap(({ Plan }) => scansOf(Plan, job)),
+    );
+    if (scans.length === 1 && scans[0] === 'Tid Range Scan') return settings;
+  }
+  throw new Error(
+    `The backfill of ${tableOf(job)} would read it by ${scans.join(', ') || 'no scan'} for every ` +
+      'chunk, not by a Tid Range Scan: look for rules on the table (pg_rules), and whether its ' +
+      'expressions read the table itself.',
+  );
+}
+
+/** The types of the nodes that read the job's table. */
+function scansOf(node: PlanNode, job: BackfillJob): string[] {
+  const own =
+    node['Node Type'] !== 'ModifyTable' &&
+    node['Relation Name'] === job.table.name &&
+    node.Schema === job.table.schema;
+  const below = (node.Plans ?? []).flatMap((child) => scansOf(child, job));
+  return own ? [node['Node Type'], ...below] : below;
+}

@@ -1,0 +1,79 @@
+import { type Connection, connect } from '../db/connect.js';
+import { tableOf } from './checkpoint.js';
+import type { BackfillJob } from './job.js';
+
+/** A smaller table than 8 MB may well double for a while. */
+const SMALLEST_BLOCKS = 1_024;
+
+/** The share of the table after which the space of what was filled is made free again. */
+const SHARE = 0.1;
+
+/** Pure: whether it is time to vacuum, from what was done since the last time (or since start). */
+export function vacuumDue(tableBlocks: number, blocksSince: number, rowsSince: number): boolean {
+  // A stretch with hardly a row to fill has left hardly anything to clean.
+  return (
+    tableBlocks >= SMALLEST_BLOCKS &&
+    blocksSince >= tableBlocks * SHARE &&
+    rowsSince >= Math.max(1, blocksSince)
+  );
+}
+
+export type VacuumOutcome = 'done' | 'skipped' | 'cancelled' | 'failed';
+
+/**
+ * Interleaved VACUUM, on a connection of its own. Without it a fill writes every row a second time
+ * and the table doubles; with it the versions to come find the space of those before.
+ *
+ * Indexes are left alone (INDEX_CLEANUP OFF: passing over them for each tenth would cost more than
+ * the table), as are the TOAST table (values that do not change are not written again) and the
+ * file's end (TRUNCATE would take ACCESS EXCLUSIVE). It waits for no lock: SKIP_LOCKED. While an
+ * old transaction is open it frees nothing, and costs a reading of what changed.
+ * https://www.postgresql.org/docs/current/sql-vacuum.html
+ */
+export class Vacuumer {
+  private skipped = false;
+  /** Whether a VACUUM is under way. */
+  running = false;
+
+  private constructor(
+    private readonly connection: Connection,
+    readonly pid: number,
+    private readonly table: string,
+  ) {
+    // A VACUUM that cannot be had at once or is not permitted is a warning and no error. Its text
+    // is in the server's language; VACUUM warns of nothing else in these options.
+    connection.on('notice', () => {
+      this.skipped = true;
+    });
+  }
+
+  static async open(url: string, job: BackfillJob): Promise<Vacuumer> {
+    const connection = await connect({ url, role: 'backfill vacuum' });
+    // For the indexes: SKIP_LOCKED is of the table alone.
+    await connection.query('SET lock_timeout = 100');
+    const { rows } = await connection.query('SELECT pg_backend_pid() AS pid');
+    return new Vacuumer(connection, rows[0].pid, tableOf(job));
+  }
+
+  /** Never rejects: a VACUUM that fails is told as such, and the fill goes on without. */
+  async run(): Promise<{ outcome: VacuumOutcome; error: unknown }> {
+    this.skipped = false;
+    this.running = true;
+    try {
+      await this.connection.query(
+        `VACUUM (INDEX_CLEANUP OFF, TRUNCATE OFF, PROCESS_TOAST OFF, SKIP_LOCKED) ${this.table}`,
+      );
+      return { outcome: this.skipped ? 'skipped' : 'done', error: null };
+    } catch (error) {
+      const { code } = error as { code?: unknown };
+      return { outcome: code === '57014' ? 'cancelled' : 'failed', error };
+    } finally {
+      this.running = false;
+    }
+  }
+
+  /** Ends the connection at once, also in the midst of a VACUUM. */
+  async close(): Promise<void> {
+    await this.connection.end();
+  }
+}

@@ -1,0 +1,68 @@
+import type { Connection } from './connect.js';
+
+/**
+ * One row of `pg_stat_replication` with its slot. Positions are bytes of WAL since 0/0: a double
+ * holds them exactly up to 9 PB.
+ * https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-REPLICATION-VIEW
+ */
+export interface WalSender {
+  pid: number;
+  applicationName: string;
+  /** null on a Unix socket. */
+  clientAddress: string | null;
+  slot: { name: string; type: 'physical' | 'logical'; confirmed: number | null } | null;
+  /** null when the role may not see it (it needs `pg_read_all_stats`, part of `pg_monitor`). */
+  state: 'startup' | 'catchup' | 'streaming' | 'backup' | 'stopping' | null;
+  written: number | null;
+  /** null before the first report, and for ever of what receives WAL without replaying it. */
+  replayed: number | null;
+}
+
+export interface Replication {
+  /** The role we are logged in as, as SQL writes it. */
+  role: string;
+  /** `pg_current_wal_insert_lsn()` */
+  inserted: number;
+  /** `pg_current_wal_flush_lsn()`; what can have been sent to a standby. */
+  flushed: number;
+  walSenders: WalSender[];
+  /** Standbys of `pgtandem.standby`, by name. */
+  known: string[];
+}
+
+const SQL = `
+SELECT quote_ident(current_user) AS role,
+  (pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::float8 AS inserted,
+  (pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::float8 AS flushed,
+  (SELECT coalesce(json_agg(json_build_object(
+     'pid', r.pid,
+     'applicationName', coalesce(r.application_name, ''),
+     'clientAddress', host(r.client_addr),
+     'slot', CASE WHEN s.slot_name IS NOT NULL THEN json_build_object(
+       'name', s.slot_name, 'type', s.slot_type,
+       'confirmed', (s.confirmed_flush_lsn - '0/0'::pg_lsn)::float8) END,
+     'state', r.state,
+     'written', (r.write_lsn - '0/0'::pg_lsn)::float8,
+     'replayed', (r.replay_lsn - '0/0'::pg_lsn)::float8)), '[]')
+   FROM pg_catalog.pg_stat_replication r
+   LEFT JOIN pg_catalog.pg_replication_slots s ON s.active_pid = r.pid) AS "walSenders",
+  (SELECT coalesce(json_agg(name ORDER BY name), '[]') FROM pgtandem.standby) AS known`;
+
+/** @throws DatabaseError 55000 on a server that is in recovery. */
+export async function readReplication(connection: Connection): Promise<Replication> {
+  return (await connection.query(SQL)).rows[0];
+}
+
+/** Records standbys as known, or as seen again. */
+export async function rememberStandbys(connection: Connection, names: string[]): Promise<void> {
+  await connection.query(
+    `INSERT INTO pgtandem.standby (name) SELECT unnest($1::text[])
+     ON CONFLICT (name) DO UPDATE SET last_seen = clock_timestamp()`,
+    [names],
+  );
+}
+
+/** Deletes known standbys. */
+export async function deleteStandbys(connection: Connection, names: string[]): Promise<void> {
+  await connection.query('DELETE FROM pgtandem.standby WHERE name = ANY ($1::text[])', [names]);
+}

@@ -1,0 +1,108 @@
+import t from 'tap';
+import {
+  ChunkSizer,
+  MAX_BLOCKS,
+  percentile90,
+  restMs,
+  retryWaitMs,
+  timeouts,
+} from '../../backfill/chunk.js';
+import { RateWindow } from '../../backfill/progress.js';
+import { vacuumDue } from '../../backfill/vacuum.js';
+import { randomFrom } from './setup.js';
+
+t.test('a chunk grows by at most a factor of two and shrinks at once', async (t) => {
+  const sizer = new ChunkSizer();
+  const first = sizer.size(100);
+  sizer.filled(first, 1);
+  t.equal(sizer.size(100), first * 2);
+  t.equal(sizer.size(100), first * 2, 'asking changes nothing');
+  sizer.filled(first * 2, 2_000);
+  t.ok(sizer.size(100) <= 2, 'far beyond the target: shrinks at once');
+  t.equal(sizer.size(1_000_000), first * 4, 'another target counts from the next chunk on');
+  t.equal(sizer.size(Number.NaN), 1);
+  t.equal(sizer.size(0), 1);
+});
+
+t.test(
+  'a failed chunk is halved down to one block, and what was measured is forgotten',
+  async (t) => {
+    const sizer = new ChunkSizer();
+    for (let i = 0; i < 20; i++) sizer.filled(sizer.size(100), 10);
+    t.equal(sizer.size(100), MAX_BLOCKS);
+    sizer.failed(MAX_BLOCKS);
+    t.equal(sizer.size(100), MAX_BLOCKS / 2);
+    for (let i = 0; i < 20; i++) sizer.failed(sizer.size(100));
+    t.equal(sizer.size(100), 1);
+    t.equal(sizer.failures, 21);
+    sizer.filled(1, 1);
+    t.equal(sizer.failures, 0);
+    t.equal(sizer.size(100), 2);
+  },
+);
+
+t.test('a size is a whole number from 1 to the maximum, and settles near the target', async (t) => {
+  const seed = Date.now() % 1e9;
+  t.comment(`seed ${seed}`);
+  const random = randomFrom(seed);
+  for (let round = 0; round < 200; round++) {
+    const sizer = new ChunkSizer();
+    const msPerBlock = 10 ** (random() * 5 - 3);
+    const targetMs = 10 + random() * 1_000;
+    let before = sizer.size(targetMs);
+    for (let i = 0; i < 60; i++) {
+      const size = sizer.size(targetMs);
+      if (!(Number.isInteger(size) && size >= 1 && size <= MAX_BLOCKS)) t.fail(`size ${size}`);
+      if (size > before * 2) t.fail(`from ${before} to ${size}`);
+      before = size;
+      if (i < 40 && random() < 0.1) sizer.failed(size);
+      else sizer.filled(size, size * msPerBlock * (0.8 + random() * 0.4));
+    }
+    const ideal = Math.min(MAX_BLOCKS, Math.max(1, targetMs / msPerBlock));
+    if (!(before >= ideal * 0.5 - 1 && before <= ideal * 1.5 + 1)) {
+      t.fail(`settled at ${before}, ideal ${ideal}`);
+    }
+  }
+  t.pass('200 rounds');
+});
+
+t.test('the percentile is the nearest rank', async (t) => {
+  t.equal(percentile90([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), 9);
+  t.equal(percentile90([3]), 3);
+  t.equal(percentile90([]), 0);
+});
+
+t.test('timeouts and waits grow with the failures and are bounded', async (t) => {
+  t.same(timeouts(100, 0), { lockMs: 100, statementMs: 1_000 });
+  t.same(timeouts(100, 2), { lockMs: 400, statementMs: 4_000 });
+  t.same(timeouts(100, 1_000), { lockMs: 1_000, statementMs: 600_000 });
+  t.same(timeouts(0, 0), { lockMs: 20, statementMs: 1_000 }, 'never 0, which means no timeout');
+  t.same([1, 2, 3, 8, 1_000].map(retryWaitMs), [50, 100, 200, 5_000, 5_000]);
+  t.same([100, 60_000].map(restMs), [25, 1_000]);
+});
+
+t.test('VACUUM is due after a tenth of a table that is not small', async (t) => {
+  t.equal(vacuumDue(10_000, 999, 50_000), false);
+  t.equal(vacuumDue(10_000, 1_000, 50_000), true);
+  t.equal(vacuumDue(1_000, 1_000, 50_000), false, 'small');
+  t.equal(vacuumDue(10_000, 5_000, 10), false, 'hardly a row was there to fill');
+});
+
+t.test('the estimate is of the rate in the last minute, standing still included', async (t) => {
+  const rate = new RateWindow();
+  t.equal(rate.etaSeconds(100), null);
+  rate.add(0, 0, 0);
+  rate.add(500, 50, 500);
+  t.equal(rate.etaSeconds(100), null, 'too early to say');
+  rate.add(2_000, 200, 2_000);
+  t.equal(rate.etaSeconds(100), 1);
+  t.equal(rate.rowsPerSecond(), 1_000);
+  rate.add(4_000, 200, 2_000);
+  t.equal(rate.etaSeconds(100), 2, 'half the time it stood still: twice as long');
+  for (let s = 5; s <= 70; s++) rate.add(s * 1_000, 200, 2_000);
+  t.equal(rate.etaSeconds(100), null, 'it stands still: nobody knows');
+  t.equal(rate.etaSeconds(0), 0);
+  rate.add(71_000, 0, 2_000);
+  rate.add(73_000, 20, 2_200);
+  t.equal(rate.etaSeconds(20), 2, 'a new pass has a rate of its own');
+});
