@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { type Binaries, findBinaries } from './binaries.js';
 
@@ -30,6 +31,9 @@ const BASE_SETTINGS: Settings = {
   wal_keep_size: '256MB',
   hot_standby: true,
 };
+
+/** Backends outlive a postmaster that was killed for a moment; until then it cannot be started. */
+const DYING = /pre-existing shared memory block/;
 
 export interface ClusterOptions {
   /** Major version: 14 or 18. */
@@ -135,6 +139,10 @@ export class Cluster {
         return;
       } catch (error) {
         await this.end('SIGQUIT');
+        if (DYING.test(String(error)) && attempt < 100) {
+          await delay(50);
+          continue;
+        }
         if (this.port || attempt >= 5 || !/could not (bind|create)/.test(String(error)))
           throw error;
       }
