@@ -85,3 +85,8 @@ export async function advance(
   }
   return rows[0];
 }
+
+/** The next backfill of this migration begins a pass of its own: a proof found a row not in order. */
+export async function forgetCheckpoint(connection: Connection, migrationId: number): Promise<void> {
+  await connection.query('DELETE FROM pgtandem.backfill WHERE migration_id = $1', [migrationId]);
+}

@@ -34,7 +34,7 @@ export interface Side {
 export function same(a: string, b: string, equalImage: boolean): string {
   return equalImage
     ? `(${a} IS NOT DISTINCT FROM ${b})`
-    : `(ROW(${a}) OPERATOR(pg_catalog.*=) ROW(${b}))`;
+    : `(ROW(${a})::record OPERATOR(pg_catalog.*=) ROW(${b})::record)`;
 }
 
 /** Renames the columns of an expression. */

@@ -1,4 +1,5 @@
-import { forgetCheckpoint, runBackfill } from '../backfill/engine.js';
+import { forgetCheckpoint } from '../backfill/checkpoint.js';
+import { runBackfill } from '../backfill/engine.js';
 import type { BackfillJob } from '../backfill/job.js';
 import { printExpression } from '../sql/rules.js';
 import { acknowledged, type Context, runDdl, showWaiting, stopIfAborted } from './context.js';

@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { forgetStandbys } from '../../backfill/standbys.js';
+import { forgetStandbys } from '../../backfill/lag.js';
 import type { Connection } from '../../db/connect.js';
 import { layoutVersion } from '../../db/schema.js';
 import { UserError } from '../../migration/errors.js';
