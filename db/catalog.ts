@@ -233,15 +233,17 @@ WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`
 const INDEXES_QUERY = `
 SELECT i.indexrelid AS oid, x.relname AS name, i.indisunique AS unique, i.indisprimary AS primary,
        i.indisvalid AND i.indisready AS valid, i.indisclustered AS clustered,
-       s.spcname AS tablespace, obj_description(i.indexrelid) AS comment,
+       t.spcname AS tablespace, obj_description(i.indexrelid) AS comment,
        i.indkey::int2[]::int[] AS columns,
        pg_get_indexdef(i.indexrelid) AS full,
        'CREATE ' || CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END || 'INDEX ' ||
-         quote_ident(x.relname) || ' ON ' || quote_ident(n.nspname) || '.' ||
-         quote_ident(c.relname) || ' ' AS head
+         quote_ident(x.relname) || ' ON ' || s.spelled || '.' || quote_ident(c.relname) || ' ' AS head
 FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_class c ON c.oid = i.indrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
-LEFT JOIN pg_tablespace s ON s.oid = x.reltablespace
+-- From PostgreSQL 15 on the server prints pg_temp in place of the session's temporary schema.
+CROSS JOIN LATERAL (SELECT CASE WHEN pg_get_indexdef(i.indexrelid) LIKE '% ON pg\\_temp.%'
+  AND n.oid = pg_my_temp_schema() THEN 'pg_temp' ELSE quote_ident(n.nspname) END AS spelled) s
+LEFT JOIN pg_tablespace t ON t.oid = x.reltablespace
 WHERE i.indrelid = $1 ORDER BY i.indexrelid`;
 
 const TRIGGERS_QUERY = `

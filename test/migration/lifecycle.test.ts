@@ -15,7 +15,7 @@ const CATALOG = `
   UNION ALL SELECT 'constraint ' || conname, contype::text || pg_get_constraintdef(oid)
   FROM pg_constraint WHERE conrelid = $1::regclass
   UNION ALL SELECT 'trigger', tgname FROM pg_trigger WHERE tgrelid = $1::regclass
-  UNION ALL SELECT 'own ' || c.relkind, c.relname FROM pg_class c
+  UNION ALL SELECT 'own ' || c.relkind::text, c.relname FROM pg_class c
   WHERE c.relnamespace = 'pgtandem'::regnamespace AND c.relname ~ '_\\d+'
   UNION ALL SELECT 'own function', proname FROM pg_proc WHERE pronamespace = 'pgtandem'::regnamespace
   ORDER BY 1, 2`;
