@@ -1,12 +1,7 @@
 #!/usr/bin/env node
 import { Command } from 'commander';
 import { RefusedError, UserError } from '../migration/errors.js';
-import {
-  pauseCommand,
-  requestCommand,
-  resumeCommand,
-  statusCommand,
-} from './commands/control.js';
+import { pauseCommand, requestCommand, resumeCommand, statusCommand } from './commands/control.js';
 import { demoCommand } from './commands/demo.js';
 import { explainCommand } from './commands/explain.js';
 import { proxyCommand } from './commands/proxy.js';

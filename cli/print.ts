@@ -1,7 +1,7 @@
 import Table from 'cli-table3';
 import ms from 'ms';
-import { tableName } from '../migration/plan.js';
 import type { Plan, Settings } from '../migration/plan.js';
+import { tableName } from '../migration/plan.js';
 import { sides } from '../migration/sides.js';
 import type { HistoryEntry, Migration } from '../migration/store.js';
 import { printExpression } from '../sql/rules.js';
@@ -38,7 +38,9 @@ export function describePlan(name: string, plan: Plan, settings: Settings): stri
     settings.cutover === 'auto'
       ? `for ${ms(settings.soakMs)}, then complete`
       : `until you say pgtandem complete ${name}`;
-  lines.push(`  6. soak: old and new are both written ${soak}; until then pgtandem revert goes back`);
+  lines.push(
+    `  6. soak: old and new are both written ${soak}; until then pgtandem revert goes back`,
+  );
   for (const warning of plan.warnings) lines.push('', `  warning: ${warning}`);
   return `${lines.join('\n')}\n`;
 }
@@ -46,7 +48,10 @@ export function describePlan(name: string, plan: Plan, settings: Settings): stri
 /** One line for each migration. */
 export function describeList(migrations: Migration[]): string {
   if (migrations.length === 0) return 'No migrations.\n';
-  const table = new Table({ head: ['name', 'table', 'phase', 'progress', 'since'], style: { head: [] } });
+  const table = new Table({
+    head: ['name', 'table', 'phase', 'progress', 'since'],
+    style: { head: [] },
+  });
   for (const migration of migrations) {
     const { schema, name } = migration.plan.table;
     table.push([
@@ -100,7 +105,9 @@ export function describeMigration(migration: Migration, history: HistoryEntry[])
   }
   lines.push('', '  history');
   for (const { at, event, from, to, detail } of history) {
-    lines.push(`    ${at.toISOString()}  ${from} -> ${to} (${event})${detail ? `: ${detail}` : ''}`);
+    lines.push(
+      `    ${at.toISOString()}  ${from} -> ${to} (${event})${detail ? `: ${detail}` : ''}`,
+    );
   }
   return `${lines.join('\n')}\n`;
 }
@@ -129,4 +136,3 @@ export function toJson(migration: Migration, history: HistoryEntry[]) {
     history,
   };
 }
-

@@ -17,7 +17,7 @@ import {
 import { withDatabase } from '../database.js';
 import { databaseOption, EXIT, jsonOption } from '../options.js';
 import { describeList, describeMigration, toJson } from '../print.js';
-import { waitFor, WAIT_PHASES, watch } from '../watch.js';
+import { WAIT_PHASES, waitFor, watch } from '../watch.js';
 
 interface ControlOptions {
   database: string;

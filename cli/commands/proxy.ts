@@ -142,7 +142,10 @@ export async function runProxy(settings: ProxySettings): Promise<RunningProxy> {
           health: () => ({ ok: true, ...state() }),
           ready: () => ({ ok: following && lease === 'held', ...state() }),
         });
-  log.info({ listen: bound, metrics: endpoint && { host: endpoint.host, port: endpoint.port } }, 'ready');
+  log.info(
+    { listen: bound, metrics: endpoint && { host: endpoint.host, port: endpoint.port } },
+    'ready',
+  );
   const ended = (async () => {
     await new Promise<void>((resolve) =>
       stopping.signal.addEventListener('abort', () => resolve(), { once: true }),

@@ -13,7 +13,7 @@ import type { Guard } from '../../sql/rules.js';
 import { withDatabase } from '../database.js';
 import { bytes, databaseOption, duration, EXIT, jsonOption } from '../options.js';
 import { describePlan } from '../print.js';
-import { waitFor, WAIT_PHASES } from '../watch.js';
+import { WAIT_PHASES, waitFor } from '../watch.js';
 
 interface StartOptions {
   e?: string;
@@ -151,6 +151,8 @@ function settingsOf(options: StartOptions): Settings {
 function print(plan: Plan, name: string, options: StartOptions): void {
   const settings = settingsOf(options);
   process.stdout.write(
-    options.json ? `${JSON.stringify({ name, plan, settings })}\n` : describePlan(name, plan, settings),
+    options.json
+      ? `${JSON.stringify({ name, plan, settings })}\n`
+      : describePlan(name, plan, settings),
   );
 }

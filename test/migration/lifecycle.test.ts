@@ -59,7 +59,9 @@ for (const major of [14, 18]) {
     t.teardown(() => plane.close());
     const catalog = () => plane.query(CATALOG, ['public.orders']);
     const content = (cast = '*') =>
-      plane.query(`SELECT to_jsonb(o) - 'x' AS row FROM (SELECT ${cast} FROM orders) o ORDER BY id`);
+      plane.query(
+        `SELECT to_jsonb(o) - 'x' AS row FROM (SELECT ${cast} FROM orders) o ORDER BY id`,
+      );
 
     for (const [name, sql] of CASES) {
       t.test(`${name}: after complete the catalog equals what a plain ALTER leaves`, async (t) => {

@@ -1,6 +1,6 @@
 import type pg from 'pg';
-import type { Cluster } from '../../cli/demo/cluster.js';
 import { requestMove } from '../../cli/commands/control.js';
+import type { Cluster } from '../../cli/demo/cluster.js';
 import { connect } from '../../db/connect.js';
 import { CHANNEL, installSchema } from '../../db/schema.js';
 import { Metrics } from '../../metrics/registry.js';
