@@ -86,7 +86,7 @@ export async function watch(
 export function snapshot(migration: Migration): ProgressSnapshot {
   const backfill = (migration.progress.backfill ?? {}) as Record<string, unknown>;
   const active = migration.phase.name === 'backfilling';
-  const lag = (backfill.lag ?? []) as { standby: string; ms: number | null }[];
+  const standbys = (backfill.lag ?? []) as { standby: string; seconds: number | null }[];
   const throttled = backfill.throttled as { text: string } | null | undefined;
   const waiting = (migration.progress.waitingFor as string[] | undefined) ?? [];
   return {
@@ -96,6 +96,11 @@ export function snapshot(migration: Migration): ProgressSnapshot {
     rowsPerSecond: active ? ((backfill.rowsPerSecond as number | undefined) ?? null) : null,
     etaSeconds: active ? ((backfill.etaSeconds as number | null | undefined) ?? null) : null,
     throttled: active && throttled ? throttled.text : (waiting[0] ?? null),
-    lag: active ? lag : [],
+    lag: active
+      ? standbys.map(({ standby, seconds }) => ({
+          standby,
+          ms: seconds === null ? null : seconds * 1_000,
+        }))
+      : [],
   };
 }

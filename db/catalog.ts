@@ -162,7 +162,10 @@ export interface Dependent {
   oid: number;
   /** `pg_depend.deptype`. */
   dependency: string;
-  /** For a constraint `pg_constraint.contype`, for a relation `pg_class.relkind`; else empty. */
+  /**
+   * For a constraint `pg_constraint.contype`, for a relation `pg_class.relkind`, `own` for the
+   * column's own default; else empty.
+   */
   kind: string;
 }
 
@@ -275,10 +278,13 @@ WHERE c.oid = $1 AND NOT (d.classid = 'pg_type'::regclass AND d.objid = t.typarr
   AND d.deptype IN ('n', 'a')`;
 
 const DEPENDENTS_QUERY = `
-SELECT pg_describe_object(d.classid, d.objid, d.objsubid) AS description,
+SELECT regexp_replace(pg_describe_object(d.classid, d.objid, d.objsubid),
+                      '^rule "?_RETURN"? on ', '') AS description,
        d.classid::regclass::text AS catalog, d.objid AS oid, d.deptype AS dependency,
-       coalesce(k.contype::text, r.relkind::text, '') AS kind
+       coalesce(k.contype::text, r.relkind::text,
+         CASE WHEN f.adrelid = $1 AND f.adnum = $2 THEN 'own' END, '') AS kind
 FROM pg_depend d
+LEFT JOIN pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid
 LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid
 LEFT JOIN pg_class r ON d.classid = 'pg_class'::regclass AND r.oid = d.objid
 WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = $1 AND d.refobjsubid = $2

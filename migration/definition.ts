@@ -88,6 +88,7 @@ class Source {
   parse(): { stmt: Node; start: number; end: number }[] {
     const text = this.bytes.toString();
     if (text.includes('\0')) throw this.error(0, 'It contains a NUL byte.', 'Remove it.');
+    if (/^\s*$/.test(text)) return [];
     let stmts: { stmt?: unknown; stmt_location?: number; stmt_len?: number }[];
     try {
       stmts = (parseSync(text).stmts ?? []) as typeof stmts;

@@ -161,8 +161,7 @@ export function dependentRefusals(
   );
   return dependents
     .filter((dependent) => {
-      if (dependent.catalog === 'pg_attrdef')
-        return !/^default value for column/.test(dependent.description);
+      if (dependent.catalog === 'pg_attrdef') return dependent.kind !== 'own';
       if (dependent.catalog === 'pg_constraint') return dependent.kind !== 'n';
       if (dependent.catalog !== 'pg_class') return true;
       if (dependent.kind === 'S') return false;
@@ -171,7 +170,7 @@ export function dependentRefusals(
     .map(
       (dependent) =>
         new UserError(
-          `${capital(dependent.description)} depends on column ${change.column} of ${table.name}.`,
+          `${named(dependent.description)} depends on column ${change.column} of ${table.name}.`,
           'It is not carried over yet: drop it for the time of the migration, if you can.',
           `${file}:${change.line}`,
         ),
@@ -179,6 +178,12 @@ export function dependentRefusals(
 }
 
 const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** The catalog calls the expression of a generated column its default value. */
+const named = (description: string) =>
+  capital(
+    description.replace(/^default value for column (.+) of table .+$/, 'generated column $1'),
+  );
 
 function describeKind(kind: string): string {
   const kinds: Record<string, string> = {

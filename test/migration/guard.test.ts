@@ -1,0 +1,107 @@
+import t from 'tap';
+import { Cluster } from '../../cli/demo/cluster.js';
+import { Plane } from './plane.js';
+
+const SETUP = `CREATE TABLE users (id serial PRIMARY KEY, email varchar(40), n int DEFAULT 5);
+  INSERT INTO users (email) SELECT 'User' || i || '@Here.org' FROM generate_series(1, 50) i`;
+
+t.test('the guard keeps what no proxy has seen', async (t) => {
+  const cluster = await Cluster.create();
+  t.teardown(() => cluster.destroy());
+  const plane = await Plane.open(cluster, 'postgres');
+  t.teardown(() => plane.close());
+  t.beforeEach(() => plane.query(`DROP TABLE IF EXISTS users; ${SETUP}`));
+  const one = async (sql: string) => Object.values((await plane.query(sql))[0]!)[0];
+  const repairs = () =>
+    one(`SELECT coalesce((SELECT last_value FROM pg_sequences
+         WHERE schemaname = 'pgtandem' AND sequencename LIKE 'repairs%'), 0)::int`);
+
+  t.test('before cutover the new column follows direct writes', async (t) => {
+    await plane.start('a', 'ALTER TABLE users ALTER COLUMN email TYPE text USING lower(email)');
+    await plane.reach('a', 'ready');
+    await plane.query(`INSERT INTO users (email) VALUES ('NEW@x'), (NULL)`);
+    await plane.query(`UPDATE users SET email = 'CHANGED@x' WHERE id = 7`);
+    t.equal(await repairs(), 2, 'NULL is in order as it is');
+    const wrong = `SELECT count(*)::int FROM users WHERE lower(email) IS DISTINCT FROM _pgtandem_new_email`;
+    t.equal(await one(wrong), 0);
+    await plane.query('UPDATE users SET n = 6');
+    t.equal(await repairs(), 2, 'a row in order costs nothing');
+    await plane.ask('a', 'abort', 'aborted');
+  });
+
+  t.test(
+    'after cutover the old column follows, and a misfit does not fail the write',
+    async (t) => {
+      await plane.start('b', 'ALTER TABLE users ALTER COLUMN n TYPE bigint');
+      await plane.reach('b', 'ready');
+      await plane.ask('b', 'cutover', 'soaking');
+      await plane.query('UPDATE users SET n = 77 WHERE id = 1');
+      t.equal(await one('SELECT _pgtandem_old_n FROM users WHERE id = 1'), 77);
+      await plane.query('UPDATE users SET n = 3000000000 WHERE id = 2');
+      t.equal(await one('SELECT _pgtandem_old_n FROM users WHERE id = 2'), null);
+      await plane.ask('b', 'revert', 'reverting');
+      const back = await plane.reach('b', 'soaking');
+      t.match(back.phase, { unfit: /1 rows hold a n that does not fit integer/ });
+      await plane.query('UPDATE users SET n = 4 WHERE id = 2');
+      await plane.ask('b', 'revert', 'reverted');
+      t.equal(await one('SELECT sum(n)::int FROM users'), 48 * 5 + 77 + 4);
+      await plane.ask('b', 'abort', 'aborted');
+    },
+  );
+
+  t.test('a rename lets direct writers use either name, before and after', async (t) => {
+    await plane.start('c', 'ALTER TABLE users RENAME COLUMN email TO mail');
+    await plane.reach('c', 'ready');
+    for (const phase of ['soaking', 'completed'] as const) {
+      await plane.query(
+        `INSERT INTO users (email) VALUES ('old'); INSERT INTO users (mail) VALUES ('new')`,
+      );
+      await plane.query(
+        `UPDATE users SET mail = 'by new' WHERE id = 3; UPDATE users SET email = 'by old' WHERE id = 4`,
+      );
+      t.equal(await one('SELECT count(*)::int FROM users WHERE mail IS DISTINCT FROM email'), 0);
+      t.equal(
+        await one(`SELECT count(*)::int FROM users WHERE mail IN ('old', 'new')`),
+        phase === 'soaking' ? 2 : 4,
+      );
+      t.equal(await one('SELECT mail FROM users WHERE id = 3'), 'by new');
+      t.equal(await one('SELECT mail FROM users WHERE id = 4'), 'by old');
+      await plane.ask('c', phase === 'soaking' ? 'cutover' : 'complete', phase);
+    }
+  });
+
+  t.test(
+    "an added column is derived until cutover, and the application's own after it",
+    async (t) => {
+      const sql = `ALTER TABLE users ADD COLUMN domain text; -- pgtandem: up(split_part(email, '@', 2))`;
+      await plane.start('d', sql);
+      await plane.reach('d', 'ready');
+      t.equal(await one(`SELECT count(*)::int FROM users WHERE domain <> 'Here.org'`), 0);
+      await plane.query(`UPDATE users SET domain = 'wrong' WHERE id = 1`);
+      t.equal(await one('SELECT domain FROM users WHERE id = 1'), 'Here.org');
+      await plane.ask('d', 'cutover', 'soaking');
+      await plane.query(
+        `UPDATE users SET domain = 'mine' WHERE id = 1; UPDATE users SET n = 9 WHERE id = 1`,
+      );
+      t.equal(await one('SELECT domain FROM users WHERE id = 1'), 'mine');
+      await plane.query(
+        `UPDATE users SET email = 'a@b.c' WHERE id = 2; INSERT INTO users (email) VALUES ('d@e.f')`,
+      );
+      t.equal(await one('SELECT domain FROM users WHERE id = 2'), 'b.c');
+      t.equal(await one('SELECT domain FROM users ORDER BY id DESC LIMIT 1'), 'e.f');
+      await plane.ask('d', 'complete', 'completed');
+    },
+  );
+
+  t.test('reject: a direct write of the old column alone fails, and nothing else', async (t) => {
+    const sql = 'ALTER TABLE users ALTER COLUMN n TYPE bigint';
+    await plane.start('e', sql, {}, 'reject');
+    await plane.reach('e', 'ready');
+    await t.rejects(plane.query('UPDATE users SET n = 8 WHERE id = 1'), /_pgtandem_proof_0/);
+    await plane.query(`UPDATE users SET email = 'x' WHERE id = 1`);
+    await plane.ask('e', 'cutover', 'soaking');
+    await t.rejects(plane.query('INSERT INTO users (n) VALUES (8)'), /_pgtandem_proof_0/);
+    await plane.ask('e', 'complete', 'completed');
+    await plane.query('INSERT INTO users (n) VALUES (8)');
+  });
+});
