@@ -7,8 +7,9 @@ import { type Migration, notify } from './store.js';
 /**
  * Puts a stage in force: saves it with the migration and publishes the rule set made of all
  * migrations' stages, under the next epoch. Part of the caller's transaction; the row lock on the
- * rule set makes publications one after another.
- * @returns the epoch.
+ * rule set makes publications one after another. A stage that is in force already (after a crash)
+ * is not published again.
+ * @returns the epoch under which it is in force.
  */
 export async function publishStage(
   connection: Connection,
@@ -23,6 +24,7 @@ export async function publishStage(
     [migration.id],
   );
   const last: Stage = before[0].stage;
+  if (last.name === name && last.held === held) return epoch - 1;
   const stage: Stage = { name, held, version: last.name === name ? last.version : epoch };
   await connection.query('UPDATE pgtandem.migration SET stage = $2 WHERE id = $1', [
     migration.id,
