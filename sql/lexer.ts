@@ -1,0 +1,135 @@
+import type { ByteString } from './tree.js';
+
+export type TokenKind =
+  | 'word' // unquoted identifier or keyword
+  | 'quoted' // quoted identifier, U& form included
+  | 'string' // any string constant, with its continuations
+  | 'number'
+  | 'param'
+  | 'operator'
+  | 'mark'; // , ( ) [ ] ; : :: := . ..
+
+/** A token of the client's text: bytes `start` to `end`. */
+export interface Token {
+  kind: TokenKind;
+  start: number;
+  end: number;
+}
+
+/*
+ * The rules of PostgreSQL's scan.l for a text that its grammar has already accepted; the parse
+ * tree gives the starts of nodes only, and this gives the ends. It needs
+ * standard_conforming_strings = on and an encoding in which bytes below 0x80 are ASCII.
+ * https://www.postgresql.org/docs/current/sql-syntax-lexical.html
+ */
+const SPACE = /[ \t\n\r\f\v]+|--[^\n\r]*/y;
+const WORD = /[A-Za-z_\x80-\xff][A-Za-z_\x80-\xff0-9$]*/y;
+const QUOTED = /(?:[uU]&)?"[^"]*(?:""[^"]*)*"/y;
+const PLAIN_STRING = /(?:[uU]&|[bBxX])?'[^']*(?:''[^']*)*'/y;
+const ESCAPE_STRING = /[eE]'[^'\\]*(?:(?:''|\\[\s\S])[^'\\]*)*'/y;
+const PLAIN_REST = /'[^']*(?:''[^']*)*'/y;
+const ESCAPE_REST = /'[^'\\]*(?:(?:''|\\[\s\S])[^'\\]*)*'/y;
+const DOLLAR = /\$(?:[A-Za-z_\x80-\xff][A-Za-z_\x80-\xff0-9]*)?\$/y;
+const PARAM = /\$[0-9]+/y;
+const NUMBER =
+  /0[xX](?:_?[0-9A-Fa-f])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+|(?:[0-9](?:_?[0-9])*(?:\.(?!\.)(?:[0-9](?:_?[0-9])*)?)?|\.[0-9](?:_?[0-9])*)(?:[eE][-+]?[0-9](?:_?[0-9])*)?/y;
+const OPERATOR = /[~!@#^&|`?+\-*/%<>=]+/y;
+const MARK = /::|:=|\.\.|[,()[\];:.]/y;
+const COMMENT = /\/\*|\*\//g;
+
+/** Where `pattern` (sticky) ends when it matches at `at`; -1 when it does not. */
+function match(pattern: RegExp, text: ByteString, at: number): number {
+  pattern.lastIndex = at;
+  return pattern.test(text) ? pattern.lastIndex : -1;
+}
+
+/** The tokens of a text, white space and comments left out. */
+export function lex(text: ByteString): Token[] {
+  const tokens: Token[] = [];
+  for (let at = skip(text, 0); at < text.length; ) {
+    const [kind, end] = next(text, at);
+    tokens.push({ kind, start: at, end });
+    at = skip(text, end);
+  }
+  return tokens;
+}
+
+/** Where the next token begins, from `at` on. */
+function skip(text: ByteString, at: number): number {
+  for (let from = at; ; ) {
+    let end = match(SPACE, text, from);
+    if (end < 0 && text.startsWith('/*', from)) end = commentEnd(text, from);
+    if (end < 0) return from;
+    from = end;
+  }
+}
+
+function commentEnd(text: ByteString, start: number): number {
+  COMMENT.lastIndex = start;
+  for (let depth = 0, hit = COMMENT.exec(text); hit; hit = COMMENT.exec(text)) {
+    depth += hit[0] === '/*' ? 1 : -1;
+    if (depth === 0) return COMMENT.lastIndex;
+  }
+  return text.length;
+}
+
+function next(text: ByteString, at: number): [TokenKind, number] {
+  const quoted = match(QUOTED, text, at);
+  if (quoted >= 0) return ['quoted', quoted];
+  const string = stringEnd(text, at);
+  if (string >= 0) return ['string', string];
+  const word = match(WORD, text, at);
+  if (word >= 0) return ['word', word];
+  const param = match(PARAM, text, at);
+  if (param >= 0) return ['param', param];
+  const number = match(NUMBER, text, at);
+  if (number >= 0) return ['number', number];
+  const mark = match(MARK, text, at);
+  if (mark >= 0) return ['mark', mark];
+  return ['operator', operatorEnd(text, at)];
+}
+
+function stringEnd(text: ByteString, at: number): number {
+  const dollar = match(DOLLAR, text, at);
+  if (dollar >= 0) {
+    const close = text.indexOf(text.slice(at, dollar), dollar);
+    return close < 0 ? text.length : close + (dollar - at);
+  }
+  let rest = ESCAPE_REST;
+  let end = match(ESCAPE_STRING, text, at);
+  if (end < 0) {
+    rest = PLAIN_REST;
+    end = match(PLAIN_STRING, text, at);
+  }
+  for (let more = end; more >= 0; ) {
+    more = continuation(text, end);
+    if (more >= 0) more = match(rest, text, more);
+    if (more >= 0) end = more;
+  }
+  return end;
+}
+
+/** The quote that goes on with a constant after white space with a newline in it; -1 for none. */
+function continuation(text: ByteString, at: number): number {
+  let newline = false;
+  for (let from = at; ; ) {
+    const end = match(SPACE, text, from);
+    if (end < 0) return newline && text[from] === "'" ? from : -1;
+    newline ||= text[from] !== '-' && /[\n\r]/.test(text.slice(from, end));
+    from = end;
+  }
+}
+
+/** An operator stops before a comment, and at its last `+` or `-` only beside special signs. */
+function operatorEnd(text: ByteString, at: number): number {
+  let end = match(OPERATOR, text, at);
+  if (end < 0) return at + 1;
+  for (const comment of ['/*', '--']) {
+    const inside = text.slice(at, end).indexOf(comment);
+    if (inside > 0) end = at + inside;
+  }
+  if (!/[~!@#^&|`?%]/.test(text.slice(at, end))) {
+    while (end - at > 1 && /[+-]/.test(text[end - 1]!)) end--;
+  }
+  return end;
+}

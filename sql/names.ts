@@ -1,0 +1,84 @@
+import type { RangeVar } from 'libpg-query';
+import type { Resolution } from './outcome.js';
+import type { PreparedTable } from './prepared.js';
+import type { RuleSet } from './rules.js';
+import { type ByteString, fromBytes } from './tree.js';
+
+/** Longest identifier in bytes; a longer one is cut, so that its beginning is its name. */
+const IDENTIFIER_BYTES = 63;
+
+/**
+ * The prefilter: a pattern that every text matches in which one of the names can stand. Any bytes
+ * above 0x7f stand for the name's own, since the client's encoding is not known here.
+ */
+export function namePattern(names: readonly string[]): RegExp {
+  const alternatives = [...new Set(names)].map((name) => {
+    const pattern = name
+      .replaceAll('"', '""')
+      .replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')
+      .replace(/[^\0-\x7f]+/g, '[\\x80-\\xff]+');
+    const bytes = Buffer.byteLength(name, 'utf8');
+    // A name that is cut goes on; one that begins or ends with another character has no border.
+    const right = /[A-Za-z0-9_]$/.test(name) && bytes < IDENTIFIER_BYTES - 3;
+    const left = /^[A-Za-z0-9_]/.test(name);
+    return `${left ? '(?<![A-Za-z_\\x80-\\xff])' : ''}${pattern}${right ? '(?![A-Za-z0-9_\\x80-\\xff])' : ''}`;
+  });
+  return new RegExp(['u&"', ...alternatives].join('|'), 'i');
+}
+
+/** Names of the rules' tables: what has to be resolved on each session. */
+export function tableNames(rules: RuleSet): string[] {
+  return [...new Set(rules.tables.map((table) => table.name))];
+}
+
+/**
+ * Whether the rules are ASCII throughout. Where they are not, a session whose client_encoding is
+ * not UTF8 is to be treated as one that is not plain.
+ */
+export function isAscii(rules: RuleSet): boolean {
+  return Buffer.byteLength(JSON.stringify(rules), 'utf8') === JSON.stringify(rules).length;
+}
+
+/** Finds the table under migration that a reference means. */
+export class Names {
+  private readonly byName = new Map<ByteString, PreparedTable[]>();
+
+  constructor(
+    readonly tables: readonly PreparedTable[],
+    private readonly resolution: Resolution,
+  ) {
+    for (const table of tables) {
+      this.byName.set(table.name, [...(this.byName.get(table.name) ?? []), table]);
+    }
+  }
+
+  /** As the server would: a schema is compared, without one the search_path has decided. */
+  find(schema: ByteString | undefined, name: ByteString | undefined): PreparedTable | null {
+    const tables = name === undefined ? undefined : this.byName.get(name);
+    if (!tables) return null;
+    if (schema) return tables.find((table) => table.schema === schema) ?? null;
+    const oid = this.resolution.get(fromBytes(name!));
+    return tables.find((table) => table.rule.oid === oid) ?? null;
+  }
+
+  findVar(relation: RangeVar | undefined): PreparedTable | null {
+    return relation ? this.find(relation.schemaname, relation.relname) : null;
+  }
+
+  /** Tables of that name, whatever the search_path is. */
+  named(name: ByteString): readonly PreparedTable[] {
+    return this.byName.get(name) ?? [];
+  }
+}
+
+/**
+ * What of a resolution a rewrite depends on: which of the names mean a table under migration.
+ * Sessions of different search_paths with the same answer share what was made for one of them.
+ */
+export function signatureOf(rules: RuleSet, resolution: Resolution): string {
+  let signature = '';
+  for (const table of rules.tables) {
+    signature += resolution.get(table.name) === table.oid ? '1' : '0';
+  }
+  return signature;
+}

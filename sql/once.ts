@@ -1,0 +1,257 @@
+import type { Node, SelectStmt } from 'libpg-query';
+import { join, joinWith, type Piece } from './edits.js';
+import { castTo, columnOf, type Fragment } from './fragment.js';
+import type { Cell, Layout, Rows } from './insert.js';
+import { type Addition, additionsTo, fallbackOf } from './pairs.js';
+import { type Plan, Unsure } from './plan.js';
+import { columnOfTable } from './prepared.js';
+import { quoteIdentifier } from './rules.js';
+import { isRepeatable, isScalar } from './safety.js';
+import { type ByteString, stringNodes, toBytes } from './tree.js';
+import { typedCells } from './typed.js';
+
+/*
+ * INSERT whose lead column is computed by something that may be evaluated only once:
+ *
+ *   INSERT INTO t (a, id, id_shadow)
+ *   SELECT $1, d.v, (d.v::integer)::bigint FROM (SELECT nextval('s') AS v OFFSET 0) d
+ *
+ * The values of the other columns stay where a constant or a parameter still takes its column's
+ * type. OFFSET 0 keeps the planner from writing the inner expression into the outer list twice.
+ */
+
+/** Names in the text that is sent; they are quoted, and nothing of the client's is called so. */
+const ONCE = 'pgtandem';
+const ROWS = 'pgtandem rows';
+
+interface Output {
+  column: ByteString;
+  value: Fragment;
+}
+
+/** The inner SELECT: what is evaluated once, and under which name it comes out. */
+class Inner {
+  readonly outputs: { name: ByteString; value: Fragment }[] = [];
+  private readonly names = new Map<ByteString, ByteString>();
+
+  has(column: ByteString): boolean {
+    return this.names.has(column);
+  }
+
+  /** A value that was put in before. */
+  reference(column: ByteString): Fragment {
+    const name = this.names.get(column);
+    if (name === undefined) throw new RangeError(`${column} is not evaluated once`);
+    return columnOf([ONCE], name);
+  }
+
+  /** The value from outside; `value` is put in at its first use. */
+  output(column: ByteString, value: Fragment): Fragment {
+    let name = this.names.get(column);
+    if (name === undefined) {
+      name = `${ONCE} ${this.names.size + 1}`;
+      this.names.set(column, name);
+      this.outputs.push({ name, value });
+    }
+    return columnOf([ONCE], name);
+  }
+}
+
+/** @throws Unsure when it is not certain that the rows would be the same. */
+export function insertOnce(plan: Plan, layout: Layout, rows: Rows): boolean {
+  const kept = keptColumns(layout, rows);
+  const inner = new Inner();
+  const single = rows.cells.length === 1;
+  const { outputs, from } = single
+    ? oneRow(layout, rows.cells[0]!, kept, inner)
+    : manyRows(layout, rows, kept, inner);
+  write(plan, layout, rows, outputs, inner, from);
+  return true;
+}
+
+/** Columns that are given a value; those that say DEFAULT in every row are left out. */
+function keptColumns(layout: Layout, rows: Rows): ByteString[] {
+  return layout.columns.filter((_, i) => {
+    const defaults = rows.cells.filter((cells) => cells[i] === 'default').length;
+    if (defaults > 0 && defaults < rows.cells.length) throw new Unsure('volatile');
+    return defaults === 0;
+  });
+}
+
+/** The default of a column that no row gives, evaluated once where it has to be. */
+function defaultOf(layout: Layout, column: ByteString, inner: Inner): Fragment {
+  const { rule, type, fallback } = columnOfTable(layout.table, column);
+  if (!rule.defaultVolatile || rule.identity || rule.generated) {
+    return fallbackOf(layout.table, column);
+  }
+  return castTo(inner.output(column, fallback), type);
+}
+
+function additionsWith(
+  layout: Layout,
+  kept: readonly ByteString[],
+  inner: Inner,
+  given: (column: ByteString) => Fragment,
+): Addition[] {
+  return additionsTo({
+    table: layout.table,
+    kind: 'insert',
+    isGiven: (column) => layout.columns.includes(column),
+    value: (column) => (kept.includes(column) ? given(column) : defaultOf(layout, column, inner)),
+  });
+}
+
+/** Defaults that were drawn inside are written outside; all columns with their values. */
+function withDefaults(
+  layout: Layout,
+  kept: readonly Output[],
+  inner: Inner,
+  additions: readonly Addition[],
+): Output[] {
+  const names = new Set(kept.map(({ column }) => column));
+  const drawn = layout.table.rule.columns
+    .map((rule) => toBytes(rule.name))
+    .filter((column) => inner.has(column) && !names.has(column))
+    .map((column) => ({ column, value: inner.reference(column) }));
+  return [...kept, ...drawn, ...additions];
+}
+
+function oneRow(
+  layout: Layout,
+  cells: readonly Cell[],
+  kept: readonly ByteString[],
+  inner: Inner,
+): { outputs: Output[]; from: null } {
+  const { table, columns } = layout;
+  const cellOf = (column: ByteString): Fragment => {
+    const cell = cells[columns.indexOf(column)];
+    if (!cell || cell === 'default') throw new Unsure('volatile');
+    if (!isScalar(cell.node) || 'CollateClause' in cell.node || 'ColumnRef' in cell.node) {
+      throw new Unsure('volatile');
+    }
+    return cell;
+  };
+  const additions = additionsWith(layout, kept, inner, (column) => {
+    const { type, rule } = columnOfTable(table, column);
+    if (rule.generated) throw new Unsure('generated');
+    const cell = cellOf(column);
+    const repeatable = isRepeatable(cell.node, type.node, table.rule.guard === 'none');
+    return castTo(repeatable ? cell : inner.output(column, cell), type);
+  });
+  const given = kept.map((column) => {
+    const cell = cellOf(column);
+    return { column, value: inner.has(column) ? inner.reference(column) : cell };
+  });
+  return { outputs: withDefaults(layout, given, inner, additions), from: null };
+}
+
+/** Rows of a VALUES list in FROM: each cell is evaluated once, but its type is fixed there. */
+function manyRows(
+  layout: Layout,
+  rows: Rows,
+  kept: readonly ByteString[],
+  inner: Inner,
+): { outputs: Output[]; from: RowSource } {
+  const { table, columns } = layout;
+  if (kept.length === 0) throw new Unsure('volatile');
+  const typed = kept.map((column) => {
+    const place = columns.indexOf(column);
+    const cells = rows.cells.map((row) => row[place]!);
+    return typedCells(cells, columnOfTable(table, column));
+  });
+  const given = kept.map((column, i) => {
+    const name = `${ROWS} ${i + 1}`;
+    return { column, value: inner.output(column, columnOf([ROWS], name)) };
+  });
+  const additions = additionsWith(layout, kept, inner, (column) => {
+    const { type, rule } = columnOfTable(table, column);
+    if (rule.generated) throw new Unsure('generated');
+    return castTo(inner.reference(column), type);
+  });
+  const names = kept.map((_, i) => `${ROWS} ${i + 1}`);
+  const cells = rows.cells.map((_, row) => typed.map((column) => column[row]!));
+  return { outputs: withDefaults(layout, given, inner, additions), from: { names, cells } };
+}
+
+interface RowSource {
+  names: ByteString[];
+  cells: Fragment[][];
+}
+
+function write(
+  plan: Plan,
+  layout: Layout,
+  rows: Rows,
+  outputs: readonly Output[],
+  inner: Inner,
+  from: RowSource | null,
+): void {
+  const { source } = plan;
+  const { stmt, afterName, afterList } = layout;
+  if (inner.outputs.length === 0) throw new Unsure('volatile');
+  const start = source.start(layout.from);
+  if (plan.isEdited(afterName, rows.end)) throw new Unsure('nested');
+  const list = `(${outputs.map(({ column }) => quoteIdentifier(column)).join(', ')})`;
+  if (afterList === null) plan.insert(afterName, ` ${list}`);
+  else {
+    const open = source.indexAt(placeOf(stmt.cols?.[0])) - 1;
+    plan.replace(source.start(open), source.end(source.close(open)), list);
+  }
+  const values = joinWith(
+    ', ',
+    outputs.map(({ value }) => value),
+  );
+  const named = inner.outputs.map(({ name, value }) => join(value, ` AS ${quoteIdentifier(name)}`));
+  const rowsText = from ? join(' FROM ', valuesText(from)) : '';
+  plan.replace(
+    start,
+    rows.end,
+    join('SELECT ', values, ' FROM (SELECT ', joinWith(', ', named)),
+    join(rowsText, ` OFFSET 0) AS ${quoteIdentifier(ONCE)}`),
+  );
+  stmt.cols = outputs.map(({ column }) => ({ ResTarget: { name: column } }));
+  stmt.selectStmt = { SelectStmt: treeOf(outputs, inner, from) };
+}
+
+function placeOf(column: Node | undefined): number {
+  return column && 'ResTarget' in column ? (column.ResTarget.location ?? 0) : 0;
+}
+
+function valuesText(from: RowSource): Piece {
+  const rows = from.cells.map((cells) => join('(', joinWith(', ', cells), ')'));
+  const names = from.names.map(quoteIdentifier).join(', ');
+  return join('(VALUES ', joinWith(', ', rows), `) AS ${quoteIdentifier(ROWS)} (${names})`);
+}
+
+function treeOf(outputs: readonly Output[], inner: Inner, from: RowSource | null): SelectStmt {
+  const plain = { limitOption: 'LIMIT_OPTION_DEFAULT', op: 'SETOP_NONE' } as const;
+  const subquery: SelectStmt = {
+    targetList: inner.outputs.map(({ name, value }) => ({
+      ResTarget: { name, val: value.node },
+    })),
+    limitOffset: { A_Const: { ival: {} } },
+    limitOption: 'LIMIT_OPTION_COUNT',
+    op: 'SETOP_NONE',
+  };
+  if (from) {
+    const valuesLists = from.cells.map((cells) => ({
+      List: { items: cells.map(({ node }) => node) },
+    }));
+    const alias = { aliasname: ROWS, colnames: stringNodes(from.names) };
+    subquery.fromClause = [
+      { RangeSubselect: { subquery: { SelectStmt: { valuesLists, ...plain } }, alias } },
+    ];
+  }
+  return {
+    targetList: outputs.map(({ value }) => ({ ResTarget: { val: value.node } })),
+    fromClause: [
+      {
+        RangeSubselect: {
+          subquery: { SelectStmt: subquery },
+          alias: { aliasname: ONCE },
+        },
+      },
+    ],
+    ...plain,
+  };
+}

@@ -1,0 +1,99 @@
+import { castTo, type Fragment, fill } from './fragment.js';
+import { Unsure } from './plan.js';
+import { columnOfTable, leadsOf, type PreparedPair, type PreparedTable } from './prepared.js';
+import { isRepeatable } from './safety.js';
+import type { ByteString } from './tree.js';
+
+/** A column that a statement writes only because it is rewritten. */
+export interface Addition {
+  column: ByteString;
+  value: Fragment;
+}
+
+/** What the statement does to the row, as far as the pairs are concerned. */
+export interface RowWrite {
+  table: PreparedTable;
+  kind: 'insert' | 'update';
+  isGiven(column: ByteString): boolean;
+  /**
+   * The column's value in the new row, as the column holds it.
+   *
+   * @throws Unsure when it cannot be written a second time.
+   */
+  value(column: ByteString): Fragment;
+}
+
+/**
+ * The columns to add so that every pair of the table is written together. A statement that gives
+ * both sides of a pair, or the follow column and is to be trusted with it, is left as it is.
+ *
+ * @throws Unsure when that is not certain.
+ */
+export function additionsTo(write: RowWrite): Addition[] {
+  const { table } = write;
+  for (const pair of table.pairs) {
+    if (table.pairs.some((other) => leadsOf(other).includes(pair.follow))) {
+      throw new Unsure('chained');
+    }
+  }
+  const derived = deriveLeads(write);
+  const additions = [...derived].map(([column, value]) => ({ column, value }));
+  for (const pair of table.pairs) {
+    if (write.isGiven(pair.follow) || !isWritten(write, pair, derived)) continue;
+    const value = fill(pair.forward, (column) => {
+      const backwards = derived.get(column);
+      const { type } = columnOfTable(table, column);
+      return backwards ? castTo(backwards, type) : write.value(column);
+    });
+    additions.push({ column: pair.follow, value });
+  }
+  return additions;
+}
+
+/** Leads of which the statement gives only the follow column, with their values. */
+function deriveLeads(write: RowWrite): Map<ByteString, Fragment> {
+  const { table } = write;
+  const derived = new Map<ByteString, Fragment>();
+  for (const pair of table.pairs) {
+    if (!write.isGiven(pair.follow) || leadsOf(pair).some((lead) => write.isGiven(lead))) continue;
+    if (!pair.backward) throw new Unsure('follow-only');
+    const { lead, value } = pair.backward;
+    const { rule } = columnOfTable(table, lead);
+    if (rule.generated) throw new Unsure('generated');
+    if (rule.identity === 'always') throw new Unsure('identity');
+    if (!derived.has(lead))
+      derived.set(
+        lead,
+        fill(value, (column) => write.value(column)),
+      );
+  }
+  return derived;
+}
+
+function isWritten(
+  write: RowWrite,
+  pair: PreparedPair,
+  derived: ReadonlyMap<ByteString, Fragment>,
+): boolean {
+  if (write.kind === 'insert' || pair.everyUpdate) return true;
+  return leadsOf(pair).some((lead) => write.isGiven(lead) || derived.has(lead));
+}
+
+/** What a column holds when the statement leaves it to its default. */
+export function fallbackOf(table: PreparedTable, name: ByteString): Fragment {
+  const { rule, type, fallback } = columnOfTable(table, name);
+  if (rule.generated) throw new Unsure('generated');
+  if (rule.identity) throw new Unsure('identity');
+  if (rule.defaultVolatile) throw new Unsure('volatile');
+  return castTo(fallback, type);
+}
+
+/** What a column holds when the statement gives it an expression. */
+export function assigned(table: PreparedTable, name: ByteString, value: Fragment): Fragment {
+  const { rule, type } = columnOfTable(table, name);
+  if (rule.generated) throw new Unsure('generated');
+  if (!isRepeatable(value.node, type.node, table.rule.guard === 'none')) {
+    throw new Unsure('volatile');
+  }
+  return castTo(value, type);
+}

@@ -1,0 +1,82 @@
+import { type Draft, join, type Piece } from './edits.js';
+import type { PreparedTable } from './prepared.js';
+import type { Source } from './source.js';
+
+/** A statement, or a part of it, that cannot be rewritten with certainty; `reason` is a slug. */
+export class Unsure extends Error {
+  constructor(readonly reason: string) {
+    super(reason);
+  }
+}
+
+export interface Refusal {
+  message: string;
+  hint: string;
+}
+
+/** What has been decided about one text so far. The tree is changed along with the drafts. */
+export class Plan {
+  readonly drafts: Draft[] = [];
+  /** Why a write is left to the guard, or a read may show hidden columns; the first of each. */
+  writeReason: string | null = null;
+  readReason: string | null = null;
+  refusal: (Refusal & { reason: string }) | null = null;
+  /** Tables whose statement is only right with its edits: sent without them, it is refused. */
+  readonly needed = new Set<PreparedTable>();
+
+  constructor(readonly source: Source) {}
+
+  replace(start: number, end: number, ...parts: (string | Piece)[]): void {
+    this.drafts.push({ start, end, ...join(...parts) });
+  }
+
+  insert(at: number, ...parts: (string | Piece)[]): void {
+    this.replace(at, at, ...parts);
+  }
+
+  /** Whether something was already changed between two bytes. */
+  isEdited(start: number, end: number): boolean {
+    return this.drafts.some((draft) => draft.start < end && draft.end > start);
+  }
+
+  /** A read is sent as it is, or with some columns still shown that should be hidden. */
+  guardRead(reason: string): void {
+    this.readReason ??= reason;
+  }
+
+  /** A write relies on the guard; where the table has none it is refused. */
+  guardWrite(table: PreparedTable, reason: string): void {
+    this.writeReason ??= reason;
+    if (table.rule.guard === 'none') this.refusal ??= { reason, ...unguarded(table, reason) };
+  }
+
+  refuse(reason: string, refusal: Refusal): void {
+    this.refusal ??= { reason, ...refusal };
+  }
+}
+
+export function nameOf(table: PreparedTable): string {
+  return `${table.rule.schema}.${table.rule.name}`;
+}
+
+export function migrationsOf(table: PreparedTable): string {
+  const names = [...new Set(table.rule.pairs.map((pair) => pair.name))];
+  return names.length > 0 ? names.join(', ') : 'a migration';
+}
+
+export function unguarded(table: PreparedTable, reason: string): Refusal {
+  return {
+    message: `this statement cannot be rewritten for table "${nameOf(table)}", which is under migration (${reason})`,
+    hint:
+      `The migration (${migrationsOf(table)}) has no guard in the database. Write the table by ` +
+      'plain INSERT and UPDATE statements, or start the migration with guard "repair".',
+  };
+}
+
+/** Statements that would put values into the wrong columns if they were sent as they are. */
+export function misplacing(table: PreparedTable): Refusal {
+  return {
+    message: `INSERT without a column list cannot be rewritten here for table "${nameOf(table)}", which is under migration`,
+    hint: `Name the columns in the INSERT, or wait until the migration (${migrationsOf(table)}) is complete.`,
+  };
+}

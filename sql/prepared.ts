@@ -1,0 +1,111 @@
+import {
+  type CastTarget,
+  type Fragment,
+  NULL_VALUE,
+  prepareTemplate,
+  prepareType,
+  type Template,
+} from './fragment.js';
+import type { ColumnRule, RuleSet, TableRule } from './rules.js';
+import { type ByteString, toBytes } from './tree.js';
+
+/** A rule set made ready: names as byte strings, expressions and types parsed once. */
+export interface PreparedTable {
+  rule: TableRule;
+  schema: ByteString;
+  name: ByteString;
+  columns: ReadonlyMap<ByteString, PreparedColumn>;
+  visible: readonly ByteString[];
+  /** Whether a star means anything else than what the server makes of it. */
+  hides: boolean;
+  /**
+   * Whether the visible columns come first and in order, so that an INSERT without a column list
+   * puts each value where it belongs.
+   */
+  inPlace: boolean;
+  pairs: readonly PreparedPair[];
+}
+
+export interface PreparedColumn {
+  rule: ColumnRule;
+  type: CastTarget;
+  /** The type without its modifier: what a value is before the column's own assignment. */
+  base: CastTarget;
+  /** What the column holds when a statement gives no value; NULL without a default. */
+  fallback: Fragment;
+}
+
+export interface PreparedPair {
+  follow: ByteString;
+  forward: Template;
+  backward: { lead: ByteString; value: Template } | null;
+  everyUpdate: boolean;
+}
+
+/** @throws when an expression or a type of the rules does not parse: a rule set is all or nothing. */
+export function prepareRules(rules: RuleSet): PreparedTable[] {
+  return rules.tables.map(prepareTable);
+}
+
+function prepareTable(rule: TableRule): PreparedTable {
+  const order = rule.columns.map((column) => column.name);
+  const prefix = rule.visible.every((name, i) => name === order[i]);
+  return {
+    rule,
+    schema: toBytes(rule.schema),
+    name: toBytes(rule.name),
+    columns: new Map(rule.columns.map((column) => [toBytes(column.name), prepareColumn(column)])),
+    visible: rule.visible.map(toBytes),
+    hides: !prefix || order.length !== rule.visible.length,
+    inPlace: prefix,
+    pairs: rule.pairs.map((pair) => ({
+      follow: toBytes(pair.follow),
+      forward: prepareTemplate(pair.forward),
+      backward: pair.backward && {
+        lead: toBytes(pair.backward.lead),
+        value: prepareTemplate(pair.backward.value),
+      },
+      everyUpdate: pair.everyUpdate,
+    })),
+  };
+}
+
+function prepareColumn(rule: ColumnRule): PreparedColumn {
+  return {
+    rule,
+    type: prepareType(rule.type),
+    base: prepareType(unmodified(rule.baseType)),
+    fallback: rule.default === null ? NULL_VALUE : prepareDefault(rule.default),
+  };
+}
+
+/** `character` and `bit` without a length mean a length of 1 in SQL; other names stand for none. */
+function unmodified(type: string): string {
+  return type.replace(/^character(?=$|\[)/, 'bpchar').replace(/^bit(?=$|\[)/, '"bit"');
+}
+
+function prepareDefault(text: string): Fragment {
+  const { texts, node } = prepareTemplate({ texts: [text], columns: [] });
+  return { text: texts[0]!, copies: [], node };
+}
+
+/** The leads of a pair, each once. */
+export function leadsOf(pair: PreparedPair): ByteString[] {
+  return [...new Set(pair.forward.columns)];
+}
+
+export function columnOfTable(table: PreparedTable, name: ByteString): PreparedColumn {
+  const column = table.columns.get(name);
+  if (!column) throw new RangeError(`${table.name} has no column ${name} in its rule`);
+  return column;
+}
+
+/** The leads that a pair of the table derives from its follow column, and all leads. */
+export function allLeads(table: PreparedTable): Set<ByteString> {
+  return new Set(
+    table.pairs.flatMap((pair) => [
+      ...leadsOf(pair),
+      ...(pair.backward ? [pair.backward.lead] : []),
+    ]),
+  );
+}

@@ -1,0 +1,166 @@
+import type { RawStmt } from 'libpg-query';
+import { Cache } from './cache.js';
+import { applyDrafts, mapPosition } from './edits.js';
+import { Names, namePattern, signatureOf, tableNames } from './names.js';
+import { opaque } from './opaque.js';
+import type { Resolution, Rewrite, StatementRewriter } from './outcome.js';
+import { loadParser, ParserFailure, parse, SyntaxFailure } from './parser.js';
+import { misplacing, Plan, unguarded } from './plan.js';
+import { type PreparedTable, prepareRules } from './prepared.js';
+import type { RuleSet } from './rules.js';
+import { Misplaced, Source } from './source.js';
+import { changesNames, decide, findTables, type Statement, touchedBy } from './statement.js';
+import { type ByteString, sameTree } from './tree.js';
+
+export { loadParser };
+
+export interface RewriterOptions {
+  /** Texts whose rewrite is kept. */
+  cacheEntries?: number;
+  /** Memory that they may take, bytes. */
+  cacheBytes?: number;
+  /** The longest text that is parsed, bytes; a longer one that may touch is left to the guard. */
+  maxParseBytes?: number;
+}
+
+/**
+ * Makes the rewriter of a rule set; `loadParser` must have resolved.
+ *
+ * @throws when an expression or a type of the rules is not SQL.
+ */
+export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): StatementRewriter {
+  const { cacheEntries = 10_000, cacheBytes = 64 << 20, maxParseBytes = 1 << 20 } = options;
+  const tables = prepareRules(rules);
+  const names = tableNames(rules);
+  const pattern = names.length > 0 ? namePattern(names) : null;
+  const cache = new Cache<Rewrite>(cacheEntries, cacheBytes);
+  return {
+    rules,
+    names,
+    mayTouch: (text) => pattern?.test(text.toString('latin1')) ?? false,
+    rewrite(text, resolution, plain) {
+      const bytes = text.toString('latin1');
+      const key = (plain ? signatureOf(rules, resolution) : '-') + bytes;
+      const known = cache.get(key);
+      if (known) return known;
+      if (!pattern?.test(bytes)) return unchanged(text, []);
+      const rewrite = rewriteText({ text, bytes, tables, resolution, plain, maxParseBytes });
+      // The parser that was not ready now will be; all else stays true for the rule set.
+      if (rewrite.reason !== 'parser') {
+        cache.set(key, rewrite, rewrite.text.length + rewrite.edits.length * 200);
+      }
+      return rewrite;
+    },
+    mapPosition,
+  };
+}
+
+interface Work {
+  text: Buffer;
+  bytes: ByteString;
+  tables: readonly PreparedTable[];
+  resolution: Resolution;
+  plain: boolean;
+  maxParseBytes: number;
+}
+
+function unchanged(text: Buffer, touched: Iterable<PreparedTable>): Rewrite {
+  const touches = [...touched].map((table) => table.rule.oid);
+  return { outcome: 'unchanged', text, touches, reason: null, refusal: null, edits: [] };
+}
+
+function rewriteText(work: Work): Rewrite {
+  const { text, bytes, tables } = work;
+  if (!work.plain) return opaque(text, bytes, tables, 'encoding');
+  if (text.length > work.maxParseBytes) return opaque(text, bytes, tables, 'size');
+  let tree: RawStmt[];
+  try {
+    tree = parse(bytes);
+  } catch (error) {
+    if (error instanceof SyntaxFailure) return opaque(text, bytes, tables, 'syntax');
+    if (error instanceof ParserFailure) return opaque(text, bytes, tables, error.reason);
+    throw error;
+  }
+  const names = new Names(tables, work.resolution);
+  const statements = tree.map((stmt) => findTables(stmt, names));
+  const touched = touchedBy(statements);
+  if (changesNames(statements, names)) {
+    const writes = statements.some(({ findings }) => findings.writesAny);
+    return opaque(text, bytes, tables, 'search-path', writes);
+  }
+  if (touched.size === 0) return unchanged(text, []);
+  return rewriteStatements(work, tree, statements, touched);
+}
+
+function rewriteStatements(
+  work: Work,
+  tree: readonly RawStmt[],
+  statements: readonly Statement[],
+  touched: ReadonlySet<PreparedTable>,
+): Rewrite {
+  const { text, bytes } = work;
+  const plan = new Plan(new Source(bytes));
+  const same = unchanged(text, touched);
+  let applied: { text: ByteString; edits: Rewrite['edits'] } | null = null;
+  try {
+    for (const statement of statements) {
+      if (statement.findings.touched.size > 0) decide(plan, statement);
+    }
+    applied = verified(bytes, plan, tree);
+  } catch (error) {
+    if (!(error instanceof Misplaced)) throw error;
+  }
+  if (!applied) abandon(plan, statements);
+  if (plan.refusal) {
+    const { reason, message, hint } = plan.refusal;
+    return { ...same, outcome: 'refused', reason, refusal: { message, hint } };
+  }
+  const reason = plan.writeReason ?? plan.readReason;
+  if (!applied || applied.edits.length === 0) {
+    return { ...same, outcome: reason === null ? 'unchanged' : 'guarded', reason };
+  }
+  return {
+    ...same,
+    outcome: reason === null ? 'rewritten' : 'guarded',
+    text: Buffer.from(applied.text, 'latin1'),
+    reason,
+    edits: applied.edits,
+  };
+}
+
+/**
+ * The edited text, when it parses to the tree that the same changes made; else null.
+ *
+ * @throws Misplaced when two edits overlap.
+ */
+function verified(
+  bytes: ByteString,
+  plan: Plan,
+  expected: readonly RawStmt[],
+): { text: ByteString; edits: Rewrite['edits'] } | null {
+  if (plan.drafts.length === 0) return { text: bytes, edits: [] };
+  const applied = applyDrafts(bytes, plan.drafts);
+  try {
+    return sameTree(parse(applied.text), expected) ? applied : null;
+  } catch (error) {
+    if (error instanceof SyntaxFailure || error instanceof ParserFailure) return null;
+    throw error;
+  }
+}
+
+/** The text goes as it is: all that it writes is the guard's, or it is refused. */
+function abandon(plan: Plan, statements: readonly Statement[]): void {
+  plan.guardRead('unverified');
+  for (const { findings } of statements) {
+    for (const { table, kind } of findings.writes) {
+      if (table.pairs.length > 0 && kind !== 'delete') plan.guardWrite(table, 'unverified');
+      if (kind !== 'delete' && !table.inPlace) plan.refuse('unverified', misplacing(table));
+    }
+    for (const table of findings.touched) {
+      if (table.rule.guard === 'none' && findings.writesAny) {
+        plan.refuse('unverified', unguarded(table, 'unverified'));
+      }
+    }
+  }
+  for (const table of plan.needed) plan.refuse('unverified', misplacing(table));
+}

@@ -1,0 +1,112 @@
+import type { Node, RangeVar } from 'libpg-query';
+import type { PreparedTable } from './prepared.js';
+import { type ByteString, strings } from './tree.js';
+
+/** One thing that a FROM clause makes visible. */
+export interface Item {
+  /** The name by which columns are qualified; null when there is none. */
+  name: ByteString | null;
+  /** The table under migration that it is, else null. */
+  table: PreparedTable | null;
+  /** How to qualify its columns so that nothing else can be meant. */
+  path: readonly ByteString[];
+  /** Names given to its first columns by the alias. */
+  columns: readonly ByteString[];
+  /** A join with an alias over a table that hides columns: its star cannot be spelled out. */
+  opaque: boolean;
+}
+
+/** What names mean at one place of a statement. */
+export interface Scope {
+  parent: Scope | null;
+  ctes: Set<ByteString>;
+  items: Item[];
+  /** Whether USING, NATURAL or a join's alias decides what a bare star is. */
+  merged: boolean;
+  /** In RETURNING: the table written, of which `old` and `new` are versions. */
+  returning: PreparedTable | null;
+}
+
+export function childOf(parent: Scope | null): Scope {
+  return { parent, ctes: new Set(), items: [], merged: false, returning: null };
+}
+
+export function isCte(scope: Scope | null, name: ByteString): boolean {
+  for (let at = scope; at; at = at.parent) if (at.ctes.has(name)) return true;
+  return false;
+}
+
+/** The nearest item of that name. */
+export function findItem(scope: Scope, name: ByteString): Item | null {
+  for (let at: Scope | null = scope; at; at = at.parent) {
+    const item = at.items.find((candidate) => candidate.name === name);
+    if (item) return item;
+  }
+  return null;
+}
+
+export function returningOf(scope: Scope): PreparedTable | null {
+  for (let at: Scope | null = scope; at; at = at.parent) if (at.returning) return at.returning;
+  return null;
+}
+
+/** The item that a table reference makes. */
+export function itemOf(relation: RangeVar, table: PreparedTable | null): Item {
+  const name = relation.relname ?? '';
+  const alias = relation.alias?.aliasname;
+  const path = alias
+    ? [alias]
+    : table
+      ? [table.schema, name]
+      : relation.schemaname
+        ? [relation.schemaname, name]
+        : [name];
+  const columns = strings(relation.alias?.colnames).map((column) => column ?? '');
+  return { name: alias ?? name, table, path, columns, opaque: false };
+}
+
+/** What the items of a FROM clause are; joins are followed, what is inside is not. */
+export function fromItems(
+  nodes: readonly Node[] | undefined,
+  scope: Scope,
+  tableOf: (relation: RangeVar) => PreparedTable | null,
+): void {
+  for (const node of nodes ?? []) addItem(node, scope, tableOf);
+}
+
+function addItem(
+  node: Node,
+  scope: Scope,
+  tableOf: (relation: RangeVar) => PreparedTable | null,
+): void {
+  if ('RangeVar' in node) {
+    scope.items.push(itemOf(node.RangeVar, tableOf(node.RangeVar)));
+  } else if ('RangeTableSample' in node && node.RangeTableSample.relation) {
+    addItem(node.RangeTableSample.relation, scope, tableOf);
+  } else if ('JoinExpr' in node) {
+    const { larg, rarg, alias, isNatural, usingClause, join_using_alias } = node.JoinExpr;
+    const before = scope.items.length;
+    for (const side of [larg, rarg]) if (side) addItem(side, scope, tableOf);
+    if (isNatural || usingClause || alias || join_using_alias) scope.merged = true;
+    if (alias) {
+      const inside = scope.items.splice(before);
+      const opaque = inside.some((item) => item.table?.hides || item.opaque);
+      scope.items.push(plainItem(alias.aliasname, opaque));
+    }
+  } else {
+    scope.items.push(plainItem(aliasOf(node), false));
+  }
+}
+
+function plainItem(name: ByteString | undefined, opaque: boolean): Item {
+  const path = name === undefined ? [] : [name];
+  return { name: name ?? null, table: null, path, columns: [], opaque };
+}
+
+function aliasOf(node: Node): ByteString | undefined {
+  if ('RangeSubselect' in node) return node.RangeSubselect.alias?.aliasname;
+  if ('RangeFunction' in node) return node.RangeFunction.alias?.aliasname;
+  if ('RangeTableFunc' in node) return node.RangeTableFunc.alias?.aliasname;
+  if ('JsonTable' in node) return node.JsonTable.alias?.aliasname;
+  return undefined;
+}

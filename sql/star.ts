@@ -1,0 +1,82 @@
+import type { Node } from 'libpg-query';
+import { columnOf } from './fragment.js';
+import type { Plan } from './plan.js';
+import { quoteIdentifier } from './rules.js';
+import { findItem, type Item, returningOf } from './scope.js';
+import { type ByteString, stringNodes, strings } from './tree.js';
+import type { Star } from './walk.js';
+
+/** A target in place of a star, as text and as tree. */
+interface Target {
+  text: ByteString;
+  node: Node;
+}
+
+/**
+ * Spells a star out where it would show hidden columns: the visible columns in its place,
+ * qualified, and other tables' stars as they are. Where that is not certain the read is counted.
+ */
+export function expandStar(plan: Plan, star: Star): void {
+  const qualifiers = strings(star.ref.fields).slice(0, -1);
+  if (qualifiers.length === 0) {
+    expand(plan, star, star.scope.items);
+    return;
+  }
+  const name = qualifiers.at(-1) ?? '';
+  const item = findItem(star.scope, name);
+  if (item) {
+    expand(plan, star, [item], true);
+  } else if ((name === 'old' || name === 'new') && returningOf(star.scope)?.hides) {
+    plan.guardRead('returning-old-new');
+  }
+}
+
+function expand(plan: Plan, star: Star, items: readonly Item[], qualified = false): void {
+  if (!items.some((item) => item.table?.hides || item.opaque)) return;
+  const names = items.map((item) => item.name);
+  const distinct = new Set(names).size === names.length;
+  const targets = items.map(targetsOf);
+  if ((star.scope.merged && !qualified) || !distinct || targets.includes(null)) {
+    plan.guardRead('star');
+    return;
+  }
+  const flat = targets.flatMap((list) => list ?? []);
+  const text = flat.map((target) => target.text).join(', ');
+  const { source } = plan;
+  const location = star.ref.location ?? 0;
+  if (location < 0) {
+    let keyword = source.indexAt(star.from) - 1;
+    while (source.word(keyword) === 'only' || source.word(keyword) === '(') keyword--;
+    source.expect(keyword, 'table');
+    plan.replace(source.start(keyword), source.end(keyword), `SELECT ${text} FROM`);
+  } else {
+    const first = source.indexAt(location);
+    const at = qualified ? source.afterName(first) + 1 : first;
+    source.expect(at, '*');
+    plan.replace(location, source.end(at), text);
+  }
+  const place = star.targets.indexOf(star.target);
+  star.targets.splice(place, 1, ...flat.map((target) => target.node));
+}
+
+/** What an item's star stands for; null when it cannot be said. */
+function targetsOf(item: Item): Target[] | null {
+  if (item.opaque || item.path.length === 0) return null;
+  const { table } = item;
+  if (!table?.hides) {
+    const fields = [...stringNodes(item.path), { A_Star: {} }];
+    return [
+      {
+        text: `${item.path.map(quoteIdentifier).join('.')}.*`,
+        node: { ResTarget: { val: { ColumnRef: { fields } } } },
+      },
+    ];
+  }
+  // An alias renames columns by their place, which is only known while the visible ones lead.
+  if (item.columns.length > 0 && !table.inPlace) return null;
+  if (item.columns.length > table.visible.length) return null;
+  return table.visible.map((column, i) => {
+    const { text, node } = columnOf(item.path, item.columns[i] ?? column);
+    return { text, node: { ResTarget: { val: node } } };
+  });
+}

@@ -1,0 +1,194 @@
+import type {
+  CopyStmt,
+  CreateStmt,
+  IntoClause,
+  RangeVar,
+  RawStmt,
+  VariableSetStmt,
+} from 'libpg-query';
+import { rewriteCopy } from './copy.js';
+import { decideDefinition, tablesOfObjects } from './ddl.js';
+import { rewriteInsert } from './insert.js';
+import type { Names } from './names.js';
+import { misplacing, type Plan } from './plan.js';
+import type { PreparedTable } from './prepared.js';
+import { expandStar } from './star.js';
+import { rewriteUpdate } from './update.js';
+import { type Findings, Walk, type Write } from './walk.js';
+
+/** A statement's node: its kind and what is in it. */
+export function kindOf(stmt: RawStmt): { kind: string; value: unknown } {
+  const [entry] = Object.entries(stmt.stmt ?? {});
+  return { kind: entry?.[0] ?? '', value: entry?.[1] };
+}
+
+/** What one statement of a text has to do with the tables under migration. */
+export interface Statement {
+  kind: string;
+  value: unknown;
+  findings: Findings;
+}
+
+/** Names of new relations are not references to old ones. */
+const NEW_NAME: Readonly<Record<string, string>> = {
+  CreateStmt: 'relation',
+  CreateForeignTableStmt: 'base',
+  CreateSeqStmt: 'sequence',
+  ViewStmt: 'view',
+  CompositeTypeStmt: 'typevar',
+};
+
+export function findTables(stmt: RawStmt, names: Names): Statement {
+  const { kind, value } = kindOf(stmt);
+  const walk = new Walk(names);
+  const skipped = NEW_NAME[kind];
+  if (skipped !== undefined && typeof value === 'object' && value !== null) {
+    for (const [key, child] of Object.entries(value)) if (key !== skipped) walk.visit(child, null);
+  } else walk.visit(stmt.stmt, null);
+  if (kind === 'DropStmt' || kind === 'CommentStmt') {
+    const { tables, byPath } = tablesOfObjects(kind, value, names);
+    for (const table of tables) walk.findings.touched.add(table);
+    walk.findings.byPath ||= byPath;
+  }
+  return { kind, value, findings: walk.findings };
+}
+
+/** Kinds whose queries and writes are rewritten where they stand. */
+const QUERIES = new Set([
+  'SelectStmt',
+  'InsertStmt',
+  'UpdateStmt',
+  'DeleteStmt',
+  'MergeStmt',
+  'ExplainStmt',
+  'DeclareCursorStmt',
+  'CreateTableAsStmt',
+  'CopyStmt',
+  'ViewStmt',
+]);
+
+/** Decides on a statement that touches tables under migration, and changes its tree. */
+export function decide(plan: Plan, statement: Statement): void {
+  const { kind, value, findings } = statement;
+  if (kind === 'PrepareStmt') {
+    decidePrepare(plan, findings);
+    return;
+  }
+  if (!QUERIES.has(kind)) {
+    decideDefinition(plan, kind, value, findings);
+    return;
+  }
+  for (const star of findings.stars) expandStar(plan, star);
+  for (const leak of findings.leaks) plan.guardRead(leak);
+  for (const write of findings.writes) rewriteWrite(plan, write);
+  // A view made now would hold on to the columns of now.
+  if (kind === 'ViewStmt' || (kind === 'CreateTableAsStmt' && isMatView(value))) {
+    plan.guardRead('view');
+  }
+  if (kind === 'CopyStmt') {
+    const copy = value as CopyStmt;
+    const [table] = copy.relation ? findings.touched : [];
+    if (table) rewriteCopy(plan, copy, table);
+  }
+}
+
+function rewriteWrite(plan: Plan, write: Write): void {
+  const { table } = write;
+  switch (write.kind) {
+    case 'insert':
+      rewriteInsert(plan, write.stmt, table);
+      break;
+    case 'update':
+      rewriteUpdate(plan, write.stmt, table);
+      break;
+    case 'delete':
+      break;
+    case 'merge':
+      if (isPositional(write) && !table.inPlace) plan.refuse('merge', misplacing(table));
+      else if (table.pairs.length > 0) plan.guardWrite(table, 'merge');
+  }
+}
+
+/** A MERGE that inserts without a column list. */
+function isPositional(write: Write): boolean {
+  if (write.kind !== 'merge') return write.kind === 'insert' && !write.stmt.cols;
+  return (write.stmt.mergeWhenClauses ?? []).some(
+    (node) =>
+      'MergeWhenClause' in node &&
+      node.MergeWhenClause.commandType === 'CMD_INSERT' &&
+      !node.MergeWhenClause.targetList &&
+      node.MergeWhenClause.values !== undefined,
+  );
+}
+
+/** SQL's own prepared statement outlives a cutover, and its text does not: it is not edited. */
+function decidePrepare(plan: Plan, findings: Findings): void {
+  const written = findings.writes.filter(
+    ({ table, kind }) => table.pairs.length > 0 && kind !== 'delete',
+  );
+  for (const write of findings.writes) {
+    if (isPositional(write) && !write.table.inPlace)
+      plan.refuse('prepare', misplacing(write.table));
+  }
+  for (const { table } of written) plan.guardWrite(table, 'prepare');
+  const shows = findings.stars.length > 0 || findings.leaks.size > 0;
+  if (shows && [...findings.touched].some((table) => table.hides)) plan.guardRead('prepare');
+}
+
+function isMatView(value: unknown): boolean {
+  return (value as { objtype?: string }).objtype === 'OBJECT_MATVIEW';
+}
+
+const SESSION = /^(search_path|role|session_authorization)$/;
+
+/**
+ * Whether what unqualified names mean may change within the text, so that the session's own answer
+ * from before it does not hold for all of it.
+ */
+export function changesNames(statements: readonly Statement[], names: Names): boolean {
+  let changed = false;
+  for (const { kind, value, findings } of statements) {
+    if (changed && findings.byPath) return true;
+    changed ||= changes(kind, value, findings, names);
+  }
+  return false;
+}
+
+function changes(kind: string, value: unknown, findings: Findings, names: Names): boolean {
+  if (findings.setsConfig) return true;
+  switch (kind) {
+    case 'VariableSetStmt': {
+      const { kind: how, name } = value as VariableSetStmt;
+      return how === 'VAR_RESET_ALL' || SESSION.test(name ?? '');
+    }
+    case 'TransactionStmt':
+      return !/_(BEGIN|START|SAVEPOINT|RELEASE)$/.test(String((value as { kind: string }).kind));
+    case 'DiscardStmt':
+    case 'DropStmt':
+    case 'RenameStmt':
+    case 'CreateSchemaStmt':
+    case 'AlterObjectSchemaStmt':
+    case 'DoStmt':
+    case 'CallStmt':
+    case 'ExecuteStmt':
+      return true;
+    default:
+      return newNames(kind, value).some((name) => names.named(name).length > 0);
+  }
+}
+
+/** Names of the relations that a statement makes. */
+function newNames(kind: string, value: unknown): string[] {
+  const made: { relname?: string }[] = [];
+  if (kind in NEW_NAME) {
+    const { [NEW_NAME[kind]!]: relation } = value as Record<string, RangeVar & CreateStmt>;
+    made.push({ ...relation }, { ...relation?.relation });
+  }
+  const { into, intoClause } = value as { into?: IntoClause; intoClause?: IntoClause };
+  made.push({ ...into?.rel }, { ...intoClause?.rel });
+  return made.flatMap(({ relname }) => (relname === undefined ? [] : [relname]));
+}
+
+export function touchedBy(statements: readonly Statement[]): Set<PreparedTable> {
+  return new Set(statements.flatMap(({ findings }) => [...findings.touched]));
+}

@@ -1,0 +1,275 @@
+import type {
+  ColumnRef,
+  CommonTableExpr,
+  DeleteStmt,
+  InsertStmt,
+  JoinExpr,
+  MergeStmt,
+  Node,
+  RangeVar,
+  ReturningClause,
+  SelectStmt,
+  SubLink,
+  TypeName,
+  UpdateStmt,
+  WithClause,
+} from 'libpg-query';
+import type { Names } from './names.js';
+import type { PreparedTable } from './prepared.js';
+import { childOf, findItem, fromItems, isCte, itemOf, returningOf, type Scope } from './scope.js';
+import { strings } from './tree.js';
+
+/** A star in a target list: what it stands for depends on the scope. */
+export interface Star {
+  targets: Node[];
+  target: Node;
+  ref: ColumnRef;
+  scope: Scope;
+  /** For `TABLE t`, whose star is not written: where the table's name begins. */
+  from: number;
+}
+
+/** A statement that writes a table under migration, at any depth. */
+export type Write = { table: PreparedTable } & (
+  | { kind: 'insert'; stmt: InsertStmt }
+  | { kind: 'update'; stmt: UpdateStmt }
+  | { kind: 'delete'; stmt: DeleteStmt }
+  | { kind: 'merge'; stmt: MergeStmt }
+);
+
+/** What one statement has to do with the tables under migration. */
+export class Findings {
+  readonly touched = new Set<PreparedTable>();
+  readonly stars: Star[] = [];
+  readonly writes: Write[] = [];
+  /** Why hidden columns may show however the stars are spelled out. */
+  readonly leaks = new Set<string>();
+  /** Whether a reference without a schema was resolved by the search_path. */
+  byPath = false;
+  /** Whether it writes any table at all. */
+  writesAny = false;
+  /** Whether set_config is called, which may change the search_path. */
+  setsConfig = false;
+}
+
+const SYSTEM_COLUMNS = new Set(['ctid', 'xmin', 'xmax', 'cmin', 'cmax', 'tableoid']);
+
+const WRITING = new Set(['InsertStmt', 'UpdateStmt', 'MergeStmt', 'CopyStmt']);
+
+/** Walks the tree of a statement with its scopes. Its depth was bounded by the parser. */
+export class Walk {
+  readonly findings = new Findings();
+
+  constructor(private readonly names: Names) {}
+
+  visit(value: unknown, scope: Scope | null): void {
+    if (typeof value !== 'object' || value === null) return;
+    if (Array.isArray(value)) {
+      for (const item of value) this.visit(item, scope);
+      return;
+    }
+    if ('relname' in value) {
+      this.reference(value as RangeVar, scope);
+      return;
+    }
+    if ('names' in value && 'typemod' in value) this.typeName(value as TypeName);
+    for (const [key, child] of Object.entries(value)) this.visitKey(key, child, scope);
+  }
+
+  private visitKey(key: string, child: unknown, scope: Scope | null): void {
+    if (WRITING.has(key)) this.findings.writesAny = true;
+    if (key === 'SelectStmt') this.select(child as SelectStmt, scope, false);
+    else if (key === 'InsertStmt') this.insert(child as InsertStmt, scope);
+    else if (key === 'UpdateStmt') this.update(child as UpdateStmt, scope);
+    else if (key === 'DeleteStmt') this.delete(child as DeleteStmt, scope);
+    else if (key === 'MergeStmt') this.merge(child as MergeStmt, scope);
+    else if (key === 'ColumnRef') this.column(child as ColumnRef, scope);
+    else if (key === 'SubLink') this.subLink(child as SubLink, scope);
+    else if (key === 'JoinExpr') this.joined(child as JoinExpr, scope);
+    // What comes after INTO is a new table's name, not a reference.
+    else if (key !== 'intoClause' && key !== 'into') {
+      if (key === 'FuncCall') this.setsConfig(child);
+      this.visit(child, scope);
+    }
+  }
+
+  /** The table under migration that a reference means; it is recorded. */
+  reference(relation: RangeVar | undefined, scope: Scope | null): PreparedTable | null {
+    if (!relation?.relname) return null;
+    if (!relation.schemaname && isCte(scope, relation.relname)) return null;
+    const table = this.names.findVar(relation);
+    if (!relation.schemaname && this.names.named(relation.relname).length > 0) {
+      this.findings.byPath = true;
+    }
+    if (table) this.findings.touched.add(table);
+    return table;
+  }
+
+  private typeName(type: TypeName): void {
+    const names = strings(type.names);
+    // `orders.id%TYPE` names a table and a column.
+    if (type.pct_type) names.pop();
+    const name = names.at(-1);
+    if (typeof name !== 'string') return;
+    const schema = names.length > 1 ? (names.at(-2) ?? undefined) : undefined;
+    const table = this.names.find(schema, name);
+    if (!table) return;
+    this.findings.touched.add(table);
+    if (table.hides && !type.pct_type) this.findings.leaks.add('row-type');
+  }
+
+  private setsConfig(call: unknown): void {
+    const { funcname } = call as { funcname?: Node[] };
+    if (strings(funcname).at(-1) === 'set_config') this.findings.setsConfig = true;
+  }
+
+  private withClause(clause: WithClause | undefined, scope: Scope): void {
+    const ctes = (clause?.ctes ?? []).flatMap((node): CommonTableExpr[] =>
+      'CommonTableExpr' in node ? [node.CommonTableExpr] : [],
+    );
+    if (clause?.recursive) for (const cte of ctes) scope.ctes.add(cte.ctename ?? '');
+    for (const cte of ctes) {
+      this.visit(cte.ctequery, scope);
+      scope.ctes.add(cte.ctename ?? '');
+    }
+  }
+
+  /** @param discarded the target list is not looked at (EXISTS). */
+  select(stmt: SelectStmt, outer: Scope | null, discarded: boolean): void {
+    const scope = childOf(outer);
+    const { withClause, larg, rarg, fromClause, targetList, intoClause, ...rest } = stmt;
+    this.withClause(withClause, scope);
+    if (larg && rarg) {
+      this.select(larg, scope, discarded);
+      this.select(rarg, scope, discarded);
+    }
+    this.from(fromClause, scope);
+    if (!discarded) this.targets(targetList, scope, fromClause?.[0]);
+    this.visit(rest, scope);
+  }
+
+  private from(nodes: Node[] | undefined, scope: Scope): void {
+    fromItems(nodes, scope, (relation) =>
+      relation.schemaname || !isCte(scope, relation.relname ?? '')
+        ? this.names.findVar(relation)
+        : null,
+    );
+    this.visit(nodes, scope);
+  }
+
+  private joined(join: JoinExpr, scope: Scope | null): void {
+    const { alias, ...rest } = join;
+    if (join.isNatural && scope?.items.some((item) => item.table?.hides || item.opaque)) {
+      this.findings.leaks.add('natural-join');
+    }
+    this.visit(rest, scope);
+  }
+
+  private subLink(link: SubLink, scope: Scope | null): void {
+    const { subselect, ...rest } = link;
+    this.visit(rest, scope);
+    if (subselect && 'SelectStmt' in subselect && link.subLinkType === 'EXISTS_SUBLINK') {
+      this.select(subselect.SelectStmt, scope, true);
+    } else this.visit(subselect, scope);
+  }
+
+  private targets(targets: Node[] | undefined, scope: Scope, from?: Node): void {
+    for (const target of targets ?? []) {
+      const value = 'ResTarget' in target ? target.ResTarget.val : undefined;
+      if (targets && value && 'ColumnRef' in value && isStar(value.ColumnRef)) {
+        const at = from && 'RangeVar' in from ? (from.RangeVar.location ?? 0) : -1;
+        this.findings.stars.push({ targets, target, ref: value.ColumnRef, scope, from: at });
+      } else this.visit(target, scope);
+    }
+  }
+
+  /** A reference to a column, or to a whole row of a table that hides columns. */
+  private column(ref: ColumnRef, scope: Scope | null): void {
+    if (!scope) return;
+    const fields = strings(ref.fields);
+    const last = fields.at(-1);
+    const qualifier = fields.length > 1 ? fields.at(-2) : last;
+    if (typeof qualifier !== 'string') return;
+    const item = findItem(scope, qualifier);
+    if (!item) {
+      const versions = qualifier === 'old' || qualifier === 'new';
+      const whole = last === null || fields.length === 1;
+      if (versions && whole && returningOf(scope)?.hides) {
+        this.findings.leaks.add('returning-old-new');
+      }
+      return;
+    }
+    if (item.opaque && (last === null || fields.length === 1)) this.findings.leaks.add('whole-row');
+    if (!item.table?.hides) return;
+    const known =
+      typeof last === 'string' &&
+      (item.table.columns.has(last) || item.columns.includes(last) || SYSTEM_COLUMNS.has(last));
+    if (!known) this.findings.leaks.add('whole-row');
+  }
+
+  private insert(stmt: InsertStmt, outer: Scope | null): void {
+    const scope = childOf(outer);
+    this.withClause(stmt.withClause, scope);
+    this.visit(stmt.selectStmt, scope);
+    const table = this.reference(stmt.relation, null);
+    if (table) this.findings.writes.push({ kind: 'insert', stmt, table });
+    if (stmt.relation) scope.items.push(itemOf(stmt.relation, table));
+    const conflict = childOf(scope);
+    const excluded = itemOf({ relname: 'excluded' }, null);
+    conflict.items.push({ ...excluded, table });
+    this.visit(stmt.onConflictClause, conflict);
+    this.returning(stmt.returningClause, scope, table);
+  }
+
+  private update(stmt: UpdateStmt, outer: Scope | null): void {
+    const scope = childOf(outer);
+    this.withClause(stmt.withClause, scope);
+    const table = this.reference(stmt.relation, null);
+    if (table) this.findings.writes.push({ kind: 'update', stmt, table });
+    if (stmt.relation) scope.items.push(itemOf(stmt.relation, table));
+    this.from(stmt.fromClause, scope);
+    this.visit(stmt.targetList, scope);
+    this.visit(stmt.whereClause, scope);
+    this.returning(stmt.returningClause, scope, table);
+  }
+
+  private delete(stmt: DeleteStmt, outer: Scope | null): void {
+    const scope = childOf(outer);
+    this.withClause(stmt.withClause, scope);
+    const table = this.reference(stmt.relation, null);
+    if (table) this.findings.writes.push({ kind: 'delete', stmt, table });
+    if (stmt.relation) scope.items.push(itemOf(stmt.relation, table));
+    this.from(stmt.usingClause, scope);
+    this.visit(stmt.whereClause, scope);
+    this.returning(stmt.returningClause, scope, table);
+  }
+
+  private merge(stmt: MergeStmt, outer: Scope | null): void {
+    const scope = childOf(outer);
+    this.withClause(stmt.withClause, scope);
+    const table = this.reference(stmt.relation, null);
+    if (table) this.findings.writes.push({ kind: 'merge', stmt, table });
+    if (stmt.relation) scope.items.push(itemOf(stmt.relation, table));
+    this.from(stmt.sourceRelation ? [stmt.sourceRelation] : [], scope);
+    this.visit(stmt.joinCondition, scope);
+    this.visit(stmt.mergeWhenClauses, scope);
+    // Its bare star means the source's columns too, and in an order of its own.
+    scope.merged = true;
+    this.returning(stmt.returningClause, scope, table);
+  }
+
+  private returning(
+    clause: ReturningClause | undefined,
+    scope: Scope,
+    table: PreparedTable | null,
+  ): void {
+    scope.returning = table;
+    if (clause?.options && table?.hides) this.findings.leaks.add('returning-old-new');
+    this.targets(clause?.exprs, scope);
+  }
+}
+
+export function isStar(ref: ColumnRef): boolean {
+  const last = ref.fields?.at(-1);
+  return last !== undefined && 'A_Star' in last;
+}
