@@ -78,6 +78,31 @@ for (const major of [14, 18]) {
       t.equal(await pendingRows(client, 'between'), 0);
     });
 
+    t.test('a file that is replaced while a chunk waits for the table is noticed', async (t) => {
+      const job = await makeJob(cluster, 20_000, { table: 'raced' });
+      const holder = await cluster.client();
+      let waited: Promise<void> | null = null;
+      const { result } = await run(
+        cluster,
+        job,
+        // The chunk waits for its lock as long as a chunk may take: long enough for the test.
+        { settings: { chunkTargetMs: 1_000 } },
+        async ({ blocksDone }) => {
+          if (blocksDone < 40 || waited) return undefined;
+          await holder.query('BEGIN; ALTER TABLE public.raced ALTER COLUMN qty TYPE bigint');
+          waited = until('a chunk waits', async () => {
+            const { rows } = await client.query('SELECT FROM pg_locks WHERE NOT granted');
+            return rows.length > 0;
+          }).then(async () => void (await holder.query('COMMIT')));
+          return undefined;
+        },
+      );
+      await waited;
+      await holder.end();
+      t.match(result, { outcome: 'complete', pass: 2 });
+      t.equal(await pendingRows(client, 'raced'), 0);
+    });
+
     t.test('writers that keep the invariant are neither lost nor kept waiting', async (t) => {
       // The strictest default isolation: the fill must not inherit it.
       await client.query(
@@ -117,12 +142,14 @@ for (const major of [14, 18]) {
         await writer.end();
       };
       const writers = [0, 1, 2].map(write);
-      const { result } = await run(cluster, job, { settings: { chunkTargetMs: 30 } });
+      const metrics = new Metrics();
+      const { result } = await run(cluster, job, { metrics, settings: { chunkTargetMs: 30 } });
       stopped = true;
       await Promise.all(writers);
       await client.query(`ALTER DATABASE postgres RESET default_transaction_isolation`);
       t.equal(result.outcome, 'complete');
       t.equal(await pendingRows(client, 'busy'), 0);
+      t.notMatch(await metrics.registry.metrics(), 'sqlstate="40001"', 'no serialization failure');
       t.ok(writes > 50, `${writes} transactions meanwhile`);
     });
 

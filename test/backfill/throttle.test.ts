@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import { LagHistory } from '../../backfill/history.js';
 import { DEFAULT_THROTTLE } from '../../backfill/job.js';
@@ -200,4 +202,13 @@ t.test('each kind of walsender is held to the limits that mean something for it'
   t.same(names([sender({ written: null, replayed: null })]), ['replica-bytes standby1 null']);
   t.same(names([sender({ state: null, written: null, replayed: null })]), ['privilege app 1']);
   t.same(names([], ['standby1']), ['standby-lost standby1 1']);
+});
+
+t.test('docs/backfill.md explains every reason, and no other', async (t) => {
+  const file = join(import.meta.dirname, '..', '..', '..', 'docs', 'backfill.md');
+  const table = readFileSync(file, 'utf8')
+    .split(/^\| reason +\|/m)[1]!
+    .split('\n\n')[0]!;
+  const explained = [...table.matchAll(/^\| `([a-z-]+)` +\|/gm)].map((match) => match[1]!);
+  t.same(explained.sort(), [...REASONS].sort());
 });

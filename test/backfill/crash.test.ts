@@ -1,0 +1,84 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import t from 'tap';
+import type { BackfillJob } from '../../backfill/job.js';
+import { Cluster } from '../../cli/demo/cluster.js';
+import { makeJob, pendingRows, randomFrom, run, until } from './setup.js';
+
+const ROWS = 80_000;
+
+/** Starts a process that fills; kills it `afterMs` after its first chunk. True: it was complete. */
+async function fillUntilKilled(url: string, job: BackfillJob, afterMs: number): Promise<boolean> {
+  const script = join(import.meta.dirname, 'child.js');
+  const child = spawn(process.execPath, [script, url, JSON.stringify(job)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const ended = once(child, 'exit');
+  await Promise.race([once(child.stdout!, 'data'), ended]);
+  const timer = setTimeout(() => child.kill('SIGKILL'), afterMs);
+  const [code] = await ended;
+  clearTimeout(timer);
+  if (code !== null && code !== 0) throw new Error(`The child ended with ${code}`);
+  return code === 0;
+}
+
+t.test('a fill that is killed', async (t) => {
+  const cluster = await Cluster.create();
+  t.teardown(() => cluster.destroy());
+
+  t.test('at any instant goes on at the checkpoint, with no row left out or twice', async (t) => {
+    const client = await cluster.client();
+    t.teardown(() => client.end());
+    const job = await makeJob(cluster, ROWS, { table: 'killed' });
+    const seed = Date.now() % 1e9;
+    t.comment(`seed ${seed}`);
+    const random = randomFrom(seed);
+    let kills = 0;
+    while (!(await fillUntilKilled(cluster.url(), job, random() * 150))) {
+      kills++;
+      await until('its backend is gone', async () => {
+        const { rows } = await client.query(
+          `SELECT FROM pg_stat_activity WHERE application_name = 'pgtandem backfill'`,
+        );
+        return rows.length === 0;
+      });
+      // The rows that are filled are exactly those that the checkpoint counts.
+      const { rows } = await client.query(
+        `SELECT (SELECT count(*) FROM public.killed WHERE id_new IS NOT NULL) = rows_filled AS same,
+           rows_filled::int AS filled FROM pgtandem.backfill`,
+      );
+      t.ok(rows[0].same, `after kill ${kills}: ${rows[0].filled} rows`);
+    }
+    t.ok(kills >= 2, `${kills} kills`);
+    t.equal(await pendingRows(client, 'killed'), 0);
+    const { rows } = await client.query('SELECT rows_filled::int AS n FROM pgtandem.backfill');
+    t.equal(rows[0].n, ROWS);
+  });
+
+  t.test('with the server goes on at a checkpoint that agrees with the rows', async (t) => {
+    const job = await makeJob(cluster, ROWS, { table: 'crashed' });
+    let crashed = false;
+    await t.rejects(
+      run(cluster, job, {}, async ({ blocksDone }) => {
+        if (blocksDone < 100 || crashed) return undefined;
+        crashed = true;
+        await cluster.end('SIGKILL');
+        return undefined;
+      }),
+    );
+    await cluster.start();
+    const client = await cluster.client();
+    t.teardown(() => client.end());
+    const { rows } = await client.query(
+      `SELECT (SELECT count(*) FROM public.crashed WHERE id_new IS NOT NULL)::int AS filled,
+         rows_filled::int AS counted FROM pgtandem.backfill WHERE migration_id = $1`,
+      [job.migrationId],
+    );
+    t.comment(rows[0]);
+    t.equal(rows[0].filled, rows[0].counted);
+    const { result } = await run(cluster, job);
+    t.same(result, { outcome: 'complete', pass: 1, rowsFilled: ROWS });
+    t.equal(await pendingRows(client, 'crashed'), 0);
+  });
+});

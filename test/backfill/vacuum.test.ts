@@ -1,0 +1,88 @@
+import t from 'tap';
+import { Cluster } from '../../cli/demo/cluster.js';
+import { Metrics } from '../../metrics/registry.js';
+import { makeJob, pendingRows, run, until } from './setup.js';
+
+t.test('interleaved VACUUM', async (t) => {
+  const cluster = await Cluster.create({ settings: { autovacuum: false } });
+  t.teardown(() => cluster.destroy());
+  const client = await cluster.client();
+  t.teardown(() => client.end());
+  const blocks = async (table: string): Promise<number> =>
+    (await client.query(`SELECT pg_relation_size($1)::int / 8192 AS n`, [table])).rows[0].n;
+
+  t.test('keeps the table from doubling', async (t) => {
+    const job = await makeJob(cluster, 200_000, { table: 'kept' });
+    const before = await blocks('kept');
+    const metrics = new Metrics();
+    const { result } = await run(cluster, job, { metrics });
+    const after = await blocks('kept');
+    t.equal(result.rowsFilled, 200_000);
+    t.comment(`${before} blocks became ${after}: ${(after / before).toFixed(2)}`);
+    t.ok(after < before * 1.5);
+    const text = await metrics.registry.metrics();
+    const done = /vacuums_total\{migration="kept",outcome="done"\} (\d+)/.exec(text);
+    t.ok(Number(done?.[1]) >= 5, text);
+  });
+
+  t.test(
+    'without it (the role may not) the table doubles, which shows the difference',
+    async (t) => {
+      const job = await makeJob(cluster, 100_000, { table: 'grown' });
+      await client.query(`CREATE ROLE filler LOGIN; GRANT SELECT, UPDATE ON public.grown TO filler;
+      GRANT ALL ON ALL TABLES IN SCHEMA pgtandem TO filler; GRANT pg_monitor TO filler`);
+      const before = await blocks('grown');
+      await run(cluster, job, { url: cluster.url('postgres', 'filler') });
+      t.ok((await blocks('grown')) > before * 1.8);
+    },
+  );
+
+  // From here on a VACUUM takes minutes, as that of a large table does.
+  const slow = () =>
+    client.query(`ALTER DATABASE postgres SET vacuum_cost_delay = '100ms';
+      ALTER DATABASE postgres SET vacuum_cost_limit = 10;
+      ALTER DATABASE postgres SET vacuum_cost_page_dirty = 100`);
+  const vacuuming = async (): Promise<boolean> =>
+    (await client.query('SELECT FROM pg_stat_progress_vacuum')).rows.length > 0;
+
+  t.test('steps aside for a session that wants the table', async (t) => {
+    await slow();
+    const job = await makeJob(cluster, 100_000, { table: 'wanted' });
+    const metrics = new Metrics();
+    const filling = run(cluster, job, { metrics });
+    await until('a VACUUM is under way', vacuuming);
+    const startMs = performance.now();
+    const ddl = await cluster.client();
+    await ddl.query('ALTER TABLE public.wanted ADD COLUMN extra integer');
+    const ms = performance.now() - startMs;
+    await ddl.end();
+    t.ok(ms < 3_000, `the ALTER TABLE waited ${ms.toFixed(0)} ms`);
+    let wanted = true;
+    // Each further VACUUM is ended in the same way, so that the fill ends within the test's time.
+    const others = (async () => {
+      const other = await cluster.client();
+      while (wanted) {
+        await other.query('BEGIN; LOCK TABLE public.wanted IN SHARE MODE; COMMIT');
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      await other.end();
+    })();
+    const { result } = await filling;
+    wanted = false;
+    await others;
+    t.equal(result.rowsFilled, 100_000);
+    t.equal(await pendingRows(client, 'wanted'), 0);
+    const text = await metrics.registry.metrics();
+    t.match(text, /vacuums_total\{migration="wanted",outcome="cancelled"\} [1-9]/);
+  });
+
+  t.test('gives way to a reason to stand still, and ends with an abort', async (t) => {
+    const job = await makeJob(cluster, 100_000, { table: 'ended' });
+    const filling = run(cluster, job, {}, async () => ((await vacuuming()) ? 'stop' : undefined));
+    const startMs = performance.now();
+    const { result } = await filling;
+    t.equal(result.outcome, 'aborted');
+    t.comment(`${(performance.now() - startMs).toFixed(0)} ms`);
+    await until('no VACUUM is left', async () => !(await vacuuming()), 2_000);
+  });
+});
