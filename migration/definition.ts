@@ -1,4 +1,7 @@
-import { parseSync, scanSync } from 'libpg-query';
+import { ExpressionError, parseExpression } from '../sql/expression.js';
+import { lex } from '../sql/lexer.js';
+import { parse, SyntaxFailure } from '../sql/parser.js';
+import { type ByteString, fromBytes, toBytes } from '../sql/tree.js';
 import { UserError } from './errors.js';
 
 /** A migration as the user wrote it: plain SQL, understood. */
@@ -30,12 +33,11 @@ export type Change = {
 interface Token {
   start: number;
   end: number;
-  text: string;
-  tokenType: number;
+  text: ByteString;
 }
 
-/** Comment tokens of the scanner: SQL_COMMENT (`--`) and C_COMMENT. */
-const COMMENTS = new Set([275, 276]);
+/** A comment, in the space between tokens. */
+const COMMENT = /--[^\n\r]*|\/\*[\s\S]*?\*\//g;
 
 const SUPPORTED =
   'pgtandem carries out ALTER TABLE ... ALTER COLUMN ... TYPE, RENAME COLUMN, ' +
@@ -74,54 +76,64 @@ const at = (node: Node | undefined, key: string) => node?.[key] as Node | undefi
 
 /** The text with its tokens, and errors that name the place. Offsets are UTF-8 bytes. */
 class Source {
-  private readonly bytes: Buffer;
+  private readonly bytes: ByteString;
   readonly tokens: Token[] = [];
   readonly comments: Token[] = [];
 
   constructor(
-    sql: string,
+    private readonly sql: string,
     private readonly file: string,
   ) {
-    this.bytes = Buffer.from(sql);
+    this.bytes = toBytes(sql);
   }
 
   parse(): { stmt: Node; start: number; end: number }[] {
-    const text = this.bytes.toString();
-    if (text.includes('\0')) throw this.error(0, 'It contains a NUL byte.', 'Remove it.');
-    if (/^\s*$/.test(text)) return [];
-    let stmts: { stmt?: unknown; stmt_location?: number; stmt_len?: number }[];
-    try {
-      stmts = (parseSync(text).stmts ?? []) as typeof stmts;
-      const all = scanSync(text).tokens as Token[];
-      this.tokens.push(...all.filter((token) => !COMMENTS.has(token.tokenType)));
-      this.comments.push(...all.filter((token) => COMMENTS.has(token.tokenType)));
-    } catch (error) {
-      const details = (error as { sqlDetails?: { message: string; cursorPosition: number } })
-        .sqlDetails;
-      const offset = Math.max(0, details?.cursorPosition ?? 0);
-      const message = details?.message ?? String(error);
-      throw this.error(offset, `It does not parse: ${message}.`, 'Mend the SQL at this line.');
-    }
+    const stmts = this.parsed();
+    this.tokens.push(...tokensOf(this.bytes));
+    const ends = [0, ...this.tokens.map((token) => token.end)];
+    const starts = [...this.tokens.map((token) => token.start), this.bytes.length];
+    starts.forEach((start, i) => {
+      const from = ends[i]!;
+      for (const { index, 0: text } of this.bytes.slice(from, start).matchAll(COMMENT)) {
+        this.comments.push({ start: from + index, end: from + index + text.length, text });
+      }
+    });
     return stmts.map(({ stmt, stmt_location, stmt_len }) => {
       const start = stmt_location ?? 0;
-      return { stmt: stmt as Node, start, end: stmt_len ? start + stmt_len : this.bytes.length };
+      const end = stmt_len ? start + stmt_len : this.bytes.length;
+      return { stmt: stmt as unknown as Node, start, end };
     });
   }
 
+  private parsed(): ReturnType<typeof parse> {
+    try {
+      return parse(this.bytes);
+    } catch (error) {
+      if (!(error instanceof SyntaxFailure)) throw error;
+      const before = [...this.sql].slice(0, Math.max(0, error.position - 1)).join('');
+      const message = `It does not parse: ${error.message}.`;
+      throw this.error(Buffer.byteLength(before), message, 'Mend the SQL at this line.');
+    }
+  }
+
   slice(start: number, end: number): string {
-    return this.bytes.subarray(start, end).toString();
+    return fromBytes(this.bytes.slice(start, end));
   }
 
   line(offset: number): number {
-    let line = 1;
-    for (const byte of this.bytes.subarray(0, offset)) if (byte === 10) line++;
-    return line;
+    return this.bytes.slice(0, offset).split('\n').length;
   }
 
   error(offset: number, message: string, hint: string): UserError {
     return new UserError(message, hint, `${this.file}:${this.line(offset)}`);
   }
 }
+
+const tokensOf = (bytes: ByteString): Token[] =>
+  lex(bytes).map(({ start, end }) => ({ start, end, text: bytes.slice(start, end) }));
+
+/** A name in a tree. */
+const nameIn = (value: unknown) => fromBytes(value as ByteString);
 
 function relationOf(stmt: Node, source: Source, start: number): Definition['table'] {
   const alter = at(stmt, 'AlterTableStmt');
@@ -134,8 +146,8 @@ function relationOf(stmt: Node, source: Source, start: number): Definition['tabl
     throw source.error(start, 'This statement is not a change of a column.', SUPPORTED);
   }
   return {
-    schema: (relation.schemaname as string | undefined) ?? null,
-    name: relation.relname as string,
+    schema: relation.schemaname === undefined ? null : nameIn(relation.schemaname),
+    name: nameIn(relation.relname),
   };
 }
 
@@ -198,8 +210,8 @@ function renameChange(rename: Node, source: Source, action: Token[]): Change {
     kind: 'rename',
     line: source.line(action[0]!.start),
     action: textOf(source, action),
-    column: rename.subname as string,
-    to: rename.newname as string,
+    column: nameIn(rename.subname),
+    to: nameIn(rename.newname),
   };
 }
 
@@ -216,7 +228,7 @@ function commandChange(
     return {
       kind: 'change-type',
       ...place,
-      column: command.name as string,
+      column: nameIn(command.name),
       using: using < 0 ? null : textOf(source, action.slice(using + 1)),
       down: directives.get('down')?.sql ?? null,
     };
@@ -224,7 +236,7 @@ function commandChange(
   if (command.subtype !== 'AT_AddColumn' || !def) {
     throw source.error(action[0]!.start, `"${place.action}" is not supported.`, SUPPORTED);
   }
-  const column = def.colname as string;
+  const column = nameIn(def.colname);
   const up = directives.get('up');
   if (!up) {
     throw source.error(
@@ -261,7 +273,9 @@ function readDirectives(source: Source, action: Token[], next: number): Map<stri
   const begin = action[0]!.start;
   for (const comment of source.comments) {
     if (comment.start < begin || comment.start >= next) continue;
-    const body = /^(?:--|\/\*)\s*pgtandem:\s*([\s\S]*?)\s*(?:\*\/)?$/.exec(comment.text)?.[1];
+    const body = /^(?:--|\/\*)\s*pgtandem:\s*([\s\S]*?)\s*(?:\*\/)?$/.exec(
+      fromBytes(comment.text),
+    )?.[1];
     if (body === undefined) continue;
     for (const [name, sql] of splitDirectives(body, comment, source)) {
       if (found.has(name)) {
@@ -280,13 +294,8 @@ function splitDirectives(body: string, comment: Token, source: Source): [string,
       `The directive "${body}" is not understood.`,
       'Write up(expression) or down(expression), one expression of SQL in each.',
     );
-  let tokens: Token[];
-  try {
-    tokens = scanSync(body).tokens as Token[];
-  } catch {
-    throw wrong();
-  }
-  const bytes = Buffer.from(body);
+  const bytes = toBytes(body);
+  const tokens = tokensOf(bytes);
   const result: [string, string][] = [];
   for (let i = 0; i < tokens.length; ) {
     const name = tokens[i]!.text.toLowerCase();
@@ -298,7 +307,18 @@ function splitDirectives(body: string, comment: Token, source: Source): [string,
       if (tokens[j]!.text === ')') depth--;
     }
     if (depth > 0 || j === i + 3) throw wrong();
-    result.push([name, bytes.subarray(tokens[i + 2]!.start, tokens[j - 2]!.end).toString()]);
+    const sql = fromBytes(bytes.slice(tokens[i + 2]!.start, tokens[j - 2]!.end));
+    try {
+      parseExpression(sql);
+    } catch (error) {
+      if (!(error instanceof ExpressionError)) throw error;
+      throw source.error(
+        comment.start,
+        `${name}(${sql}) is not an expression: ${error.message}.`,
+        'Write one expression over the columns of this row.',
+      );
+    }
+    result.push([name, sql]);
     i = j;
   }
   if (result.length === 0) throw wrong();

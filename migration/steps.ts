@@ -7,7 +7,7 @@ import { abortSql, completeSql, expandSql } from './ddl.js';
 import { stillThere, writers } from './drain.js';
 import { removeGuardSql } from './guard.js';
 import { backoffMs, type Phase, type PhaseName } from './phase.js';
-import type { Plan } from './plan.js';
+import { type Plan, tableName } from './plan.js';
 import { publish } from './publish.js';
 import { assertShape } from './shape.js';
 import { sides } from './sides.js';
@@ -254,7 +254,7 @@ async function countMisfits(context: Context, plan: Plan): Promise<string> {
   for (const side of sides(plan, 'after')) {
     if (!side.misfit) continue;
     const { rows } = await context.connection.query(
-      `SELECT count(*) AS count FROM "${plan.table.schema.replaceAll('"', '""')}"."${plan.table.name.replaceAll('"', '""')}"
+      `SELECT count(*) AS count FROM ${tableName(plan)}
        WHERE ${side.misfit('')}`,
     );
     const { source, shadow } = side.change;
