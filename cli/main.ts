@@ -1,57 +1,9 @@
 #!/usr/bin/env node
-import { Command } from 'commander';
 import { RefusedError, UserError } from '../migration/errors.js';
-import { pauseCommand, requestCommand, resumeCommand, statusCommand } from './commands/control.js';
-import { demoCommand } from './commands/demo.js';
-import { explainCommand } from './commands/explain.js';
-import { proxyCommand } from './commands/proxy.js';
-import { planCommand, startCommand } from './commands/start.js';
 import { EXIT } from './options.js';
-import { version } from './version.js';
+import { makeProgram } from './program.js';
 
-const program = new Command('pgtandem')
-  .description(
-    'Online schema change proxy for PostgreSQL: old and new columns are written in tandem until ' +
-      'the database has proved every row.',
-  )
-  .version(version())
-  .showHelpAfterError('(pgtandem COMMAND --help says more)')
-  .exitOverride((error) => {
-    process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.usage);
-  });
-
-for (const command of [
-  demoCommand(),
-  proxyCommand(),
-  planCommand(),
-  startCommand(),
-  statusCommand(),
-  pauseCommand(),
-  resumeCommand(),
-  requestCommand('cutover'),
-  requestCommand('revert'),
-  requestCommand('complete'),
-  requestCommand('abort'),
-  explainCommand(),
-]) {
-  program.addCommand(command.copyInheritedSettings(program));
-}
-
-program.addHelpText(
-  'after',
-  `
-A first migration:
-  $ pgtandem proxy --upstream postgres://control@db:5432/shop --listen 127.0.0.1:6432
-  (point the application at 127.0.0.1:6432, then, elsewhere:)
-  $ export PGTANDEM_DATABASE=postgres://control@db:5432/shop
-  $ pgtandem plan  -e 'ALTER TABLE orders ALTER COLUMN amount TYPE bigint'
-  $ pgtandem start -e 'ALTER TABLE orders ALTER COLUMN amount TYPE bigint' --wait ready
-  $ pgtandem cutover orders_amount
-  $ pgtandem complete orders_amount
-
-To see it at work on a server of its own: pgtandem demo`,
-);
-
+const program = makeProgram();
 try {
   await program.parseAsync();
 } catch (error) {

@@ -3,14 +3,12 @@ import { forgetStandbys } from '../../backfill/lag.js';
 import type { Connection } from '../../db/connect.js';
 import { layoutVersion } from '../../db/schema.js';
 import { UserError } from '../../migration/errors.js';
-import { ENDED, type Phase, type Request, whyNot } from '../../migration/phase.js';
+import { ENDED, type Request } from '../../migration/phase.js';
+import { requestMove } from '../../migration/request.js';
 import {
-  changeSettings,
   listMigrations,
   loadMigration,
   type Migration,
-  MovedError,
-  move,
   readHistory,
   setPaused,
 } from '../../migration/store.js';
@@ -99,22 +97,6 @@ export function resumeCommand(): Command {
     });
 }
 
-const REQUESTED: Record<Request, (migration: Migration) => Phase> = {
-  cutover: ({ phase }) => {
-    if (phase.name === 'reverted') return { name: 'verifying', asked: true };
-    if (phase.name === 'reverting') {
-      return { name: 'soaking', since: phase.since, holdMs: 0, unfit: null };
-    }
-    return { name: 'cutting-over', attempt: 0, blocker: null };
-  },
-  revert: ({ phase }) => {
-    if (phase.name !== 'soaking') return { name: 'ready', asked: false };
-    return { name: 'reverting', attempt: 0, blocker: null, since: phase.since };
-  },
-  complete: () => ({ name: 'completing' }),
-  abort: () => ({ name: 'aborting' }),
-};
-
 const REQUEST_HELP: Record<Request, string> = {
   cutover: 'Let the new columns take over (again).',
   revert: 'Go back to the old columns; nothing written meanwhile is lost.',
@@ -140,32 +122,6 @@ export function requestCommand(request: Request): Command {
         await printOne(connection, await loadMigration(connection, name), options);
       });
     });
-}
-
-/**
- * Moves a migration as an operator asks.
- * @throws UserError when it can't be done where the migration stands.
- */
-export async function requestMove(
-  connection: Connection,
-  name: string,
-  request: Request,
-): Promise<void> {
-  for (;;) {
-    const migration = await loadMigration(connection, name);
-    const refused = whyNot(migration.phase.name, request);
-    if (refused) throw new UserError(refused.message, refused.hint);
-    try {
-      await move(connection, migration, request, REQUESTED[request](migration), 'asked for');
-    } catch (error) {
-      // The migration went on between reading and asking: ask again where it stands now.
-      if (error instanceof MovedError) continue;
-      throw error;
-    }
-    if (request === 'revert') await changeSettings(connection, migration.id, { cutover: 'manual' });
-    if (migration.paused !== null) await setPaused(connection, migration.id, null);
-    return;
-  }
 }
 
 function control(name: string, description: string): Command {

@@ -4,7 +4,7 @@ import { startEndpoint } from '../../metrics/endpoint.js';
 import { Metrics } from '../../metrics/registry.js';
 import { Coordinator } from '../../migration/coordinator.js';
 import { Follower } from '../../migration/follower.js';
-import { Proxy } from '../../proxy/proxy.js';
+import { Proxy as Relay } from '../../proxy/proxy.js';
 import { loadParser, makeRewriter } from '../../sql/rewriter.js';
 import { openDatabase } from '../database.js';
 import { address, duration } from '../options.js';
@@ -72,7 +72,7 @@ export function proxyCommand(): Command {
 export interface RunningProxy {
   address: { host: string; port: number };
   metricsAddress: { host: string; port: number } | null;
-  proxy: Proxy;
+  proxy: Relay;
   stop: () => void;
   ended: Promise<void>;
 }
@@ -87,7 +87,7 @@ export async function runProxy(settings: ProxySettings): Promise<RunningProxy> {
   await loadParser();
   const upstream = upstreamOf(settings.upstream);
   await (await openDatabase(settings.upstream)).end();
-  const proxy = new Proxy({
+  const proxy = new Relay({
     upstream,
     listen: settings.listen,
     metrics,

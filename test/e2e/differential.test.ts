@@ -51,7 +51,8 @@ interface Names {
 
 type Maker = (random: Random, names: Names) => Statement;
 
-const pick = <T>(random: Random, items: readonly T[]): T => items[random.integer(0, items.length - 1)]!;
+const pick = <T>(random: Random, items: readonly T[]): T =>
+  items[random.integer(0, items.length - 1)]!;
 const int = (random: Random) =>
   pick(random, [0, 1, -5, 42, random.integer(0, 1000), 2147483647, 2147483648, null, 99999999999]);
 const word = (random: Random) =>

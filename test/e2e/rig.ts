@@ -1,5 +1,4 @@
 import type pg from 'pg';
-import { requestMove } from '../../cli/commands/control.js';
 import { Cluster } from '../../cli/demo/cluster.js';
 import { ProxyProcess } from '../../cli/demo/proxy-process.js';
 import { connect } from '../../db/connect.js';
@@ -8,6 +7,7 @@ import { parseDefinition } from '../../migration/definition.js';
 import type { PhaseName, Request } from '../../migration/phase.js';
 import type { Settings } from '../../migration/plan.js';
 import { makePlan } from '../../migration/planner.js';
+import { requestMove } from '../../migration/request.js';
 import { insertMigration, loadMigration, type Migration } from '../../migration/store.js';
 import { Wake } from '../../migration/wake.js';
 import { loadParser } from '../../sql/rewriter.js';
