@@ -36,7 +36,20 @@ export async function withDatabase<T>(
   const connection = await openDatabase(url);
   try {
     return await work(connection);
+  } catch (error) {
+    if (!isLost(error)) throw error;
+    throw new UserError(
+      `The connection to the database was lost: ${(error as Error).message}`,
+      'A migration that was started goes on in the proxies; look with pgtandem status.',
+    );
   } finally {
     await connection.end().catch(() => undefined);
   }
+}
+
+/** Whether an error says that there is no connection any more. Pure. */
+function isLost(error: unknown): boolean {
+  const state = sqlState(error);
+  if (state !== undefined) return /^(08|57P0)/.test(state);
+  return error instanceof Error && /terminated|ECONN|EPIPE|not queryable/.test(error.message);
 }

@@ -98,3 +98,24 @@ t.test('only cli reads the environment, the arguments or ends the process', asyn
   }
   t.same(wrong, []);
 });
+
+t.test('no file imports itself by way of others', async (t) => {
+  const files = table.flatMap((row) => sources(row.folder));
+  const targets = new Map(
+    files.map((file) => [
+      relative(root, file),
+      imports(file).map((target) => target.replace(/\.js$/, '.ts')),
+    ]),
+  );
+  const done = new Set<string>();
+  const cycles: string[] = [];
+  const visit = (file: string, path: string[]) => {
+    if (path.includes(file)) cycles.push([...path.slice(path.indexOf(file)), file].join(' -> '));
+    if (done.has(file) || path.includes(file)) return;
+    for (const target of targets.get(file) ?? []) visit(target, [...path, file]);
+    done.add(file);
+  };
+  for (const file of targets.keys()) visit(file, []);
+  t.same(cycles, []);
+  t.ok(targets.size > 30, 'the imports were read');
+});
