@@ -35,7 +35,7 @@ export function tableRule(plan: Plan, migration: string, stage: Stage): TableRul
     version: stage.version,
     held: stage.held,
     guard: plan.guard,
-    columns: isAfter ? columnsAfter(plan) : columnsBefore(plan, stage.name === 'before'),
+    columns: isAfter ? columnsAfter(plan) : columnsBefore(plan),
     visible: isAfter ? visibleAfter(plan) : plan.columns.map((column) => column.name),
     pairs: stage.name === 'before' || stage.name === 'after' ? pairs(plan, migration, stage) : [],
   };
@@ -57,9 +57,10 @@ function following(rule: ColumnRule, name: string): ColumnRule {
   return { ...rule, name, default: null, defaultVolatile: false, notNull: false };
 }
 
-function columnsBefore(plan: Plan, withShadows: boolean): ColumnRule[] {
+/** The new columns are among them before they are there: a `*` is spelled out in time. */
+function columnsBefore(plan: Plan): ColumnRule[] {
   const shadows = plan.changes.map(({ shadow }) => following(shadow.rule, shadow.before));
-  return withShadows ? [...plan.columns, ...shadows] : plan.columns;
+  return [...plan.columns, ...shadows];
 }
 
 function columnsAfter(plan: Plan): ColumnRule[] {

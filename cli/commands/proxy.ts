@@ -113,7 +113,8 @@ export async function runProxy(settings: ProxySettings): Promise<RunningProxy> {
         const { rules } = item;
         log.info({ epoch: rules.epoch, tables: rules.tables.map((table) => table.name) }, 'rules');
         // Not awaited: the next rules may come before this drain is over.
-        proxy.apply(rules).then(
+        const drained = rules.epoch === 0 ? Promise.resolve() : proxy.apply(rules);
+        drained.then(
           () => follower.acknowledge(rules.epoch),
           (error) => log.error({ error: String(error) }, 'rules could not be put in force'),
         );

@@ -22,7 +22,8 @@ async function answer(client: pg.Client, statement: Statement, mode: string, mom
       command: result.command,
       rowCount: result.rowCount,
       fields: result.fields?.map(({ name, dataTypeID }) => [name, dataTypeID]),
-      rows: result.rows,
+      // What has no ORDER BY comes as it lies, and a table that was filled lies differently.
+      rows: /ORDER BY/.test(text) ? result.rows : sorted(result.rows),
     };
   } catch (error) {
     const { code, message, position, column, constraint, dataType, severity } =
@@ -30,6 +31,9 @@ async function answer(client: pg.Client, statement: Statement, mode: string, mom
     return { code, message, position, column, constraint, dataType, severity };
   }
 }
+
+const sorted = (rows: unknown[]) =>
+  [...rows].sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
 
 /** The same with its values in the text. */
 function inline({ text, values }: Statement): Statement {
