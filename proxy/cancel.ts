@@ -1,0 +1,51 @@
+import type { Socket } from 'node:net';
+import type { Limits } from './limits.js';
+import { connectUpstream, type Upstream } from './sockets.js';
+
+const CANCEL_REQUEST = 80877102;
+
+/** A CancelRequest for a session, from its BackendKeyData (process id and key of any length). */
+export function cancelRequest(keyData: Buffer): Buffer {
+  const packet = Buffer.allocUnsafe(8 + keyData.length);
+  packet.writeInt32BE(packet.length, 0);
+  packet.writeInt32BE(CANCEL_REQUEST, 4);
+  keyData.copy(packet, 8);
+  return packet;
+}
+
+/** Relays CancelRequests, each on a connection of its own, never queued behind anything. */
+export class Cancels {
+  private running = 0;
+
+  constructor(
+    private readonly upstream: Upstream,
+    private readonly limits: Limits,
+  ) {}
+
+  /**
+   * Sends a packet as it came; the server closes when it has seen to it, and then so do we: that
+   * is how a client knows. One too many is not sent.
+   * @param client closed afterwards; null for a request of our own.
+   * @returns whether it was sent.
+   */
+  relay(packet: Buffer, client: Socket | null): boolean {
+    if (this.running >= this.limits.cancelsAtOnce) {
+      client?.destroy();
+      return false;
+    }
+    this.running++;
+    const server = connectUpstream(this.upstream, this.limits.bufferBytes);
+    const timer = setTimeout(() => server.destroy(), this.limits.cancelTimeoutMs);
+    server.on('connect', () => server.write(packet));
+    server.on('data', () => undefined);
+    server.on('end', () => server.destroy());
+    // Nobody is told: a cancel has no answer, and the client sees the connection closed.
+    server.on('error', () => server.destroy());
+    server.on('close', () => {
+      clearTimeout(timer);
+      this.running--;
+      client?.destroy();
+    });
+    return true;
+  }
+}

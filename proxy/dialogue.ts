@@ -1,0 +1,141 @@
+import type { Rewrite, StatementRewriter } from '../sql/outcome.js';
+import type { GateView } from './gate.js';
+import { IDLE, type Kind, Ledger, type LedgerListener, PARSE } from './ledger.js';
+import { Lookup } from './lookup.js';
+import { Resolver } from './resolve.js';
+import { Closing, Statement, StatementTable } from './statements.js';
+import { Touches } from './touches.js';
+
+/** A text that was sent in place of the client's, for the positions in errors. */
+export class Replaced {
+  constructor(
+    readonly original: Buffer,
+    readonly rewrite: Rewrite,
+    readonly rewriter: StatementRewriter,
+  ) {}
+}
+
+/** A text that fails for certain was sent; its error is replaced by the refusal. */
+export class Refused {
+  constructor(
+    readonly refusal: { message: string; hint: string },
+    readonly statement: Statement | null,
+  ) {}
+}
+
+/**
+ * A step of preparing a statement again under the hood.
+ * @param effect whether, when it succeeds, the server has the statement no more, or again.
+ */
+export class Hidden {
+  constructor(
+    readonly statement: Statement,
+    readonly effect: HiddenEffect,
+  ) {}
+}
+
+export type HiddenEffect = 'gone' | 'back' | 'none';
+
+/** What a ledger entry knows beside its kind. */
+export type Side = Statement | Closing | Replaced | Refused | Hidden | Lookup;
+
+/** Why the client's next message waits. */
+export type Waiting = 'settle' | 'lookup' | 'hold' | null;
+
+/** All that is known of one session's conversation. Pure: it sees messages, not sockets. */
+export class Dialogue implements LedgerListener<Side>, GateView {
+  readonly ledger = new Ledger<Side>(this);
+  readonly statements: StatementTable;
+  readonly resolver = new Resolver();
+  readonly touches = new Touches();
+  /** What the portals were bound from, while rules are in force. */
+  readonly portals = new Map<string, Statement>();
+  status = 0;
+  /** Rules have been in force during this session: Bind and its kin are looked at. */
+  attentive: boolean;
+  /** How often the session has been outside a transaction at a ReadyForQuery. */
+  idleCount = 0;
+  /** A cursor may be open in this transaction. */
+  cursor = false;
+  /** The client's batch has failed in the proxy: its messages are thrown away until Sync. */
+  skipping = false;
+  lookup: Lookup | null = null;
+  waiting: Waiting = null;
+
+  constructor(limits: { statementBytes: number }, attentive: boolean) {
+    this.statements = new StatementTable(limits.statementBytes);
+    this.attentive = attentive;
+  }
+
+  answered(kind: Kind, side: Side): void {
+    if (side instanceof Lookup) this.lookupEnded(side, 'answered', kind);
+    else if (side instanceof Hidden) {
+      if (side.effect === 'gone') side.statement.lost = true;
+      else if (side.effect === 'back') {
+        side.statement.lost = false;
+        side.statement.doubtful = false;
+      }
+    } else if (kind === PARSE && side instanceof Statement) this.statements.done(side);
+    else if (side instanceof Closing) this.statements.done(side);
+  }
+
+  failed(kind: Kind, side: Side): void {
+    this.notDone(kind, side, true);
+  }
+
+  dropped(kind: Kind, side: Side): void {
+    this.notDone(kind, side, false);
+  }
+
+  private notDone(kind: Kind, side: Side, failed: boolean): void {
+    if (side instanceof Lookup) this.lookupEnded(side, failed ? 'failed' : 'dropped', kind);
+    else if (side instanceof Hidden) {
+      side.statement.plan = null;
+      // A failed Parse has cost the server its unnamed statement.
+      if (failed && side.effect === 'back' && side.statement.name === '') {
+        side.statement.lost = true;
+      }
+    } else if (kind === PARSE && side instanceof Statement) this.statements.undone(side, failed);
+    else if (side instanceof Refused && side.statement) {
+      this.statements.undone(side.statement, failed);
+    } else if (side instanceof Closing) this.statements.undone(side, failed);
+  }
+
+  private lookupEnded(lookup: Lookup, how: 'answered' | 'failed' | 'dropped', kind: Kind): void {
+    lookup.ended(how, kind);
+    if (!lookup.done || lookup.failed || lookup.dropped) return;
+    this.resolver.learn(lookup.names, lookup.row);
+  }
+
+  /** Whether a portal may be alive that was made before now. */
+  get livePortals(): boolean {
+    return this.ledger.namedPortal || this.ledger.unnamedPortal || this.cursor;
+  }
+
+  /** A CommandComplete of the client's has come. */
+  tagged(tag: string): void {
+    if (tag.startsWith('DEALLOCATE') || tag.startsWith('DISCARD')) this.deallocated(tag);
+    else if (tag === 'DECLARE CURSOR') this.cursor = true;
+    else if (this.touches.any && (tag === 'COMMIT' || tag === 'ROLLBACK')) {
+      this.touches.released(this.ledger.answered + 1);
+    }
+    if (this.attentive) this.resolver.tagged(tag);
+  }
+
+  private deallocated(tag: string): void {
+    if (tag === 'DEALLOCATE') this.statements.deallocatedOne();
+    else if (tag === 'DEALLOCATE ALL' || tag === 'DISCARD ALL') this.statements.deallocatedAll();
+  }
+
+  /** A ReadyForQuery has come, and the ledger knows. */
+  ready(status: number): void {
+    this.status = status;
+    if (this.touches.any) this.touches.ready(this.ledger.lastReady, status);
+    if (status === IDLE) {
+      this.idleCount++;
+      this.cursor = false;
+      if (this.ledger.pending === 0) this.portals.clear();
+    }
+    if (this.attentive) this.resolver.ready(status, this.ledger.pending === 0);
+  }
+}

@@ -1,0 +1,230 @@
+/**
+ * Cuts one direction of a connection into messages by their headers, and collects what goes on.
+ * It owns no socket: it is fed chunks, split in any way, and leaves in `out` the bytes to write.
+ */
+
+/** What becomes of a message. */
+export type Verdict = 0 | 1 | 2 | 3 | 4;
+/** It goes on as it came. */
+export const PASS = 0;
+/** It goes no further. */
+export const DROP = 1;
+/** Its body is needed first: gather up to `holdBytes`, then ask again. */
+export const HOLD = 2;
+/** It, and all behind it, stays until `run` is called again. */
+export const WAIT = 3;
+/** The connection cannot go on. */
+export const FAIL = 4;
+
+export interface FrameSink {
+  /**
+   * Asked once for each message, and again after HOLD or WAIT.
+   * @param length the header's length: that of the body plus 4.
+   * @param at where the body begins in `buf`; -1 when it is not here (answer by the header, or HOLD).
+   * @param end where the part of the body that is here ends; short of the whole only after a HOLD
+   *   that hit `holdBytes`.
+   */
+  frame(type: number, length: number, buf: Buffer, at: number, end: number): Verdict;
+  /** How many bytes of a message are gathered at most, its header included. */
+  holdBytes(type: number): number;
+  /** Whether a header can be right; when not, `run` says `bad`. */
+  valid(type: number, length: number): boolean;
+}
+
+export type RunResult = 'more' | 'wait' | 'fail' | 'bad';
+
+const EMPTY = Buffer.alloc(0);
+const HEADER = 5;
+
+export class FrameReader {
+  /** What is to be written, in order; whoever writes it empties it with `take`. */
+  private out: Buffer[] = [];
+  private chunk: Buffer = EMPTY;
+  private pos = 0;
+  /** Start of the bytes of the chunk that pass and are not in `out` yet; -1: none. */
+  private span = -1;
+  /** Bytes still to come of a message whose verdict is known. */
+  private rest = 0;
+  private restPasses = false;
+  /** A header that came in several chunks. */
+  private readonly header = Buffer.allocUnsafe(HEADER);
+  private headerBytes = 0;
+  /** A message being gathered: its parts so far, and how many bytes are wanted. */
+  private parts: Buffer[] = [];
+  private gathered = 0;
+  private wanted = 0;
+  /** A gathered message that the sink has to be asked about. */
+  private message: Buffer | null = null;
+  private type = 0;
+  private length = 0;
+
+  constructor(private readonly sink: FrameSink) {}
+
+  /** The next chunk; only after `run` has said `more`. */
+  feed(chunk: Buffer): void {
+    this.chunk = chunk;
+    this.pos = 0;
+  }
+
+  /** True when what was passed so far ends with a whole message. */
+  get atBoundary(): boolean {
+    return this.rest === 0 || !this.restPasses;
+  }
+
+  /** Puts a message of our own before the one that the sink is being asked about. */
+  emit(bytes: Buffer): void {
+    this.endSpan();
+    this.out.push(bytes);
+  }
+
+  take(): Buffer[] {
+    const out = this.out;
+    if (out.length > 0) this.out = [];
+    return out;
+  }
+
+  /** Goes on until the chunk is used up, or the sink stops it. */
+  run(): RunResult {
+    const result = this.loop();
+    this.endSpan();
+    if (result === 'more') this.chunk = EMPTY;
+    return result;
+  }
+
+  private loop(): RunResult {
+    for (;;) {
+      if (this.rest > 0 && !this.finishMessage()) return 'more';
+      if (this.wanted > 0 && !this.gather()) return 'more';
+      if (this.message) {
+        const stop = this.judgeGathered(this.message);
+        if (stop) return stop;
+        continue;
+      }
+      if (this.pos >= this.chunk.length) return 'more';
+      const stop =
+        this.headerBytes === 0 && this.chunk.length - this.pos >= HEADER
+          ? this.judgeInPlace()
+          : this.readSplitHeader();
+      if (stop) return stop;
+    }
+  }
+
+  private endSpan(): void {
+    if (this.span < 0) return;
+    this.out.push(
+      this.span === 0 && this.pos === this.chunk.length
+        ? this.chunk
+        : this.chunk.subarray(this.span, this.pos),
+    );
+    this.span = -1;
+  }
+
+  private finishMessage(): boolean {
+    const n = Math.min(this.rest, this.chunk.length - this.pos);
+    this.step(n, this.restPasses);
+    this.rest -= n;
+    return this.rest === 0;
+  }
+
+  /** Leaves `n` bytes of the chunk behind, passing or not. */
+  private step(n: number, passes: boolean): void {
+    if (!passes) this.endSpan();
+    else if (this.span < 0 && n > 0) this.span = this.pos;
+    this.pos += n;
+  }
+
+  private judgeInPlace(): RunResult | null {
+    const { chunk, pos } = this;
+    const type = chunk[pos]!;
+    const length = readLength(chunk, pos + 1);
+    if (!this.sink.valid(type, length)) return 'bad';
+    const total = length + 1;
+    const available = chunk.length - pos;
+    const whole = available >= total;
+    const at = whole ? pos + HEADER : -1;
+    const verdict = this.sink.frame(type, length, chunk, at, pos + total);
+    switch (verdict) {
+      case PASS:
+      case DROP: {
+        const n = whole ? total : available;
+        this.step(n, verdict === PASS);
+        this.rest = total - n;
+        this.restPasses = verdict === PASS;
+        return null;
+      }
+      case HOLD:
+        this.endSpan();
+        this.startGathering(type, length, EMPTY);
+        return null;
+      case WAIT:
+        return 'wait';
+      default:
+        return 'fail';
+    }
+  }
+
+  private readSplitHeader(): RunResult | null {
+    const { chunk, header } = this;
+    this.endSpan();
+    const n = Math.min(HEADER - this.headerBytes, chunk.length - this.pos);
+    chunk.copy(header, this.headerBytes, this.pos, this.pos + n);
+    this.headerBytes += n;
+    this.pos += n;
+    if (this.headerBytes < HEADER) return null;
+    this.headerBytes = 0;
+    const type = header[0]!;
+    const length = readLength(header, 1);
+    if (!this.sink.valid(type, length)) return 'bad';
+    if (length === 4) {
+      this.type = type;
+      this.length = length;
+      this.message = Buffer.from(header);
+      return null;
+    }
+    const verdict = this.sink.frame(type, length, header, -1, -1);
+    if (verdict === PASS || verdict === DROP) {
+      if (verdict === PASS) this.out.push(Buffer.from(header));
+      this.rest = length - 4;
+      this.restPasses = verdict === PASS;
+      return null;
+    }
+    if (verdict !== HOLD) return 'fail';
+    this.startGathering(type, length, Buffer.from(header));
+    return null;
+  }
+
+  private startGathering(type: number, length: number, first: Buffer): void {
+    this.type = type;
+    this.length = length;
+    this.parts = first.length > 0 ? [first] : [];
+    this.gathered = first.length;
+    this.wanted = Math.min(length + 1, Math.max(this.sink.holdBytes(type), HEADER + 1));
+  }
+
+  private gather(): boolean {
+    const n = Math.min(this.wanted - this.gathered, this.chunk.length - this.pos);
+    if (n > 0) this.parts.push(this.chunk.subarray(this.pos, this.pos + n));
+    this.pos += n;
+    this.gathered += n;
+    if (this.gathered < this.wanted) return false;
+    this.message = this.parts.length === 1 ? this.parts[0]! : Buffer.concat(this.parts);
+    this.parts = [];
+    this.wanted = 0;
+    return true;
+  }
+
+  private judgeGathered(message: Buffer): RunResult | null {
+    const verdict = this.sink.frame(this.type, this.length, message, HEADER, message.length);
+    if (verdict === WAIT) return 'wait';
+    if (verdict !== PASS && verdict !== DROP) return 'fail';
+    if (verdict === PASS) this.out.push(message);
+    this.message = null;
+    this.rest = this.length + 1 - message.length;
+    this.restPasses = verdict === PASS;
+    return null;
+  }
+}
+
+function readLength(buf: Buffer, at: number): number {
+  return (buf[at]! << 24) | (buf[at + 1]! << 16) | (buf[at + 2]! << 8) | buf[at + 3]!;
+}

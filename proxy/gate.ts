@@ -1,0 +1,86 @@
+import type { Rewrite } from '../sql/outcome.js';
+import type { Force } from './force.js';
+import { FAILED, type Ledger } from './ledger.js';
+import { isSeveral, type Resolver } from './resolve.js';
+import type { Touches } from './touches.js';
+
+/** What the proxy tells all its sessions. */
+export interface Control {
+  force: Force;
+  /** The lease is in doubt: everything that touches a table under migration waits. */
+  fenced: boolean;
+}
+
+/** What the gate looks at of a session. */
+export interface GateView {
+  readonly ledger: Pick<
+    Ledger<unknown>,
+    'pending' | 'openBatch' | 'pushed' | 'batchStart' | 'batchesInFlight' | 'lastReady'
+  >;
+  readonly resolver: Resolver;
+  readonly touches: Touches;
+  /** Transaction status of the last ReadyForQuery; 0 before the first. */
+  readonly status: number;
+}
+
+/** What is done with a statement that the client is about to send. */
+export type Decision =
+  /** It goes; `rewrite` null: as it is. `reason`: why it was left to the guard without a look. */
+  | { step: 'send'; rewrite: Rewrite | null; touches: readonly number[]; reason: string | null }
+  /** Everything before it has to be answered first. */
+  | { step: 'settle' }
+  /** The server has to be asked what names mean. */
+  | { step: 'lookup' }
+  /** It waits until the rules change. */
+  | { step: 'hold' };
+
+export const AS_IS: Decision = Object.freeze({
+  step: 'send',
+  rewrite: null,
+  touches: [],
+  reason: null,
+});
+
+/**
+ * Decides about one text.
+ * @param text null: not known (too large, or prepared in a way that went by unseen).
+ * @param reason for a text that is not known.
+ */
+export function decide(
+  text: Buffer | null,
+  reason: string,
+  view: GateView,
+  control: Control,
+): Decision {
+  const { rewriter, oids } = control.force;
+  if (!rewriter) return AS_IS;
+  if (text === null) return gate({ rewrite: null, touches: oids, reason }, view, control);
+  if (!rewriter.mayTouch(text)) return AS_IS;
+  const settled = view.ledger.pending === 0;
+  const failed = settled && view.status === FAILED && !view.ledger.openBatch;
+  // In a failed transaction the server refuses everything but its end; behind that, in one
+  // simple Query, there can be more.
+  if (failed && !isSeveral(text.toString('latin1'))) return AS_IS;
+  const resolution = view.resolver.get(rewriter.names);
+  if (!resolution) {
+    if (!settled) return { step: 'settle' };
+    if (!failed) return { step: 'lookup' };
+    return gate({ rewrite: null, touches: oids, reason: 'failed-transaction' }, view, control);
+  }
+  const rewrite = rewriter.rewrite(text, resolution, view.resolver.plain);
+  return gate({ rewrite, touches: rewrite.touches, reason: null }, view, control);
+}
+
+/** Lets a statement through, or holds it. */
+export function gate(
+  send: { rewrite: Rewrite | null; touches: readonly number[]; reason: string | null },
+  view: GateView,
+  { force, fenced }: Control,
+): Decision {
+  for (const oid of send.touches) {
+    if (fenced) return { step: 'hold' };
+    if (!force.isHeld(oid) || view.touches.goesOn(oid, view.ledger, view.status)) continue;
+    return { step: view.ledger.pending === 0 ? 'hold' : 'settle' };
+  }
+  return { step: 'send', ...send };
+}

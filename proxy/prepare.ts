@@ -1,0 +1,124 @@
+import type { Rewrite } from '../sql/outcome.js';
+import type { HiddenEffect } from './dialogue.js';
+import { type Control, type Decision, decide, type GateView, gate } from './gate.js';
+import { BIND, CLOSE, EXECUTE, FAILED, type Kind, PARSE } from './ledger.js';
+import { OWN_NAME } from './lookup.js';
+import { writeBind, writeClose, writeExecute, writeParse } from './messages.js';
+import type { Statement } from './statements.js';
+
+/** What is done before a message that uses a prepared statement (Bind, Describe). */
+export type UseDecision =
+  | Decision
+  /** It is prepared again first, under the hood, by `Plan`. */
+  | { step: 'prepare'; plan: Plan }
+  /** The server has to fail here, and the client gets the refusal. */
+  | { step: 'refuse'; rewrite: Rewrite; refusal: { message: string; hint: string } };
+
+/** How a statement has to be on the server. */
+export interface Plan {
+  rewrite: Rewrite | null;
+  touches: readonly number[];
+  key: string;
+  reason: string | null;
+}
+
+/**
+ * Decides about the use of a statement: whether the server has it as the rules in force want it.
+ * The client's own text is what is classified, whatever was made of it before.
+ */
+export function decideUse(statement: Statement, view: GateView, control: Control): UseDecision {
+  const { force } = control;
+  if (isRight(statement, view, control)) {
+    return gate({ rewrite: null, touches: statement.touches, reason: null }, view, control);
+  }
+  const settled = view.ledger.pending === 0;
+  // A failed transaction refuses the message as well as anything that we could do about it.
+  if (settled && view.status === FAILED && !view.ledger.openBatch) return untouched();
+  if (statement.text === null) return decide(null, 'text-not-kept', view, control);
+  const text = Buffer.from(statement.text, 'latin1');
+  const decision = decide(text, '', view, control);
+  if (decision.step !== 'send') return decision;
+  const { rewrite, touches, reason } = decision;
+  if (rewrite?.refusal) {
+    if (!settled) return { step: 'settle' };
+    return { step: 'refuse', rewrite, refusal: rewrite.refusal };
+  }
+  const plan: Plan = { rewrite, touches, key: force.touchKey(touches), reason };
+  const retired = statement.epoch < force.epoch && force.mayHaveRetired(text, statement.epoch);
+  if (!retired && statement.plan === plan.key && sameText(statement.rewrite, rewrite)) {
+    markRight(statement, plan, view, control);
+    return { ...decision, rewrite: null };
+  }
+  return settled ? { step: 'prepare', plan } : { step: 'settle' };
+}
+
+function untouched(): Decision {
+  return { step: 'send', rewrite: null, touches: [], reason: null };
+}
+
+/** Whether it was found right under the rules in force, and names still mean the same. */
+function isRight(statement: Statement, view: GateView, { force }: Control): boolean {
+  if (statement.plan === null || statement.checked !== force) return false;
+  if (statement.checkedKey === null || !force.rewriter) return true;
+  const known = view.resolver.get(force.rewriter.names) !== null;
+  return known && statement.checkedKey === view.resolver.key;
+}
+
+/** Records that the server has (or is being sent) the statement as the rules in force want it. */
+export function markRight(
+  statement: Statement,
+  plan: Plan,
+  view: GateView,
+  { force }: Control,
+): void {
+  statement.plan = plan.key;
+  statement.rewrite = isReplaced(plan.rewrite) ? plan.rewrite : null;
+  statement.rewriter = force.rewriter;
+  statement.touches = plan.touches;
+  statement.checked = force;
+  // Without a rewrite the prefilter has said that no name in it matters.
+  statement.checkedKey = plan.rewrite ? view.resolver.key : null;
+  statement.epoch = force.epoch;
+}
+
+export function isReplaced(rewrite: Rewrite | null): rewrite is Rewrite {
+  return rewrite !== null && rewrite.outcome === 'rewritten';
+}
+
+function sameText(before: Rewrite | null, after: Rewrite | null): boolean {
+  const a = isReplaced(before) ? before.text : null;
+  const b = isReplaced(after) ? after.text : null;
+  return a === b || (a !== null && b !== null && a.equals(b));
+}
+
+/** A message of ours, by the kind of its answer and what its success means. */
+export type Step = readonly [Kind, HiddenEffect];
+
+/**
+ * The messages that prepare a statement again, with the kinds of their answers. Closing a
+ * statement leaves the portals made from it alone. One that an SQL DEALLOCATE may have named is
+ * deallocated rather than closed, so that the client's Bind fails as it would have.
+ */
+export function prepareAgain(statement: Statement, plan: Plan): { bytes: Buffer; steps: Step[] } {
+  const { name } = statement;
+  const text = isReplaced(plan.rewrite)
+    ? plan.rewrite.text
+    : Buffer.from(statement.text ?? '', 'latin1');
+  const parse = writeParse(name, text, statement.typesForReparse);
+  const back: Step = [PARSE, 'back'];
+  if (name === '') return { bytes: parse, steps: [back] };
+  if (!statement.doubtful || statement.lost) {
+    return { bytes: Buffer.concat([writeClose('S', name), parse]), steps: [[CLOSE, 'gone'], back] };
+  }
+  const deallocate = `DEALLOCATE "${name.replaceAll('"', '""')}"`;
+  const bytes = Buffer.concat([
+    writeClose('S', OWN_NAME),
+    writeParse(OWN_NAME, deallocate, ''),
+    writeBind(OWN_NAME, OWN_NAME),
+    writeExecute(OWN_NAME),
+    writeClose('P', OWN_NAME),
+    parse,
+  ]);
+  const own: Step[] = [CLOSE, PARSE, BIND].map((kind) => [kind, 'none']);
+  return { bytes, steps: [...own, [EXECUTE, 'gone'], [CLOSE, 'none'], back] };
+}

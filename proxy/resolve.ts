@@ -1,0 +1,149 @@
+import type { Resolution } from '../sql/outcome.js';
+import { quoteIdentifier } from '../sql/rules.js';
+import { IDLE } from './ledger.js';
+
+/** Bytes below 0x80 are not always ASCII in these; all others that a client may use are safe. */
+const AWKWARD_ENCODINGS =
+  /^(sjis|shift_?jis(_?2004)?|mskanji|win932|windows932|big5|win950|windows950|gbk|win936|windows936|uhc|win949|windows949|gb18030|johab)$/i;
+
+const COMMENT = String.raw`--[^\n\r]*[\n\r]|/\*(?:(?!/\*|\*/)[^])*\*/`;
+const STEADY = new RegExp(
+  `^(?:\\s|${COMMENT})*(?:select|insert|update|delete|merge|values|table|with|begin|start|savepoint|` +
+    'release|commit|end|rollback|abort|fetch|move|close|copy|declare|prepare|listen|notify|' +
+    'unlisten|show|lock)\\b',
+  'i',
+);
+const UNSTEADY =
+  /;(?!\s*$)|search_path|set_config|(?<!\b(?:insert|merge)\s{1,20})\binto\b|\bpg_temp\b/i;
+const TRANSACTION_END = new RegExp(
+  `^(?:\\s|${COMMENT})*(?:commit|end|rollback|abort|release)\\b`,
+  'i',
+);
+
+/** Command tags after which names mean what they meant before. `SELECT` is also CREATE TABLE AS. */
+const STEADY_TAG =
+  /^(SELECT|INSERT|UPDATE|DELETE|MERGE|FETCH|MOVE|COPY|BEGIN|START TRANSACTION|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|PREPARE|DECLARE CURSOR|CLOSE CURSOR|LISTEN|NOTIFY|UNLISTEN|SHOW|EXPLAIN|LOCK TABLE|DEALLOCATE)\b/;
+
+/**
+ * Whether a statement may change what a name means in its session: by search_path, by temporary
+ * or other relations made or dropped, by the role. What is not known to be harmless may.
+ * @param text bytes as latin1.
+ */
+export function mayChangeNames(text: string): boolean {
+  return !STEADY.test(text) || UNSTEADY.test(text);
+}
+
+/** Whether what a transaction changed may be undone or lost by this statement. */
+export function endsTransaction(text: string): boolean {
+  return TRANSACTION_END.test(text);
+}
+
+/** Whether a statement has a second one behind it (or only a `;` that looks like it). */
+export function isSeveral(text: string): boolean {
+  return /;(?!\s*$)/.test(text);
+}
+
+/** Asks what names mean, on one row, without taking any lock on them. */
+export function lookupText(names: readonly string[]): string {
+  const columns = names.map(
+    (name) => `pg_catalog.to_regclass(${asciiLiteral(quoteIdentifier(name))})::pg_catalog.oid`,
+  );
+  return `SELECT ${columns.join(', ')}`;
+}
+
+/** A string constant in ASCII only: the same in every encoding, whatever the settings. */
+function asciiLiteral(value: string): string {
+  const escaped = Array.from(value, (c) => {
+    const code = c.codePointAt(0)!;
+    if (c === "'" || c === '\\') return c + c;
+    return code < 0x80 ? c : `\\U${code.toString(16).padStart(8, '0')}`;
+  });
+  return `E'${escaped.join('')}'`;
+}
+
+/**
+ * What unqualified names mean in one session: asked of the server once, and forgotten as soon as
+ * anything goes by that may change it. An answer asked for twice costs a round trip; an answer
+ * that is not true any more may cost a lost write.
+ */
+export class Resolver {
+  private cached: { names: readonly string[]; resolution: Resolution } | null = null;
+  /** Something in the present transaction may be undone at its end. */
+  private changedInTransaction = false;
+  private encoding = '';
+  private conforming = '';
+  private searchPath: string | undefined;
+  /**
+   * Changes whenever `rewrite` may make something else of a text under the same rules. Says
+   * nothing while `get` gives null.
+   */
+  key = '';
+
+  /** Whether bytes below 0x80 are ASCII and strings follow the standard. */
+  get plain(): boolean {
+    return (
+      this.conforming === 'on' && this.encoding !== '' && !AWKWARD_ENCODINGS.test(this.encoding)
+    );
+  }
+
+  get utf8(): boolean {
+    return /^utf-?8$/i.test(this.encoding);
+  }
+
+  /** null: has to be asked. */
+  get(names: readonly string[]): Resolution | null {
+    if (names.length === 0) return new Map();
+    return this.cached?.names === names ? this.cached.resolution : null;
+  }
+
+  /** The answer of the server: one value for each name, null for none. */
+  learn(names: readonly string[], row: readonly (string | null)[]): void {
+    const resolution = new Map(names.map((name, i) => [name, Number(row[i] ?? 0)]));
+    this.cached = { names, resolution };
+    this.key = `${this.plain} ${[...resolution].join()}`;
+  }
+
+  forget(): void {
+    this.cached = null;
+  }
+
+  /** A statement is being sent, or one that was sent before is being run. */
+  runs(text: string | null): void {
+    this.ran(text === null || mayChangeNames(text), text !== null && endsTransaction(text));
+  }
+
+  /** The same, when what `runs` would find is known. */
+  ran(suspect: boolean, ends: boolean): void {
+    if (!suspect && !(ends && this.changedInTransaction)) return;
+    this.cached = null;
+    this.changedInTransaction = true;
+  }
+
+  /** A Sync is being sent, which may end an implicit transaction. */
+  syncs(): void {
+    if (this.changedInTransaction) this.cached = null;
+  }
+
+  /** A command has ended. */
+  tagged(tag: string): void {
+    if (STEADY_TAG.test(tag)) return;
+    this.cached = null;
+    this.changedInTransaction = true;
+  }
+
+  /** ReadyForQuery came; `settled` when nothing else is in flight. */
+  ready(status: number, settled: boolean): void {
+    if (!this.changedInTransaction || status !== IDLE) return;
+    this.cached = null;
+    if (settled) this.changedInTransaction = false;
+  }
+
+  /** ParameterStatus came. PostgreSQL reports search_path from version 18 on. */
+  parameter(name: string, value: string): void {
+    if (name === 'client_encoding') this.encoding = value;
+    else if (name === 'standard_conforming_strings') this.conforming = value;
+    else if (name === 'search_path' && this.searchPath !== value) this.searchPath = value;
+    else if (name !== 'session_authorization') return;
+    this.cached = null;
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * Reads what a client sends before it speaks messages: requests for encryption, a CancelRequest or
+ * a StartupMessage, each a length and a body without a type.
+ * https://www.postgresql.org/docs/current/protocol-message-formats.html
+ */
+
+const SSL_REQUEST = 80877103;
+const GSS_REQUEST = 80877104;
+const CANCEL_REQUEST = 80877102;
+
+export type StartupStep =
+  | { step: 'more' }
+  /** A request for encryption: answer `N`, and go on feeding. */
+  | { step: 'decline' }
+  | { step: 'cancel'; packet: Buffer }
+  /** `rest` has come behind the packet. `raw`: the messages after it are not ours to read. */
+  | {
+      step: 'start';
+      packet: Buffer;
+      rest: Buffer;
+      raw: boolean;
+      parameters: ReadonlyMap<string, string>;
+    }
+  | { step: 'bad'; message: string };
+
+export class StartupReader {
+  private bytes: Buffer = Buffer.alloc(0);
+  private readonly declined = new Set<number>();
+
+  constructor(private readonly maxBytes: number) {}
+
+  feed(chunk: Buffer): StartupStep {
+    this.bytes = this.bytes.length === 0 ? chunk : Buffer.concat([this.bytes, chunk]);
+    if (this.bytes.length < 4) return { step: 'more' };
+    const length = this.bytes.readInt32BE(0);
+    if (length < 8 || length > this.maxBytes) {
+      return { step: 'bad', message: 'invalid length of startup packet' };
+    }
+    if (this.bytes.length < length) return { step: 'more' };
+    const packet = this.bytes.subarray(0, length);
+    const rest = this.bytes.subarray(length);
+    this.bytes = Buffer.alloc(0);
+    return this.decide(packet, rest);
+  }
+
+  private decide(packet: Buffer, rest: Buffer): StartupStep {
+    const code = packet.readInt32BE(4);
+    if (code === CANCEL_REQUEST) return { step: 'cancel', packet };
+    if (code === SSL_REQUEST || code === GSS_REQUEST) {
+      if (this.declined.has(code)) {
+        return { step: 'bad', message: 'encryption was requested twice' };
+      }
+      // Bytes that came in the clear must not be taken for bytes of an encrypted channel, nor the
+      // other way round (CVE-2021-23214): nothing may follow before the answer.
+      if (rest.length > 0) {
+        return { step: 'bad', message: 'received data after a request for encryption' };
+      }
+      this.declined.add(code);
+      return { step: 'decline' };
+    }
+    const parameters = readParameters(packet);
+    const raw = code >> 16 !== 3 || isReplication(parameters.get('replication'));
+    return { step: 'start', packet, rest, raw, parameters };
+  }
+}
+
+/** Name and value pairs of a StartupMessage, as latin1; what is not well formed is left out. */
+function readParameters(packet: Buffer): Map<string, string> {
+  const words = packet.toString('latin1', 8).split('\0');
+  const parameters = new Map<string, string>();
+  for (let i = 0; i + 1 < words.length && words[i] !== ''; i += 2) {
+    parameters.set(words[i]!, words[i + 1]!);
+  }
+  return parameters;
+}
+
+/** `replication` is a boolean or `database`; whatever is not clearly off is taken as on. */
+function isReplication(value: string | undefined): boolean {
+  return value !== undefined && !/^\s*(f|fa|fal|fals|false|n|no|of|off|0)\s*$/i.test(value);
+}

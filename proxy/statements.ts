@@ -1,0 +1,149 @@
+import type { Rewrite, StatementRewriter } from '../sql/outcome.js';
+
+/** One prepared statement of a session, as the client prepared it and as the server has it. */
+export class Statement {
+  /** Parameter types that the server told the client, in the form of `types`. */
+  learnt = '';
+  /** What was sent in place of the client's text; null: the text itself. */
+  rewrite: Rewrite | null = null;
+  /** Who made `rewrite`. */
+  rewriter: StatementRewriter | null = null;
+  /** `Force.touchKey` under which the server has it; null: it has to be prepared again. */
+  plan: string | null = '';
+  /** The rules in force when `plan` was found right last, by identity. */
+  checked: object | null = null;
+  /** `Resolver.key` at that time; null when no name in it matters. */
+  checkedKey: string | null = null;
+  /** oids of tables under migration that it touches, as of `checked`. */
+  touches: readonly number[] = [];
+  /** The epoch in force when `plan` was found right last. */
+  epoch: number;
+  /** Our Close went through and our Parse did not: the server has no such statement. */
+  lost = false;
+  /** An SQL DEALLOCATE went by that may have named it. */
+  doubtful = false;
+  /** Whether running it may change what names mean; undefined: not looked at yet. */
+  suspect: boolean | undefined = undefined;
+
+  /**
+   * @param text as bytes in latin1; null when it was too large to keep.
+   * @param types declared parameter types, 4 bytes each.
+   */
+  constructor(
+    readonly name: string,
+    readonly text: string | null,
+    readonly types: string,
+    epoch: number,
+  ) {
+    this.epoch = epoch;
+  }
+
+  /** The types for preparing it again: the client's own, and what it was told where it left 0. */
+  get typesForReparse(): string {
+    let types = '';
+    for (let i = 0; i < Math.max(this.types.length, this.learnt.length); i += 4) {
+      const declared = this.types.slice(i, i + 4);
+      types += declared && declared !== '\0\0\0\0' ? declared : this.learnt.slice(i, i + 4);
+    }
+    return types;
+  }
+
+  get bytes(): number {
+    return this.name.length + (this.text?.length ?? 0) + this.types.length + 200;
+  }
+}
+
+/** The wish to close a statement, until it is answered. */
+export class Closing {
+  constructor(readonly name: string) {}
+}
+
+/**
+ * The prepared statements of one session. What the server has changes in the order of its replies;
+ * `find` answers for a message that is sent now, after all those in flight.
+ */
+export class StatementTable {
+  private unnamed: Statement | undefined;
+  private readonly named = new Map<string, Statement>();
+  /** The last message in flight about a name. */
+  private readonly inFlight = new Map<string, Statement | Closing>();
+  private held = 0;
+
+  /** @param maxBytes of text that is kept. */
+  constructor(private readonly maxBytes: number) {}
+
+  /** Bytes kept, about. */
+  get bytes(): number {
+    return this.held;
+  }
+
+  get size(): number {
+    return this.named.size + (this.unnamed ? 1 : 0);
+  }
+
+  /** Makes a statement for a Parse that is being sent; its text is left out when memory is full. */
+  make(name: string, text: string | null, types: string, epoch: number): Statement {
+    const fits = text !== null && this.held + text.length <= this.maxBytes;
+    return new Statement(name, fits ? text : null, types, epoch);
+  }
+
+  /** A Parse or Close is being sent. */
+  sent(change: Statement | Closing): void {
+    this.inFlight.set(change.name, change);
+  }
+
+  /** It was answered. */
+  done(change: Statement | Closing): void {
+    if (change instanceof Statement) this.set(change);
+    else this.remove(change.name);
+    this.settle(change);
+  }
+
+  /** It failed, or was dropped. A failed Parse has cost the server its unnamed statement. */
+  undone(change: Statement | Closing, failed: boolean): void {
+    if (failed && change instanceof Statement && change.name === '') this.remove('');
+    this.settle(change);
+  }
+
+  /** The statement that a message sent now will find under this name, as far as can be known. */
+  find(name: string): Statement | undefined {
+    const change = this.inFlight.size > 0 ? this.inFlight.get(name) : undefined;
+    if (change) return change instanceof Statement ? change : undefined;
+    return name === '' ? this.unnamed : this.named.get(name);
+  }
+
+  /** The server has run a simple Query, which drops the unnamed statement. */
+  queried(): void {
+    if (this.unnamed) this.remove('');
+  }
+
+  /** DEALLOCATE ALL or DISCARD ALL has been run. (Only the unnamed statement outlives the former.) */
+  deallocatedAll(): void {
+    for (const statement of this.named.values()) this.held -= statement.bytes;
+    this.named.clear();
+  }
+
+  /** DEALLOCATE of one name has been run; its tag does not say which. */
+  deallocatedOne(): void {
+    for (const statement of this.named.values()) statement.doubtful = true;
+  }
+
+  private set(statement: Statement): void {
+    this.remove(statement.name);
+    if (statement.name === '') this.unnamed = statement;
+    else this.named.set(statement.name, statement);
+    this.held += statement.bytes;
+  }
+
+  private remove(name: string): void {
+    const old = name === '' ? this.unnamed : this.named.get(name);
+    if (!old) return;
+    this.held -= old.bytes;
+    if (name === '') this.unnamed = undefined;
+    else this.named.delete(name);
+  }
+
+  private settle(change: Statement | Closing): void {
+    if (this.inFlight.get(change.name) === change) this.inFlight.delete(change.name);
+  }
+}
