@@ -43,3 +43,9 @@ export const databaseOption = () =>
     .makeOptionMandatory();
 
 export const jsonOption = () => new Option('--json', 'print JSON');
+
+export const columnOrderOption = () =>
+  new Option(
+    '--column-order <order>',
+    'when it is complete, go on showing columns in their old places, or as they lie',
+  ).choices(['keep', 'physical']);

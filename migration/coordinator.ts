@@ -2,6 +2,7 @@ import { type Connection, connect, sqlState } from '../db/connect.js';
 import { CHANNEL, installSchema } from '../db/schema.js';
 import type { Metrics } from '../metrics/registry.js';
 import { type Context, type Log, StoppedError } from './context.js';
+import { refreshOrder } from './order.js';
 import { ENDED } from './phase.js';
 import { ownName } from './plan.js';
 import { STEPS } from './steps.js';
@@ -20,8 +21,8 @@ const LOCK_KEY = `hashtextextended('pgtandem.coordinator', 0)`;
 /** How soon after a failure the same thing is tried again, milliseconds. */
 const RETRY_MS = 1_000;
 
-/** How often the guard's counters are read, milliseconds. */
-const COUNTERS_MS = 2_000;
+/** How often the guard's counters, and the columns whose order is kept, are read, milliseconds. */
+const COUNTERS_MS = 1_000;
 
 /**
  * Carries migrations out, in whichever proxy process holds the advisory lock; the others stand by.
@@ -80,7 +81,12 @@ export class Coordinator {
         }
         this.showPhases(migrations);
         if (performance.now() >= countersAt) {
-          for (const migration of migrations) await this.readCounters(connection, migration);
+          for (const migration of migrations) {
+            await this.readCounters(connection, migration);
+            if (ENDED.has(migration.phase.name) && migration.stage.name === 'ordered') {
+              await refreshOrder(connection, migration);
+            }
+          }
           countersAt = performance.now() + COUNTERS_MS;
         }
         for (const task of tasks.values()) task.wake.ring();
@@ -151,19 +157,21 @@ class Task {
       opened.push(connection);
       return connection;
     };
+    let stopCancelling = (): void => undefined;
     try {
       const observer = await open('observer');
       const connection = await open('migration');
       await connection.query(`LISTEN ${CHANNEL}`);
       this.wake.listenTo(connection);
       const { signal } = this.controller;
-      cancelOnAbort(signal, connection, observer, log);
+      stopCancelling = cancelOnAbort(signal, connection, observer, log);
       log.info({ migration: migration.name, phase: migration.phase.name }, 'phase');
       const context: Context = { url, connection, observer, metrics, log, signal, wake: this.wake };
       await STEPS[migration.phase.name](context, migration);
     } catch (error) {
       await this.deal(error);
     } finally {
+      stopCancelling();
       await Promise.all(opened.map((connection) => connection.end().catch(() => undefined)));
     }
   }
@@ -197,7 +205,7 @@ function cancelOnAbort(
   connection: Connection,
   observer: Connection,
   log: Log,
-): void {
+): () => void {
   const pid = (connection as unknown as { processID: number }).processID;
   const cancel = () => {
     observer.query('SELECT pg_cancel_backend($1)', [pid]).catch((error) => {
@@ -205,6 +213,7 @@ function cancelOnAbort(
     });
   };
   signal.addEventListener('abort', cancel, { once: true });
+  return () => signal.removeEventListener('abort', cancel);
 }
 
 /** Whether an error is of the connection or the server's state, not of the migration. Pure. */

@@ -9,6 +9,8 @@ export interface Plan {
   guard: Guard;
   /** The columns that were there, in order. */
   columns: ColumnRule[];
+  /** Their names as applications see them in `*`: an earlier migration may have left another order. */
+  visible: string[];
   changes: PlannedChange[];
   /** Plain secondary indexes on columns that change: made anew on the shadows. */
   indexes: PlannedIndex[];
@@ -73,6 +75,8 @@ export const tableName = (plan: Plan) =>
 /** How a migration is carried out; may be changed while it runs. */
 export interface Settings {
   cutover: 'auto' | 'manual';
+  /** Whether the proxies go on showing columns in their old places when it is complete. */
+  columnOrder: 'keep' | 'physical';
   /** How long old and new are both written after cutover, milliseconds. */
   soakMs: number;
   maxLagMs: number;

@@ -8,8 +8,10 @@ import {
   type TableFacts,
 } from '../db/catalog.js';
 import { type Connection, sqlState } from '../db/connect.js';
+import { layoutVersion } from '../db/schema.js';
 import { toTemplate } from '../sql/expression.js';
-import type { ColumnRule, Guard } from '../sql/rules.js';
+import type { Guard } from '../sql/rules.js';
+import { columnRule } from './columns.js';
 import type { Change, Definition } from './definition.js';
 import { safeDown } from './down.js';
 import { RefusedError, UserError } from './errors.js';
@@ -22,6 +24,8 @@ import {
 } from './plan.js';
 import { type Probe, probe } from './probe.js';
 import { dependentRefusals, serverRefusals, tableRefusals } from './refusals.js';
+import { shownOrder } from './shown.js';
+import { listMigrations } from './store.js';
 
 /**
  * Makes a plan of a definition, in a transaction that is rolled back: nothing is changed.
@@ -64,6 +68,7 @@ async function planInTransaction(
     table: { oid, schema: table.schema, name: table.name },
     guard,
     columns: table.columns.map(columnRule),
+    visible: await visibleNow(connection, table),
     changes,
     indexes: plannedIndexes(table, probed),
     silenceTriggers: silence,
@@ -71,6 +76,14 @@ async function planInTransaction(
     warnings: [],
   };
   return { ...plan, warnings: warnings(plan, table, silence) };
+}
+
+/** The columns' names in the order that the proxies show: an earlier migration may keep another. */
+async function visibleNow(connection: Connection, table: TableFacts): Promise<string[]> {
+  const used = (await layoutVersion(connection)) > 0;
+  const migrations = used ? await listMigrations(connection) : [];
+  const physical = table.columns.map((column) => column.name);
+  return shownOrder(migrations, table.oid) ?? physical;
 }
 
 function refuse(refusals: UserError[]): void {
@@ -207,20 +220,6 @@ function plannedIndexes(table: TableFacts, probed: Probe): PlannedIndex[] {
   });
 }
 
-export function columnRule(facts: ColumnFacts): ColumnRule {
-  const { name, type, baseType, notNull, identity, generated, defaultVolatile } = facts;
-  return {
-    name,
-    type,
-    baseType,
-    notNull,
-    identity,
-    generated,
-    default: facts.default,
-    defaultVolatile,
-  };
-}
-
 function columnPlan(facts: ColumnFacts): ColumnPlan {
   const { collation, comment, notNullName, ownedSequence, statisticsTarget, equalImage } = facts;
   return {
@@ -275,9 +274,9 @@ function warnings(plan: Plan, table: TableFacts, silence: boolean): string[] {
   if (moved.some((change) => change.source!.before !== last)) {
     const names = moved.map((change) => change.shadow.after).join(', ');
     found.push(
-      `When the migration is complete, ${names} is the last column of the table, as a column ` +
-        'cannot be put in the middle: SELECT * gives it last from then on, and INSERT without a ' +
-        'column list must give it last. Until then the proxy keeps the order.',
+      `When the migration is complete, ${names} is the last column of the table, as PostgreSQL can ` +
+        'not put a column in the middle. The proxies go on showing it in its place (SELECT *, INSERT ' +
+        'without a column list) until --column-order physical; direct connections see it last.',
     );
   }
   const firing = table.triggers.filter((trigger) => trigger.row && trigger.update);

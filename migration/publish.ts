@@ -1,7 +1,7 @@
 import { type Connection, transaction } from '../db/connect.js';
 import type { RuleSet, TableRule } from '../sql/rules.js';
 import type { Plan } from './plan.js';
-import { type Stage, tableRule } from './stage.js';
+import { type Order, type Stage, tableRule } from './stage.js';
 import { type Migration, notify } from './store.js';
 
 /**
@@ -16,6 +16,7 @@ export async function publishStage(
   migration: Migration,
   name: Stage['name'],
   held: boolean,
+  order?: Order,
 ): Promise<number> {
   const current = await connection.query('SELECT epoch FROM pgtandem.rules FOR UPDATE');
   const epoch = Number(current.rows[0].epoch) + 1;
@@ -24,8 +25,10 @@ export async function publishStage(
     [migration.id],
   );
   const last: Stage = before[0].stage;
-  if (last.name === name && last.held === held) return epoch - 1;
-  const stage: Stage = { name, held, version: last.name === name ? last.version : epoch };
+  const sameOrder = JSON.stringify(last.order) === JSON.stringify(order);
+  if (last.name === name && last.held === held && sameOrder) return epoch - 1;
+  const version = last.name === name && sameOrder ? last.version : epoch;
+  const stage: Stage = { name, held, version, ...(order ? { order } : {}) };
   await connection.query('UPDATE pgtandem.migration SET stage = $2 WHERE id = $1', [
     migration.id,
     stage,
@@ -42,15 +45,17 @@ export async function publishStage(
   return epoch;
 }
 
-/** Pure. */
+/** A table has one rule: of two migrations the later one's, as the earlier is complete. Pure. */
 export function makeRuleSet(
   epoch: number,
   migrations: { name: string; plan: Plan; stage: Stage }[],
 ): RuleSet {
-  const tables = migrations
-    .map(({ name, plan, stage }) => tableRule(plan, name, stage))
-    .filter((rule): rule is TableRule => rule !== null);
-  return { epoch, tables };
+  const byTable = new Map<number, TableRule>();
+  for (const { name, plan, stage } of migrations) {
+    const rule = tableRule(plan, name, stage);
+    if (rule) byTable.set(rule.oid, rule);
+  }
+  return { epoch, tables: [...byTable.values()] };
 }
 
 /** As `publishStage`, in a transaction of its own. */
@@ -59,6 +64,7 @@ export async function publish(
   migration: Migration,
   name: Stage['name'],
   held = false,
+  order?: Order,
 ): Promise<number> {
-  return transaction(connection, () => publishStage(connection, migration, name, held));
+  return transaction(connection, () => publishStage(connection, migration, name, held, order));
 }

@@ -12,21 +12,34 @@ import { sides } from './sides.js';
  * - `before`: the old columns lead, the new ones follow.
  * - `after`: the new columns lead, the old ones follow.
  * - `hide-old`: the old columns are hidden; nothing is written to them.
+ * - `ordered`: it is complete, and only the places of the columns are kept (see order.ts).
  */
 export interface Stage {
-  name: 'none' | 'hide-new' | 'before' | 'after' | 'hide-old';
+  name: 'none' | 'hide-new' | 'before' | 'after' | 'hide-old' | 'ordered';
   /** Whether statements on the table wait. */
   held: boolean;
   /** The epoch at which the stage was entered. */
   version: number;
+  /** Of `ordered`: the table's columns now, and their names in the order that is shown. */
+  order?: Order;
 }
 
-export const NO_STAGE: Stage = { name: 'none', held: false, version: 0 };
+/** Columns of a table as they lie, and as they are shown. */
+export interface Order {
+  columns: ColumnRule[];
+  visible: string[];
+}
 
 /** The rule of a plan's table at a stage. Pure. @returns null when there is none. */
 export function tableRule(plan: Plan, migration: string, stage: Stage): TableRule | null {
   if (stage.name === 'none') return null;
   const { oid, schema, name } = plan.table;
+  if (stage.name === 'ordered') {
+    const { columns, visible } = stage.order!;
+    const { version } = stage;
+    const rest = { held: false, guard: 'repair', orderOnly: true, pairs: [] } as const;
+    return { oid, schema, name, version, ...rest, pairs: [], columns, visible };
+  }
   const isAfter = stage.name === 'after' || stage.name === 'hide-old';
   return {
     oid,
@@ -36,7 +49,7 @@ export function tableRule(plan: Plan, migration: string, stage: Stage): TableRul
     held: stage.held,
     guard: plan.guard,
     columns: isAfter ? columnsAfter(plan) : columnsBefore(plan),
-    visible: isAfter ? visibleAfter(plan) : plan.columns.map((column) => column.name),
+    visible: isAfter ? visibleAfter(plan) : plan.visible,
     pairs: stage.name === 'before' || stage.name === 'after' ? pairs(plan, migration, stage) : [],
   };
 }
@@ -78,13 +91,13 @@ function columnsAfter(plan: Plan): ColumnRule[] {
 }
 
 /** As on a table that was altered directly: in the old place, an added column last. */
-function visibleAfter(plan: Plan): string[] {
+export function visibleAfter(plan: Plan): string[] {
   const shadowOf = new Map<string, string>();
   for (const { source, shadow } of plan.changes)
     if (source) shadowOf.set(source.before, shadow.after);
   const added = plan.changes.filter(({ source }) => source === null);
   return [
-    ...plan.columns.map((column) => shadowOf.get(column.name) ?? column.name),
+    ...plan.visible.map((name) => shadowOf.get(name) ?? name),
     ...added.map(({ shadow }) => shadow.after),
   ];
 }

@@ -6,8 +6,9 @@ import { acknowledged, type Context, runDdl, showWaiting, stopIfAborted } from '
 import { abortSql, completeSql, expandSql } from './ddl.js';
 import { stillThere, writers } from './drain.js';
 import { removeGuardSql } from './guard.js';
+import { publishOrder } from './order.js';
 import { backoffMs, type Phase, type PhaseName } from './phase.js';
-import { type Plan, tableName } from './plan.js';
+import { ownName, type Plan, tableName } from './plan.js';
 import { publish } from './publish.js';
 import { assertShape } from './shape.js';
 import { sides } from './sides.js';
@@ -62,6 +63,9 @@ async function dualWriting(context: Context, migration: Migration): Promise<void
     old = await stillThere(connection, migration.plan.table.oid, old);
   }
   await showWaiting(context, migration, []);
+  // Until here the guard had to repair what was planned before; what it counts from now on is news.
+  const counter = `pgtandem.${ownName('repairs', migration.plan.table.oid)}`;
+  await connection.query('SELECT setval($1::regclass, 1, false)', [counter]);
   await move(connection, migration, 'drained', { name: 'backfilling', asked: false });
 }
 
@@ -272,7 +276,7 @@ async function completing(context: Context, migration: Migration): Promise<void>
   await acknowledged(context, migration, await publish(connection, migration, 'hide-old'));
   const { rows } = await connection.query(`SELECT current_setting('server_version_num')::int AS v`);
   await runDdl(context, migration, completeSql(plan, rows[0].v));
-  await acknowledged(context, migration, await publish(connection, migration, 'none'));
+  await acknowledged(context, migration, await publishOrder(connection, migration));
   await move(connection, migration, 'cleaned', { name: 'completed' });
 }
 

@@ -59,6 +59,7 @@ export function decideDefinition(
   findings: Findings,
 ): void {
   for (const table of findings.touched) {
+    if (table.rule.orderOnly) continue;
     if (kind === 'IndexStmt') {
       if (namesHidden(stmt as IndexStmt, table)) refuseDefinition(plan, table, 'ddl');
     } else if (kind === 'AlterTableStmt' && isHarmlessAlter(stmt as AlterTableStmt)) {

@@ -27,6 +27,10 @@ export interface TableRule {
   /** While true, statements that touch the table wait in the proxy (a cutover is being taken). */
   held: boolean;
   guard: Guard;
+  /**
+   * The migration is over and only the order of the columns is kept: the table may be altered.
+   */
+  orderOnly?: true;
   /** Every column that statements may name, in `attnum` order, hidden ones included. */
   columns: ColumnRule[];
   /** What `*` stands for, and what INSERT without a column list fills: names, in this order. */

@@ -6,6 +6,7 @@ import { UserError } from '../../migration/errors.js';
 import { ENDED, type Request } from '../../migration/phase.js';
 import { requestMove } from '../../migration/request.js';
 import {
+  changeSettings,
   listMigrations,
   loadMigration,
   type Migration,
@@ -13,7 +14,7 @@ import {
   setPaused,
 } from '../../migration/store.js';
 import { withDatabase } from '../database.js';
-import { databaseOption, EXIT, jsonOption } from '../options.js';
+import { columnOrderOption, databaseOption, EXIT, jsonOption } from '../options.js';
 import { describeList, describeMigration, toJson } from '../print.js';
 import { WAIT_PHASES, waitFor, watch } from '../watch.js';
 
@@ -22,6 +23,7 @@ interface ControlOptions {
   json?: boolean;
   watch?: boolean;
   forgetStandbys?: boolean;
+  columnOrder?: 'keep' | 'physical';
   wait?: (typeof WAIT_PHASES)[number];
 }
 
@@ -105,7 +107,9 @@ const REQUEST_HELP: Record<Request, string> = {
 };
 
 export function requestCommand(request: Request): Command {
-  return control(request, REQUEST_HELP[request])
+  const command = control(request, REQUEST_HELP[request]);
+  if (request === 'complete') command.addOption(columnOrderOption());
+  return command
     .addOption(
       new Option('--wait <phase>', 'wait until it is there; exit 0 only if it got there').choices(
         WAIT_PHASES,
@@ -113,7 +117,9 @@ export function requestCommand(request: Request): Command {
     )
     .action(async (name: string, options: ControlOptions) => {
       await withDatabase(options.database, async (connection) => {
-        await requestMove(connection, name, request);
+        if (!(await onlyOrder(connection, name, options))) {
+          await requestMove(connection, name, request);
+        }
         if (options.wait) {
           const reached = await waitFor(connection, name, options.wait, options.json ?? false);
           process.exitCode = reached ? EXIT.ok : EXIT.notReached;
@@ -122,6 +128,18 @@ export function requestCommand(request: Request): Command {
         await printOne(connection, await loadMigration(connection, name), options);
       });
     });
+}
+
+/** `complete --column-order` of a migration that is complete changes that alone. */
+async function onlyOrder(
+  connection: Connection,
+  name: string,
+  { columnOrder }: ControlOptions,
+): Promise<boolean> {
+  if (columnOrder === undefined) return false;
+  const { id, phase } = await loadMigration(connection, name);
+  await changeSettings(connection, id, { columnOrder });
+  return phase.name === 'completed';
 }
 
 function control(name: string, description: string): Command {

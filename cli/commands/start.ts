@@ -11,7 +11,14 @@ import { insertMigration } from '../../migration/store.js';
 import { loadParser } from '../../sql/rewriter.js';
 import type { Guard } from '../../sql/rules.js';
 import { withDatabase } from '../database.js';
-import { bytes, databaseOption, duration, EXIT, jsonOption } from '../options.js';
+import {
+  bytes,
+  columnOrderOption,
+  databaseOption,
+  duration,
+  EXIT,
+  jsonOption,
+} from '../options.js';
 import { describePlan } from '../print.js';
 import { WAIT_PHASES, waitFor } from '../watch.js';
 
@@ -21,6 +28,7 @@ interface StartOptions {
   name?: string;
   guard: Guard;
   cutover: 'auto' | 'manual';
+  columnOrder: 'keep' | 'physical';
   soak: number;
   maxLag: number;
   maxLagBytes: number;
@@ -90,6 +98,7 @@ function withOptions(command: Command): Command {
         .argParser(duration)
         .default(30 * 60_000, '30m'),
     )
+    .addOption(columnOrderOption().default('keep'))
     .addOption(
       new Option('--max-lag <duration>', 'replication lag at which the backfill stops')
         .argParser(duration)
@@ -141,6 +150,7 @@ function nameOf(definition: Definition, options: StartOptions): string {
 function settingsOf(options: StartOptions): Settings {
   return {
     cutover: options.cutover,
+    columnOrder: options.columnOrder,
     soakMs: options.soak,
     maxLagMs: options.maxLag,
     maxLagBytes: options.maxLagBytes,

@@ -136,6 +136,7 @@ class Demo {
     const plan = await makePlan(this.control, definition, 'repair');
     await insertMigration(this.control, NAME, definition, plan, {
       cutover: 'manual',
+      columnOrder: 'keep',
       soakMs: 0,
       maxLagMs: DEFAULT_THROTTLE.maxLagMs,
       maxLagBytes: DEFAULT_THROTTLE.maxLagBytes,

@@ -1,5 +1,6 @@
 import pg from 'pg';
 import t from 'tap';
+import { changeSettings } from '../../migration/store.js';
 import { Rig } from './rig.js';
 
 /** One application: it names the column by its old name or by its new one, and knows no other. */
@@ -84,5 +85,25 @@ t.test('an old application and a new one run together through a rename', async (
     'the guard had nothing to do',
   );
   await rig.ask('r', 'complete', 'completed');
-  t.same(await columns(), ['id', 'visits', 'full_name']);
+  t.same(await columns(), ['id', 'full_name', 'visits'], 'the order stays as it was');
+  await rig.query('ALTER TABLE users ADD COLUMN later int');
+  await rig.when('r', ({ stage }) => stage.order?.visible.includes('later') ?? false);
+  await rig.applied('r');
+  const later = await star.query('INSERT INTO users VALUES (7, $1, 1, 2) RETURNING *', ['seven']);
+  t.same(later.rows, [{ id: 7, full_name: 'seven', visits: 1, later: 2 }]);
+  await star.query('ALTER TABLE users ADD COLUMN last int');
+  await rig.when('r', ({ stage }) => stage.order?.visible.includes('last') ?? false);
+  await rig.applied('r');
+
+  await rig.start('r2', 'ALTER TABLE users ALTER COLUMN visits TYPE bigint');
+  await rig.reach('r2', 'ready');
+  t.same(await columns(), ['id', 'full_name', 'visits', 'later', 'last']);
+  await rig.ask('r2', 'cutover', 'soaking');
+  await rig.ask('r2', 'complete', 'completed');
+  t.same(await columns(), ['id', 'full_name', 'visits', 'later', 'last']);
+  const { id } = await rig.when('r2', () => true);
+  await changeSettings(rig.control, id, { columnOrder: 'physical' });
+  await rig.when('r2', ({ stage }) => stage.name === 'none');
+  await rig.applied('r2');
+  t.same(await columns(), ['id', 'full_name', 'later', 'last', 'visits']);
 });

@@ -86,6 +86,16 @@ export class Rig {
     }
   }
 
+  /** Waits until every proxy has put the present rules in force. */
+  async applied(name: string): Promise<void> {
+    for (;;) {
+      const all = `SELECT bool_and(p.epoch >= r.epoch) FROM pgtandem.proxy p, pgtandem.rules r
+        WHERE p.lease_until > clock_timestamp()`;
+      if (await this.one(all)) return;
+      await this.when(name, () => true);
+    }
+  }
+
   async query(sql: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
     return (await this.control.query(sql, values)).rows;
   }

@@ -17,6 +17,7 @@ import type { Guard } from '../../sql/rules.js';
 /** Settings of a test: no waiting that is not asked for. */
 export const SETTINGS: Settings = {
   cutover: 'manual',
+  columnOrder: 'keep',
   soakMs: 0,
   maxLagMs: 1_000,
   maxLagBytes: 64 * 1024 * 1024,
