@@ -14,6 +14,8 @@ export interface Sent {
 export class Statements {
   private params: (string | null)[] = [];
   private bind = false;
+  /** Whether other columns than the lead get wrong values: of two errors either may be told. */
+  private spoilt = false;
 
   constructor(
     private readonly random: Random,
@@ -25,6 +27,7 @@ export class Statements {
     const { random } = this;
     this.params = [];
     this.bind = random.chance(0.5);
+    this.spoilt = random.chance(0.1);
     const share = random.next();
     let text = '';
     if (share < 0.42) text = this.insert();
@@ -74,7 +77,8 @@ export class Statements {
       return this.bind && random.chance(0.5) ? this.param(id) : id;
     }
     const values = column === 'n' ? ['1', '-2', "'3'", '4 * 2', 'NULL'] : ["'a'", "'b,c'", 'NULL'];
-    if (column === 'n' && random.chance(0.04)) return random.pick(["'bad'", '1/0', 'nothing']);
+    if (column === 'n' && this.spoilt && random.chance(0.3))
+      return random.pick(["'bad'", '1/0', 'nothing']);
     if (column !== 'n')
       values.push("'ü' || 'x'", "now()::date - now()::date || ''", 'lower($$Q$$)');
     return this.bind && random.chance(0.5)
@@ -83,7 +87,9 @@ export class Statements {
   }
 
   private columns(): string[] {
-    const all = ['id', 'v', 'note', 'n'];
+    const all = ['id', 'v', 'note', 'n'].filter(
+      (column) => !this.spoilt || column !== this.subject.lead,
+    );
     if (this.random.chance(0.6)) return this.random.some(all.slice(1));
     return this.random.some(all);
   }
@@ -105,7 +111,7 @@ export class Statements {
     if (random.chance(0.12)) return this.join(head, this.insertSelect(), tail);
     let columns = this.columns();
     let list = `(${this.comma(columns)})`;
-    if (random.chance(0.12)) {
+    if (random.chance(0.12) && !this.spoilt) {
       columns = ['id', 'v', 'note', 'n'].slice(0, 1 + random.below(4));
       if (random.chance(0.1)) columns.push('n', 'n');
       list = '';
@@ -113,8 +119,8 @@ export class Statements {
     const count = random.chance(0.55) ? 1 : 2 + random.below(2);
     const rows = Array.from({ length: count }, () => {
       const cells = columns.map((column) => this.value(column, true));
-      if (random.chance(0.02)) cells.pop();
-      if (random.chance(0.02)) cells.push('1');
+      if (this.spoilt && random.chance(0.1)) cells.pop();
+      if (this.spoilt && random.chance(0.1)) cells.push('1');
       return `(${this.comma(cells.length > 0 ? cells : ['1'])})`;
     });
     return this.join(head, list, 'VALUES', this.comma(rows), tail);
