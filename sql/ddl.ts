@@ -67,8 +67,8 @@ export function decideDefinition(
       decideCreate(plan, stmt, table);
     } else if (CHANGING.has(kind)) {
       refuseDefinition(plan, table, 'ddl');
-    } else if (kind === 'CreateFunctionStmt') {
-      plan.guardWrite(table, 'function');
+    } else if (kind === 'CreateFunctionStmt' || kind === 'DoStmt') {
+      plan.guardWrite(table, kind === 'DoStmt' ? 'do' : 'function');
     } else if (!HARMLESS.has(kind)) {
       plan.guardWrite(table, 'statement');
     }

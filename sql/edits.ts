@@ -55,7 +55,8 @@ export function applyDrafts(
 
 /**
  * Maps a position of an ErrorResponse in the text that was sent to one in the client's own text.
- * In a copy it is where the copy was taken from, elsewhere in an insertion where that was made.
+ * In a copy it is where the copy was taken from, after a copy the copy's beginning, elsewhere in an
+ * insertion where that was made.
  *
  * @param position characters from 1: code points where the text is valid UTF-8, bytes where it is
  *   not (client encodings of one byte a character).
@@ -73,8 +74,10 @@ function originalByte(edits: readonly Edit[], byte: number): number {
     if (byte < start) break;
     if (byte < start + edit.length) {
       const at = byte - start;
-      const copy = edit.copies.find((c) => at >= c.at && at < c.at + c.length);
-      return copy ? copy.from + at - copy.at : edit.start;
+      const copy = edit.copies.findLast((candidate) => candidate.at <= at);
+      if (!copy) return edit.start;
+      // What is ours after a copy is about that copy: its cast, or the expression around it.
+      return at < copy.at + copy.length ? copy.from + at - copy.at : copy.from;
     }
     shift += edit.length - (edit.end - edit.start);
   }

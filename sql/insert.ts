@@ -3,7 +3,7 @@ import { joinWith } from './edits.js';
 import { copyOf, type Fragment } from './fragment.js';
 import { insertOnce } from './once.js';
 import { type Addition, additionsTo, assigned, fallbackOf } from './pairs.js';
-import { type Plan, Unsure } from './plan.js';
+import { type Plan, Unsure, Wrong } from './plan.js';
 import type { PreparedTable } from './prepared.js';
 import { quoteIdentifier } from './rules.js';
 import { selectRow } from './select.js';
@@ -49,8 +49,8 @@ export function rewriteInsert(plan: Plan, stmt: InsertStmt, table: PreparedTable
   try {
     added = table.pairs.length > 0 && addColumns(plan, layout);
   } catch (error) {
-    if (!(error instanceof Unsure)) throw error;
-    plan.guardWrite(table, error.reason);
+    if (error instanceof Unsure) plan.guardWrite(table, error.reason);
+    else if (!(error instanceof Wrong)) throw error;
   }
   if (listed && !added) listColumns(plan, layout, []);
   const conflict = stmt.onConflictClause;
@@ -125,7 +125,7 @@ function addColumns(plan: Plan, layout: Layout): boolean {
 function checkColumns(layout: Layout): void {
   const { stmt, table, columns } = layout;
   if (stmt.override === 'OVERRIDING_USER_VALUE') throw new Unsure('overriding');
-  if (new Set(columns).size !== columns.length) throw new Unsure('shape');
+  if (new Set(columns).size !== columns.length) throw new Wrong('a column twice');
   const paired = new Set(table.pairs.flatMap((pair) => [pair.follow, ...pair.forward.columns]));
   for (const node of stmt.cols ?? []) {
     if (!('ResTarget' in node) || !node.ResTarget.indirection) continue;
@@ -142,9 +142,8 @@ function readRows(source: Source, layout: Layout, lists: readonly Node[]): Rows 
     const items = ('List' in node ? node.List.items : undefined) ?? [];
     source.expect(open, '(');
     const spans = source.items(open + 1);
-    if (spans.length !== items.length || items.length !== layout.columns.length) {
-      throw new Unsure('shape');
-    }
+    if (spans.length !== items.length) throw new Unsure('shape');
+    if (items.length !== layout.columns.length) throw new Wrong('as many values as columns');
     rows.cells.push(items.map((item, i) => cellOf(source, item, spans[i]!)));
     rows.ends.push(source.end(spans.at(-1)!.last));
     const close = source.close(open);

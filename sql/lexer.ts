@@ -20,13 +20,18 @@ export interface Token {
  * The rules of PostgreSQL's scan.l for a text that its grammar has already accepted; the parse
  * tree gives the starts of nodes only, and this gives the ends. It needs
  * standard_conforming_strings = on and an encoding in which bytes below 0x80 are ASCII.
+ * Like the library's scanner, and unlike the server's, it does not go on with a constant after a
+ * comment: such a text does not parse here at all, and is left to the guard.
  * https://www.postgresql.org/docs/current/sql-syntax-lexical.html
  */
 const SPACE = /[ \t\n\r\f\v]+|--[^\n\r]*/y;
+const BLANK = /[ \t\n\r\f\v]+/y;
 const WORD = /[A-Za-z_\x80-\xff][A-Za-z_\x80-\xff0-9$]*/y;
 const QUOTED = /(?:[uU]&)?"[^"]*(?:""[^"]*)*"/y;
-const PLAIN_STRING = /(?:[uU]&|[bBxX])?'[^']*(?:''[^']*)*'/y;
+const BIT_STRING = /[bBxX]'[^']*'/y;
+const PLAIN_STRING = /(?:[uU]&)?'[^']*(?:''[^']*)*'/y;
 const ESCAPE_STRING = /[eE]'[^'\\]*(?:(?:''|\\[\s\S])[^'\\]*)*'/y;
+const BIT_REST = /'[^']*'/y;
 const PLAIN_REST = /'[^']*(?:''[^']*)*'/y;
 const ESCAPE_REST = /'[^'\\]*(?:(?:''|\\[\s\S])[^'\\]*)*'/y;
 const DOLLAR = /\$(?:[A-Za-z_\x80-\xff][A-Za-z_\x80-\xff0-9]*)?\$/y;
@@ -95,29 +100,29 @@ function stringEnd(text: ByteString, at: number): number {
     const close = text.indexOf(text.slice(at, dollar), dollar);
     return close < 0 ? text.length : close + (dollar - at);
   }
-  let rest = ESCAPE_REST;
-  let end = match(ESCAPE_STRING, text, at);
-  if (end < 0) {
-    rest = PLAIN_REST;
-    end = match(PLAIN_STRING, text, at);
-  }
+  const [rest, end] = firstPart(text, at);
+  let last = end;
   for (let more = end; more >= 0; ) {
-    more = continuation(text, end);
+    more = continuation(text, last);
     if (more >= 0) more = match(rest, text, more);
-    if (more >= 0) end = more;
+    if (more >= 0) last = more;
   }
-  return end;
+  return last;
+}
+
+/** The first part of a constant: the pattern of what may follow it, and its end; -1 for none. */
+function firstPart(text: ByteString, at: number): [RegExp, number] {
+  const escaped = match(ESCAPE_STRING, text, at);
+  if (escaped >= 0) return [ESCAPE_REST, escaped];
+  const bits = match(BIT_STRING, text, at);
+  if (bits >= 0) return [BIT_REST, bits];
+  return [PLAIN_REST, match(PLAIN_STRING, text, at)];
 }
 
 /** The quote that goes on with a constant after white space with a newline in it; -1 for none. */
 function continuation(text: ByteString, at: number): number {
-  let newline = false;
-  for (let from = at; ; ) {
-    const end = match(SPACE, text, from);
-    if (end < 0) return newline && text[from] === "'" ? from : -1;
-    newline ||= text[from] !== '-' && /[\n\r]/.test(text.slice(from, end));
-    from = end;
-  }
+  const end = match(BLANK, text, at);
+  return end >= 0 && text[end] === "'" && /[\n\r]/.test(text.slice(at, end)) ? end : -1;
 }
 
 /** An operator stops before a comment, and at its last `+` or `-` only beside special signs. */

@@ -1,7 +1,7 @@
 import { castTo, type Fragment, fill } from './fragment.js';
 import { Unsure } from './plan.js';
 import { columnOfTable, leadsOf, type PreparedPair, type PreparedTable } from './prepared.js';
-import { isRepeatable } from './safety.js';
+import { fitsConstant, isRepeatable } from './safety.js';
 import type { ByteString } from './tree.js';
 
 /** A column that a statement writes only because it is rewritten. */
@@ -92,6 +92,8 @@ export function fallbackOf(table: PreparedTable, name: ByteString): Fragment {
 export function assigned(table: PreparedTable, name: ByteString, value: Fragment): Fragment {
   const { rule, type } = columnOfTable(table, name);
   if (rule.generated) throw new Unsure('generated');
+  // Such a cast may not exist; the server is to say so in the words it has for the assignment.
+  if (!fitsConstant(value.node, rule.baseType)) throw new Unsure('type');
   if (!isRepeatable(value.node, type.node, table.rule.guard === 'none')) {
     throw new Unsure('volatile');
   }

@@ -9,6 +9,9 @@ export class Unsure extends Error {
   }
 }
 
+/** The server refuses the statement whatever is done to it; it is to say so itself. */
+export class Wrong extends Error {}
+
 export interface Refusal {
   message: string;
   hint: string;

@@ -139,3 +139,15 @@ function isOwn(type: TypeName | undefined, own: TypeName | undefined): boolean {
     ours.length > 0 && names.length > 0 && names.join('.') === ours.slice(-names.length).join('.')
   );
 }
+
+const NUMERIC = /^(smallint|integer|bigint|numeric|real|double precision|money|oid)$/;
+const TEXTUAL = /^(text|character varying|bpchar|character|name)$/;
+
+/** Whether a constant that has a type of its own can be cast to a column's type at all. */
+export function fitsConstant(node: Node, baseType: string): boolean {
+  if (!('A_Const' in node) || node.A_Const.isnull || 'sval' in node.A_Const) return true;
+  if (TEXTUAL.test(baseType)) return true;
+  if ('ival' in node.A_Const || 'fval' in node.A_Const) return NUMERIC.test(baseType);
+  if ('boolval' in node.A_Const) return baseType === 'boolean';
+  return /^"?bit/.test(baseType);
+}

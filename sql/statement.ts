@@ -9,7 +9,7 @@ import type {
 import { rewriteCopy } from './copy.js';
 import { decideDefinition, tablesOfObjects } from './ddl.js';
 import { rewriteInsert } from './insert.js';
-import type { Names } from './names.js';
+import { type Names, namePattern } from './names.js';
 import { misplacing, type Plan } from './plan.js';
 import type { PreparedTable } from './prepared.js';
 import { expandStar } from './star.js';
@@ -49,6 +49,13 @@ export function findTables(stmt: RawStmt, names: Names): Statement {
     const { tables, byPath } = tablesOfObjects(kind, value, names);
     for (const table of tables) walk.findings.touched.add(table);
     walk.findings.byPath ||= byPath;
+  }
+  if (kind === 'DoStmt') {
+    // What a DO block does is not seen; a table of which it has the name it may write.
+    const body = JSON.stringify(value);
+    for (const table of names.tables) {
+      if (namePattern([table.rule.name]).test(body)) walk.findings.touched.add(table);
+    }
   }
   return { kind, value, findings: walk.findings };
 }

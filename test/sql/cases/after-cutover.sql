@@ -1,0 +1,55 @@
+-- table: public.orders, guard: repair
+-- column: id_old integer, hidden
+-- column: email text
+-- column: note text
+-- column: id bigint, not null, volatile, default: nextval('public.orders_id_seq'::regclass)
+-- visible: id, email, note
+-- pair: id_old = (@id)::integer, back: id = (@id_old)::bigint, every update
+
+--# The new column leads, and stands where the old one stood.
+SELECT * FROM orders
+--> rewritten
+SELECT "public"."orders"."id", "public"."orders"."email", "public"."orders"."note" FROM orders
+
+--# Without a column list values would fall into the wrong columns.
+INSERT INTO orders VALUES (1, 'a')
+--> rewritten
+INSERT INTO orders ("id", "email", "id_old") VALUES (1, 'a', (((1)::bigint))::integer)
+
+--# So they would from a SELECT.
+INSERT INTO orders SELECT a, b FROM x
+--> rewritten
+INSERT INTO orders ("id", "email", "id_old") SELECT a, b, (((a)::bigint))::integer FROM x
+
+--# A star of which the number of columns is not known: all visible columns are listed.
+INSERT INTO orders SELECT * FROM x
+--> guarded insert-select
+INSERT INTO orders ("id", "email", "note") SELECT * FROM x
+
+--# An application of yesterday names the old column.
+INSERT INTO orders (id_old, email) VALUES (1, 'a')
+--> rewritten
+INSERT INTO orders (id_old, email, "id") VALUES (1, 'a', (((1)::integer))::bigint)
+
+--# MERGE that inserts without a list is refused.
+MERGE INTO orders USING x ON true WHEN NOT MATCHED THEN INSERT VALUES (1, 'a')
+--> refused merge
+INSERT without a column list cannot be rewritten here for table "public.orders", which is under migration
+
+--# MERGE with a list is the guard's.
+MERGE INTO orders USING x ON true WHEN NOT MATCHED THEN INSERT (id, email) VALUES (1, 'a')
+--> guarded merge
+
+--# So is PREPARE.
+PREPARE p AS INSERT INTO orders VALUES (1, 'a')
+--> refused prepare
+INSERT without a column list cannot be rewritten here for table "public.orders", which is under migration
+
+--# COPY.
+COPY orders FROM STDIN
+--> guarded copy
+COPY orders ("id", "email", "note") FROM STDIN
+
+--# Columns renamed by an alias, whose order is not the table's.
+SELECT * FROM orders o (a)
+--> guarded star

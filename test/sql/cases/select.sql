@@ -1,0 +1,51 @@
+-- table: public.orders, guard: repair
+-- column: id integer, not null, volatile, default: nextval('public.orders_id_seq'::regclass)
+-- column: email character varying(5), default: 'X'::character varying
+-- column: note text
+-- column: n numeric(6,2)
+-- column: id_new bigint, hidden
+-- column: email_new text, hidden
+-- pair: id_new = (@id)::bigint, back: id = (@id_new)::integer
+-- pair: email_new = lower(@email)
+
+--# A plain SELECT: the follow columns are added to its targets.
+INSERT INTO orders (id, email) SELECT a, b FROM x WHERE c > 1 ORDER BY 1
+--> rewritten
+INSERT INTO orders (id, email, "id_new", "email_new") SELECT a, b, (((a)::integer))::bigint, lower(((b)::character varying(5))) FROM x WHERE c > 1 ORDER BY 1
+
+--# Labels are not part of the value.
+INSERT INTO orders (id, email) SELECT a AS "from", b + 1 c FROM x
+--> rewritten
+INSERT INTO orders (id, email, "id_new", "email_new") SELECT a AS "from", b + 1 c, (((a)::integer))::bigint, lower(((b + 1)::character varying(5))) FROM x
+
+--# Without a column list.
+INSERT INTO orders SELECT a, b FROM x
+--> rewritten
+INSERT INTO orders ("id", "email", "id_new", "email_new") SELECT a, b, (((a)::integer))::bigint, lower(((b)::character varying(5))) FROM x
+
+--# A volatile default for each row is the guard's.
+INSERT INTO orders (email) SELECT b FROM x
+--> guarded volatile
+
+--# DISTINCT, grouping and set operations are the guard's.
+INSERT INTO orders (id, email) SELECT DISTINCT a, b FROM x
+--> guarded insert-select
+
+--# A star is the guard's: how many columns it is only the server knows.
+INSERT INTO orders (id, email) SELECT * FROM x
+--> guarded insert-select
+
+--# A star of the table itself is spelled out all the same.
+INSERT INTO archive SELECT * FROM orders
+--> rewritten
+INSERT INTO archive SELECT "public"."orders"."id", "public"."orders"."email", "public"."orders"."note", "public"."orders"."n" FROM orders
+
+--# Aggregates of other columns do no harm.
+INSERT INTO orders (id, email, n) SELECT 1, 'a', count(*) FROM x
+--> rewritten
+INSERT INTO orders (id, email, n, "id_new", "email_new") SELECT 1, 'a', count(*), (((1)::integer))::bigint, lower((('a')::character varying(5))) FROM x
+
+--# Parentheses, or a WITH of its own.
+INSERT INTO orders (id, email) WITH w AS (SELECT 1 AS a) SELECT a, 'b' FROM w
+--> rewritten
+INSERT INTO orders (id, email, "id_new", "email_new") WITH w AS (SELECT 1 AS a) SELECT a, 'b', (((a)::integer))::bigint, lower((('b')::character varying(5))) FROM w
