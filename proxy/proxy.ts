@@ -24,6 +24,11 @@ export interface ProxyOptions {
   upstream: Upstream;
   /** Port 0: the kernel gives one. */
   listen: { host: string; port: number };
+  /**
+   * The database that the rules are of. Sessions of another one are relayed and never rewritten:
+   * a table of the same name, even of the same oid, is not the same table there.
+   */
+  database: string;
   metrics: Metrics;
   log: ProxyLog;
   /** Makes the rewriter of a rule set that has tables; called once for each. */
@@ -44,6 +49,8 @@ class Relay {
   private readonly strangers = new Set<Socket>();
   private readonly drains = new Set<Drain<Session>>();
   private readonly context: SessionContext;
+  /** The same for sessions of other databases, for which there never is a rule. */
+  private readonly elsewhere: SessionContext;
   private longestHoldMs = 0;
   private closed: (() => void) | undefined;
 
@@ -69,6 +76,7 @@ class Relay {
         log.error({ kind }, detail);
       },
     };
+    this.elsewhere = { ...this.context, control: { force: Force.none, fenced: false } };
     this.server = createServer(
       {
         noDelay: true,
@@ -114,7 +122,7 @@ class Relay {
     const force = before.followedBy(rules, this.options.makeRewriter);
     this.control.force = force;
     this.options.metrics.set('pgtandem_epoch', {}, rules.epoch);
-    const sessions = [...this.sessions].filter((session) => !session.isRaw);
+    const sessions = this.ruled();
     const added = force.oids.filter((oid) => !before.has(oid));
     if (added.length > 0) for (const session of sessions) session.unknownBefore(added);
     const drains: Drain<Session>[] = [];
@@ -139,7 +147,7 @@ class Relay {
   fence(on: boolean): void {
     if (this.control.fenced === on) return;
     this.control.fenced = on;
-    if (!on) for (const session of [...this.sessions]) session.rulesChanged();
+    if (!on) for (const session of this.ruled()) session.rulesChanged();
   }
 
   /**
@@ -148,9 +156,14 @@ class Relay {
    * reason, and what still runs on the server is cancelled.
    */
   closeTouching(reason: string): void {
-    for (const session of [...this.sessions]) {
+    for (const session of this.ruled()) {
       session.closeTouching(this.control.force.oids, reason);
     }
+  }
+
+  /** The sessions to which the rules apply. */
+  private ruled(): Session[] {
+    return [...this.sessions].filter((session) => !session.isRaw && session.isUnder(this.control));
   }
 
   /** Sessions open now, those of them that are held, and the longest hold since the start. */
@@ -239,8 +252,11 @@ class Relay {
     } else if (this.sessions.size >= this.limits.connections) {
       this.refuse(socket, '53300', 'sorry, too many clients already');
     } else {
-      const { packet, rest, raw } = step;
-      this.sessions.add(new Session(socket, { packet, rest, loginTimer }, raw, this.context));
+      const { packet, rest, raw, parameters } = step;
+      const database = parameters.get('database') ?? parameters.get('user');
+      const here = database === Buffer.from(this.options.database).toString('latin1');
+      const context = here ? this.context : this.elsewhere;
+      this.sessions.add(new Session(socket, { packet, rest, loginTimer }, raw, context));
       metrics.count('pgtandem_client_connections_total', { outcome: 'relayed' });
       metrics.add('pgtandem_client_connections', {}, 1);
     }

@@ -6,7 +6,7 @@ import { type Cancels, cancelRequest } from './cancel.js';
 import { Dialogue } from './dialogue.js';
 import type { DrainView } from './drain.js';
 import { Frontend } from './frontend.js';
-import type { Control } from './gate.js';
+import type { Control, Control } from './gate.js';
 import { IDLE, STARTUP } from './ledger.js';
 import type { Limits } from './limits.js';
 import { TERMINATE, writeError } from './messages.js';
@@ -108,6 +108,10 @@ export class Session {
   /** Replication: nothing is known of what it does. */
   get isRaw(): boolean {
     return this.raw;
+  }
+
+  isUnder(control: Control): boolean {
+    return this.context.control === control;
   }
 
   get isHeld(): boolean {

@@ -86,10 +86,13 @@ export async function runProxy(settings: ProxySettings): Promise<RunningProxy> {
   const metrics = new Metrics(true);
   await loadParser();
   const upstream = upstreamOf(settings.upstream);
-  await (await openDatabase(settings.upstream)).end();
+  const control = await openDatabase(settings.upstream);
+  const { rows } = await control.query('SELECT current_database() AS name');
+  await control.end();
   const proxy = new Relay({
     upstream,
     listen: settings.listen,
+    database: rows[0].name,
     metrics,
     log,
     makeRewriter: (rules) => makeRewriter(rules),

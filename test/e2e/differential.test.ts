@@ -218,6 +218,11 @@ for (const { name, sql, plain, wrong, b } of MIGRATIONS) {
     await compare('after cutover', { b: b[1] });
     const guarded = await rig.proxy.metric('pgtandem_guarded_total');
     const repairs = Number((await rig.when(name, () => true)).progress.repairs ?? 0);
+    const other = new pg.Client({ connectionString: rig.proxy.url('plain') });
+    await other.connect();
+    t.same(await table(other), await table(direct), 'another database is not touched');
+    await other.query('UPDATE public.t SET d = d; ALTER TABLE t ADD COLUMN mine int');
+    await other.end();
     t.comment(`guarded ${guarded}, repaired ${repairs}`);
     t.equal(await rig.proxy.metric('pgtandem_out_of_sync_total'), 0);
   });
