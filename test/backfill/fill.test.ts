@@ -90,7 +90,8 @@ for (const major of [14, 18]) {
         // The chunk waits for its lock as long as a chunk may take: long enough for the test.
         { settings: { chunkTargetMs: 1_000 } },
         async ({ blocksDone }) => {
-          if (blocksDone < 40 || waited) return undefined;
+          // The next chunk is the last: no later one can notice what this one overlooks.
+          if (blocksDone < 100 || waited) return undefined;
           await holder.query('BEGIN; ALTER TABLE public.raced ALTER COLUMN qty TYPE bigint');
           waited = until('a chunk waits', async () => {
             const { rows } = await client.query('SELECT FROM pg_locks WHERE NOT granted');
