@@ -1,3 +1,4 @@
+import { cancelBackend } from '../db/backend.js';
 import { type Connection, connect } from '../db/connect.js';
 import { blocksSomeone, readRelation } from '../db/relation.js';
 import type { Metrics } from '../metrics/registry.js';
@@ -108,8 +109,8 @@ class Engine {
 
   async close(): Promise<void> {
     const { vacuumer } = this;
-    // Whatever runs still is ours to end: VACUUM notices a lost client only when it is done.
-    if (vacuumer?.running) await endsWithin(this.reader.cancel(vacuumer.pid), 200);
+    // VACUUM by itself notices a lost client late. The fill's own connection is idle meanwhile.
+    if (vacuumer?.running) await endsWithin(cancelBackend(this.connection, vacuumer.pid), 200);
     const ends = [this.connection.end(), vacuumer?.close(), this.reader.close()];
     await endsWithin(Promise.allSettled(ends), 2_000);
   }

@@ -1,3 +1,4 @@
+import { cancelBackend } from '../db/backend.js';
 import { type Connection, connect } from '../db/connect.js';
 import {
   deleteStandbys,
@@ -44,7 +45,7 @@ export class LagReader {
 
   /**
    * Waits for a look that began after this call, so that it sees the WAL of the chunk before;
-   * gives up after `limitMs` or on an abort; the look there is then too old to go on with.
+   * gives up after `limitMs` or on an abort; the signals tell by their age.
    * @throws what ended the looking: a lost connection, a server in recovery.
    */
   async refresh(limitMs: number, signal: AbortSignal): Promise<void> {
@@ -68,7 +69,7 @@ export class LagReader {
 
   /** Cancels what a backend of ours is doing. */
   async cancel(pid: number): Promise<void> {
-    await this.connection.query('SELECT pg_cancel_backend($1)', [pid]);
+    await cancelBackend(this.connection, pid);
   }
 
   /** Ends the connection at once, and takes its series out of the metrics: they would freeze. */

@@ -1,3 +1,4 @@
+import { endWithClient } from '../db/backend.js';
 import { type Connection, connect } from '../db/connect.js';
 import { tableOf } from './checkpoint.js';
 import type { BackfillJob } from './job.js';
@@ -51,6 +52,7 @@ export class Vacuumer {
     const connection = await connect({ url, role: 'backfill vacuum' });
     // For the indexes: SKIP_LOCKED is of the table alone.
     await connection.query('SET lock_timeout = 100');
+    await endWithClient(connection);
     const { rows } = await connection.query('SELECT pg_backend_pid() AS pid');
     return new Vacuumer(connection, rows[0].pid, tableOf(job));
   }

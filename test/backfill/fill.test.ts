@@ -1,5 +1,7 @@
 import t from 'tap';
+import { runBackfill } from '../../backfill/engine.js';
 import { choosePlan } from '../../backfill/fill.js';
+import { DEFAULT_THROTTLE } from '../../backfill/job.js';
 import { Cluster } from '../../cli/demo/cluster.js';
 import { connect } from '../../db/connect.js';
 import { Metrics } from '../../metrics/registry.js';
@@ -88,7 +90,8 @@ for (const major of [14, 18]) {
         // The chunk waits for its lock as long as a chunk may take: long enough for the test.
         { settings: { chunkTargetMs: 1_000 } },
         async ({ blocksDone }) => {
-          if (blocksDone < 40 || waited) return undefined;
+          // The next chunk is the last: no later one can notice what this one overlooks.
+          if (blocksDone < 100 || waited) return undefined;
           await holder.query('BEGIN; ALTER TABLE public.raced ALTER COLUMN qty TYPE bigint');
           waited = until('a chunk waits', async () => {
             const { rows } = await client.query('SELECT FROM pg_locks WHERE NOT granted');
@@ -216,6 +219,38 @@ for (const major of [14, 18]) {
       const { result } = await run(cluster, job);
       t.same(result, { outcome: 'complete', pass: 1, rowsFilled: 20_000 });
       t.equal(await pendingRows(client, 'cut'), 0);
+    });
+
+    t.test('an abort cancels the chunk that is under way', async (t) => {
+      const job = await makeJob(cluster, 5_000, { table: 'slow' });
+      job.set[0]!.value = `"id"::bigint + 0 * length(pg_sleep(0.5)::text)`;
+      const abort = new AbortController();
+      const running = run(cluster, job, {
+        signal: abort.signal,
+        settings: { chunkTargetMs: 60_000 },
+      });
+      await until('a chunk is under way', async () => {
+        const { rows } = await client.query(
+          `SELECT FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'UPDATE ONLY%slow%'`,
+        );
+        return rows.length > 0;
+      });
+      const startMs = performance.now();
+      abort.abort();
+      t.equal((await running).result.outcome, 'aborted');
+      t.ok(performance.now() - startMs < 1_000, `${performance.now() - startMs} ms`);
+      t.equal(await pendingRows(client, 'slow'), 5_000);
+    });
+
+    t.test('a consumer that breaks off ends it', async (t) => {
+      const job = await makeJob(cluster, 5_000, { table: 'broken' });
+      const signal = new AbortController().signal;
+      const settings = () => DEFAULT_THROTTLE;
+      const options = { url: cluster.url(), job, settings, metrics: new Metrics(), signal };
+      for await (const { blocksDone } of runBackfill(options)) {
+        t.ok(blocksDone > 0);
+        break;
+      }
     });
 
     t.test('leaves no connection behind', async (t) => {

@@ -1,0 +1,20 @@
+import { type Connection, sqlState } from './connect.js';
+
+/** Cancels what another backend of the same role is doing; without effect when it does nothing. */
+export async function cancelBackend(connection: Connection, pid: number): Promise<void> {
+  await connection.query('SELECT pg_cancel_backend($1)', [pid]);
+}
+
+/**
+ * Lets the server notice within half a second that this client is gone, and end the statement that
+ * runs; without it a VACUUM goes on to its end after its client was killed.
+ * https://www.postgresql.org/docs/current/runtime-config-connection.html
+ */
+export async function endWithClient(connection: Connection): Promise<void> {
+  try {
+    await connection.query('SET client_connection_check_interval = 500');
+  } catch (error) {
+    // invalid_parameter_value: the server's platform cannot tell (Windows).
+    if (sqlState(error) !== '22023') throw error;
+  }
+}
