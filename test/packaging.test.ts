@@ -42,7 +42,7 @@ function sources(): string[] {
 }
 
 t.test('what the image copies is there, and is let into the build', async (t) => {
-  const let_in = read('.dockerignore')
+  const allowed = read('.dockerignore')
     .split('\n')
     .filter((line) => line.startsWith('!'))
     .map((line) => line.slice(1));
@@ -51,7 +51,7 @@ t.test('what the image copies is there, and is let into the build', async (t) =>
     sources().filter((source) => !existsSync(join(root, source))),
     [],
   );
-  t.same([...new Set(sources())].sort(), let_in.sort());
+  t.same([...new Set(sources())].sort(), allowed.sort());
   t.match(read('.dockerignore'), /^\*$/m);
 });
 
