@@ -6,7 +6,7 @@ import { type Cancels, cancelRequest } from './cancel.js';
 import { Dialogue } from './dialogue.js';
 import type { DrainView } from './drain.js';
 import { Frontend } from './frontend.js';
-import type { Control, Control } from './gate.js';
+import type { Control } from './gate.js';
 import { IDLE, STARTUP } from './ledger.js';
 import type { Limits } from './limits.js';
 import { TERMINATE, writeError } from './messages.js';
