@@ -22,10 +22,16 @@ export class Rig {
     readonly control: pg.Client,
   ) {}
 
-  static async open(major = 18): Promise<Rig> {
+  /** @param role with which the proxy controls the database; made when it is another. */
+  static async open(major = 18, role = 'postgres'): Promise<Rig> {
     const cluster = await Cluster.create({ major });
     try {
-      const proxy = await ProxyProcess.start(cluster.url());
+      if (role !== 'postgres') {
+        const admin = await cluster.client();
+        await admin.query(`CREATE ROLE ${role} SUPERUSER LOGIN`);
+        await admin.end();
+      }
+      const proxy = await ProxyProcess.start(cluster.url('postgres', role));
       await loadParser();
       return new Rig(cluster, proxy, await connect({ url: cluster.url(), role: 'test' }));
     } catch (error) {
