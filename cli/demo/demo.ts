@@ -73,7 +73,9 @@ class Demo {
     this.say(`pgtandem proxy on ${proxy.address}, metrics on ${proxy.metricsUrl}/metrics`);
     this.control = await connect({ url: primary.url(), role: 'demo' });
     this.undo.push(() => this.control.end());
-    this.watcher = new Watcher(this.control);
+    const observer = await connect({ url: primary.url(), role: 'demo' });
+    this.undo.push(() => observer.end());
+    this.watcher = new Watcher(observer);
     await this.caughtUp();
     const load = new Load({
       url: proxy.url(),

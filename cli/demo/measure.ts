@@ -1,29 +1,39 @@
 import type pg from 'pg';
 import { TABLE } from './orders.js';
 
-/** What is watched during a demo: the table's size and the standby's lag, at their highest. */
+/** What is watched during a demo: the table's size (its indexes apart) and the standby's lag, at their highest. */
 export class Watcher {
   bytesBefore = 0;
   bytesHighest = 0;
   lagHighestMs: number | null = null;
   private timer: NodeJS.Timeout | undefined;
   private looking: Promise<void> = Promise.resolve();
+  private failure: unknown;
 
+  /** @param control a connection of its own, in no one's transaction. */
   constructor(private readonly control: pg.Client) {}
 
   async start(): Promise<void> {
     this.bytesBefore = await this.tableBytes();
     this.bytesHighest = this.bytesBefore;
     this.timer = setInterval(() => {
-      this.looking = this.looking.then(async () => {
-        this.bytesHighest = Math.max(this.bytesHighest, await this.tableBytes());
-      });
+      this.looking = this.looking.then(() => this.look());
     }, 500);
   }
 
+  /** @throws what a look has failed with: a highest that has gaps is none. */
   async stop(): Promise<void> {
     clearInterval(this.timer);
     await this.looking;
+    if (this.failure !== undefined) throw this.failure;
+  }
+
+  private async look(): Promise<void> {
+    try {
+      this.bytesHighest = Math.max(this.bytesHighest, await this.tableBytes());
+    } catch (error) {
+      this.failure ??= error;
+    }
   }
 
   seen(lagSeconds: number | null): void {

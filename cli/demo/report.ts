@@ -24,7 +24,7 @@ export interface DemoReport {
   longestHoldMs: number | null;
   /** Of the standby, milliseconds; `forced` when the demo held it back on purpose. */
   lag: { highestMs: number | null; forced: boolean };
-  /** Size of the table with its indexes, bytes: when the load began, and its highest. */
+  /** Size of the table without its indexes, bytes: when the load began, and its highest. */
   tableBytes: { before: number; highest: number } | null;
   /** For how long the backfill stood still, by reason, seconds. */
   throttledSeconds: Record<string, number>;
