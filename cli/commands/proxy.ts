@@ -6,6 +6,7 @@ import { Coordinator } from '../../migration/coordinator.js';
 import { Follower } from '../../migration/follower.js';
 import { Proxy as Relay } from '../../proxy/proxy.js';
 import { loadParser, makeRewriter } from '../../sql/rewriter.js';
+import { warmUp } from '../../sql/warm.js';
 import { openDatabase } from '../database.js';
 import { address, duration } from '../options.js';
 import { upstreamOf } from '../upstream.js';
@@ -85,6 +86,7 @@ export async function runProxy(settings: ProxySettings): Promise<RunningProxy> {
   const log = pino({ level: settings.logLevel, base: null }, pino.destination({ dest: 2 }));
   const metrics = new Metrics(true);
   await loadParser();
+  warmUp();
   const upstream = upstreamOf(settings.upstream);
   const control = await openDatabase(settings.upstream);
   const { rows } = await control.query('SELECT current_database() AS name');
