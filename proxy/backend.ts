@@ -88,8 +88,12 @@ export class Backend implements FrameSink {
     const fate = d.ledger.headFate;
     // DEALLOCATE, DISCARD and DECLARE always matter; DELETE is told apart by its third letter.
     const matters = d.attentive || (buf[at] === LETTER_D && buf[at + 2] !== LETTER_L);
-    if (fate === FORWARD && matters) d.tagged(cString(buf, at, end) ?? '');
-    return verdictOf(d.ledger.reply(BACKEND.commandComplete));
+    if (fate !== FORWARD || !matters) return verdictOf(d.ledger.reply(BACKEND.commandComplete));
+    const tag = cString(buf, at, end) ?? '';
+    d.tagged(tag);
+    const verdict = verdictOf(d.ledger.reply(BACKEND.commandComplete));
+    d.ended(tag);
+    return verdict;
   }
 
   private ready(status: number): Verdict {

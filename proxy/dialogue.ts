@@ -6,6 +6,10 @@ import { Resolver } from './resolve.js';
 import { Closing, Statement, StatementTable } from './statements.js';
 import { Touches } from './touches.js';
 
+/** Tags of commands after which the server has committed, or is within an explicit transaction. */
+const COMMITS_AT_ONCE =
+  /^(BEGIN|START TRANSACTION|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|PREPARE TRANSACTION|DISCARD ALL|VACUUM)/;
+
 /** A text that was sent in place of the client's, for the positions in errors. */
 export class Replaced {
   constructor(
@@ -112,14 +116,20 @@ export class Dialogue implements LedgerListener<Side>, GateView {
     return this.ledger.namedPortal || this.ledger.unnamedPortal || this.cursor;
   }
 
-  /** A CommandComplete of the client's has come. */
+  /** A CommandComplete of the client's has come, and is in the ledger. */
+  ended(tag: string): void {
+    if (this.attentive && COMMITS_AT_ONCE.test(tag)) this.ledger.committed();
+  }
+
+  /** A CommandComplete of the client's has come, and is not in the ledger yet. */
   tagged(tag: string): void {
     if (tag.startsWith('DEALLOCATE') || tag.startsWith('DISCARD')) this.deallocated(tag);
     else if (tag === 'DECLARE CURSOR') this.cursor = true;
     else if (this.touches.any && (tag === 'COMMIT' || tag === 'ROLLBACK')) {
       this.touches.released(this.ledger.answered + 1);
     }
-    if (this.attentive) this.resolver.tagged(tag);
+    if (!this.attentive) return;
+    this.resolver.tagged(tag);
   }
 
   private deallocated(tag: string): void {

@@ -339,7 +339,7 @@ export class Frontend implements FrameSink {
   private ask(forQuery: boolean): void {
     const { d } = this;
     const { names } = this.control.force.rewriter!;
-    const lookup = new Lookup(names, !d.ledger.openBatch, forQuery);
+    const lookup = new Lookup(names, d.ledger.harmlessSync(d.status, forQuery), forQuery);
     d.lookup = lookup;
     this.reader.emit(lookup.bytes);
     for (const kind of lookup.kinds) d.ledger.push(kind, SWALLOW, lookup);

@@ -69,6 +69,11 @@ export class Ledger<Side> {
   batchesInFlight = 0;
   /** Extended messages were sent and no Sync after them. */
   openBatch = false;
+  /** Since the last ReadyForQuery or commit: a command has been run, a portal bound. */
+  private ran = false;
+  private bound = false;
+  /** A command has committed at once since the last ReadyForQuery. */
+  private committedSince = false;
   /** The server is throwing messages away, and no Sync has been sent. */
   skipping = false;
   /** Portals that may be alive: named ones (until the transaction ends), the unnamed one. */
@@ -91,6 +96,23 @@ export class Ledger<Side> {
   private spare = 0;
 
   constructor(private readonly listener: LedgerListener<Side>) {}
+
+  /**
+   * Whether a Sync sent now, when all is answered, would end nothing of the client's: no batch is
+   * open, or it has run nothing but what was committed at once, and has no portal (or has it in a
+   * transaction that goes on, or is about to send a simple Query, which ends it as well).
+   */
+  harmlessSync(status: number, forQuery: boolean): boolean {
+    if (!this.openBatch) return true;
+    const stays = status === IN_TRANSACTION && !this.committedSince;
+    return !this.ran && (!this.bound || stays || forQuery);
+  }
+
+  /** The reply to an Execute that was answered last was of a command that commits at once. */
+  committed(): void {
+    this.ran = this.bound = false;
+    this.committedSince = true;
+  }
 
   get pending(): number {
     return this.pushed - this.answered;
@@ -127,7 +149,7 @@ export class Ledger<Side> {
     if (this.copyOpen && (kind === SYNC || kind === COPY_END)) {
       if (kind === COPY_END) this.copyOpen = false;
       else this.maybe++;
-      this.openBatch = this.headKind === EXECUTE;
+      if (this.headKind === EXECUTE) this.openBatch = true;
       return;
     }
     if (this.pending === this.entries.length) this.grow();
@@ -175,13 +197,14 @@ export class Ledger<Side> {
         return kind === DESCRIBE_STATEMENT ? fate : MISMATCH;
       case BACKEND.commandComplete:
       case BACKEND.emptyQuery:
-        return runs ? this.commandEnds(kind, fate) : MISMATCH;
+        return runs ? this.commandEnds(type, kind, fate) : MISMATCH;
       case BACKEND.portalSuspended:
+        this.ran = true;
         return kind === EXECUTE ? this.complete() : MISMATCH;
       case BACKEND.parseComplete:
         return kind === PARSE ? this.complete() : MISMATCH;
       case BACKEND.bindComplete:
-        return kind === BIND ? this.bound(entry) : MISMATCH;
+        return kind === BIND ? this.bindComplete(entry) : MISMATCH;
       case BACKEND.closeComplete:
         return kind === CLOSE ? this.complete() : MISMATCH;
       case BACKEND.copyIn:
@@ -203,18 +226,20 @@ export class Ledger<Side> {
     return (this.answered + 1) & (this.entries.length - 1);
   }
 
-  private commandEnds(kind: Kind, fate: Fate): Fate {
+  private commandEnds(type: number, kind: Kind, fate: Fate): Fate {
     this.endCopy(false);
     if (kind === QUERY) {
       this.begun = true;
       return fate;
     }
     if (!(this.entries[this.headIndex]! & NAMED_BIT)) this.unnamedPortal = false;
+    if (type === BACKEND.commandComplete) this.ran = true;
     return this.complete();
   }
 
-  private bound(entry: number): Fate {
+  private bindComplete(entry: number): Fate {
     if (!(entry & SWALLOW_BIT)) {
+      this.bound = true;
       if (entry & NAMED_BIT) this.namedPortal = true;
       else this.unnamedPortal = true;
     }
@@ -263,6 +288,7 @@ export class Ledger<Side> {
       return FORWARD;
     }
     if (kind !== STARTUP) this.batchesInFlight--;
+    this.ran = this.bound = this.committedSince = false;
     this.readySince = this.times[index]!;
     this.lastReady = this.answered + 1;
     if (status === IDLE) {
@@ -313,7 +339,7 @@ export class Ledger<Side> {
       if (kind !== SYNC && kind !== COPY_END) return;
       this.entries[seq & mask] = CONSUMED;
       // The batch whose Sync was consumed goes on, unless another batch has been sent meanwhile.
-      if (seq >= this.batchStart) this.openBatch = this.headKind === EXECUTE;
+      if (seq >= this.batchStart && this.headKind === EXECUTE) this.openBatch = true;
       if (kind === COPY_END) return;
       this.batchesInFlight--;
       this.maybe++;

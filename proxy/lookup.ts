@@ -9,9 +9,11 @@ export const OWN_NAME = 'pgtandem: own';
  * A question of ours on the session's own connection, asked right before a message of the client.
  *
  * It is always asked in the extended protocol, under a name of our own: a simple Query would drop
- * the client's unnamed statement and, within a transaction, its unnamed portal. Between batches a
- * Sync ends it: nothing of the client's is open that it could commit. Within a batch it ends with
- * Flush, since a Sync there would commit what the client has not finished.
+ * the client's unnamed statement and, within a transaction, its unnamed portal. Where nothing of
+ * the client's is open that a Sync could end, a Sync ends it, and it leaves no trace. Within a batch
+ * that has run something it ends with Flush, since a Sync there would commit what the client has
+ * not finished; then the server counts the client's next command as part of a pipeline (from
+ * PostgreSQL 15 on), which only commands that refuse transaction blocks can tell.
  */
 export class Lookup {
   row: readonly (string | null)[] = [];

@@ -1,0 +1,175 @@
+import t from 'tap';
+import { message } from '../../proxy/messages.js';
+import { NO_RULES } from '../../sql/rules.js';
+import { type Bench, bench, type Message, RawClient } from './harness.js';
+import { pick, pieces, seeded } from './random.js';
+import { tableRule } from './rewriter.js';
+import { B, brief, C, copyData, copyDone, copyFail, D, E, H, P, Q, S, X } from './wire.js';
+
+const SEED = Number(process.env.SEED ?? Date.now() % 100_000);
+const ROUNDS = Number(process.env.ROUNDS ?? 60);
+
+t.setTimeout(300_000);
+
+type Random = () => number;
+
+const TEXTS = [
+  'SELECT 1',
+  'SELECT id, name FROM users ORDER BY id LIMIT 3',
+  'SELECT 1/0',
+  "INSERT INTO users (name) VALUES ('x') RETURNING name",
+  "UPDATE users SET name = name || '!' WHERE id = 1",
+  'SELECT nonsense FROM users',
+  'this is no SQL',
+  '',
+  'BEGIN',
+  'COMMIT',
+  'ROLLBACK',
+  'SAVEPOINT a',
+  'ROLLBACK TO a',
+  'DEALLOCATE ALL',
+  'DISCARD ALL',
+  'SET search_path = public, pg_catalog',
+  "SET search_path = ''",
+  "SELECT * FROM users WHERE name = 'nobody'",
+  'COPY (SELECT generate_series(1, 5)) TO STDOUT',
+  'CREATE TEMP TABLE users (id int) ON COMMIT DROP',
+  'DROP TABLE IF EXISTS pg_temp.users',
+  "SELECT set_config('application_name', 'a', false) FROM users LIMIT 1",
+  'DECLARE cur CURSOR FOR SELECT id FROM users ORDER BY id',
+  'FETCH 2 FROM cur',
+];
+const NAMES = ['', '', 's1', 's2'];
+const PORTALS = ['', '', '', 'p1'];
+
+function query(random: Random): Buffer[] {
+  const n = random() < 0.2 ? 2 : 1;
+  const text = Array.from({ length: n }, () => pick(random, TEXTS)).join('; ');
+  return [Q(text)];
+}
+
+function extended(random: Random): Buffer[] {
+  const name = pick(random, NAMES);
+  const portal = pick(random, PORTALS);
+  const step = (): Buffer => {
+    const roll = random();
+    if (roll < 0.25) return P(pick(random, NAMES), pick(random, TEXTS));
+    if (roll < 0.5) return B(pick(random, PORTALS), pick(random, NAMES));
+    if (roll < 0.75) return E(pick(random, PORTALS), random() < 0.2 ? 2 : 0);
+    if (roll < 0.85) return D(random() < 0.5 ? 'S' : 'P', pick(random, NAMES));
+    if (roll < 0.92) return C(random() < 0.5 ? 'S' : 'P', pick(random, NAMES));
+    return random() < 0.5 ? H : Q(pick(random, TEXTS));
+  };
+  const usual = [
+    P(name, pick(random, TEXTS)),
+    B(portal, name),
+    ...(random() < 0.5 ? [D('P', portal)] : []),
+    E(portal, random() < 0.2 ? 1 : 0),
+  ];
+  const odd = Array.from({ length: 1 + Math.floor(random() * 4) }, step);
+  const messages = random() < 0.6 ? usual : [...usual, ...odd];
+  return random() < 0.9 ? [...messages, S] : messages;
+}
+
+/** COPY FROM STDIN in both protocols; a Sync that comes before the data belongs to the COPY. */
+function copyIn(random: Random): Buffer[] {
+  const text = pick(random, ['COPY users (name) FROM STDIN', 'COPY users FROM STDIN']);
+  const data = Array.from({ length: 3 }, (_, i) => copyData(`row ${i}\n`));
+  const end = random() < 0.8 ? copyDone : copyFail('no more');
+  if (random() < 0.5) return [S, Q(text), ...data, end];
+  const begin = [S, P('', text), B('', ''), E()];
+  if (random() < 0.5) return [...begin, S, ...data, end, S];
+  return [...begin, ...data, end, S];
+}
+
+function functionCall(random: Random): Buffer[] {
+  const int16 = (n: number) => Buffer.from([n >> 8, n & 255]);
+  const int32 = (n: number) => Buffer.from([n >> 24, n >> 16, n >> 8, n]);
+  // int4abs (1251), or a function that is not there.
+  const oid = random() < 0.7 ? 1251 : 99_999;
+  const argument = Buffer.concat([int32(2), Buffer.from('-5')]);
+  const body = [int32(oid), int16(1), int16(0), int16(1), argument, int16(0)];
+  return [message('F'.charCodeAt(0), ...body)];
+}
+
+function pipeline(random: Random): Buffer {
+  const messages: Buffer[] = [];
+  for (let i = 1 + Math.floor(random() * 8); i > 0; i--) {
+    const roll = random();
+    if (roll < 0.35) messages.push(...query(random));
+    else if (roll < 0.85) messages.push(...extended(random));
+    else if (roll < 0.93) messages.push(...copyIn(random));
+    else messages.push(...functionCall(random));
+  }
+  return Buffer.concat([...messages, S, Q('ROLLBACK'), Q('SELECT count(*) FROM public.users'), X]);
+}
+
+async function run(port: number, chunks: Buffer[]): Promise<Message[]> {
+  const client = await RawClient.login(port);
+  for (const chunk of chunks) {
+    client.send(chunk);
+    // Now and then the pieces really arrive apart.
+    if (chunk.length % 7 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  const messages = await client.end();
+  client.destroy();
+  return messages;
+}
+
+/** The same bytes but for the oids of tables, which a temporary table has anew each time. */
+function normal({ type, body }: Message): string {
+  if (type !== 'T') return `${type} ${body.toString('latin1')}`;
+  const copy = Buffer.from(body);
+  let pos = 2;
+  for (let i = body.readUInt16BE(0); i > 0; i--) {
+    pos = copy.indexOf(0, pos) + 1;
+    copy.writeInt32BE(0, pos);
+    pos += 18;
+  }
+  return `${type} ${copy.toString('latin1')}`;
+}
+
+async function reset(b: Bench): Promise<number> {
+  const control = await b.cluster.client();
+  await control.query(`SET client_min_messages = warning; DROP TABLE IF EXISTS users;
+    CREATE TABLE users (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text);
+    INSERT INTO users (name) SELECT 'n' || i FROM generate_series(1, 5) i`);
+  const { rows } = await control.query("SELECT 'users'::regclass::oid::int AS oid");
+  await control.end();
+  return rows[0].oid;
+}
+
+for (const major of [14, 18]) {
+  for (const mode of ['no rules', 'rules'] as const) {
+    t.test(`PostgreSQL ${major}, ${mode}: the same bytes as on a direct connection`, async (t) => {
+      const b = await bench(t, { major });
+      t.comment(`SEED=${SEED}`);
+      let epoch = NO_RULES.epoch;
+      for (let round = 0; round < ROUNDS; round++) {
+        const random = seeded(SEED * 1000 + round);
+        const bytes = pipeline(random);
+        const chunks = pieces(random, bytes, pick(random, [3, 40, 100_000]));
+        await reset(b);
+        const direct = await run(b.cluster.port, chunks);
+        const oid = await reset(b);
+        // A rewriter that changes nothing: all that the proxy asks and waits for must not show.
+        if (mode === 'rules') {
+          await b.proxy.apply({ epoch: ++epoch, tables: [tableRule(oid, 'users', '')] });
+        }
+        const relayed = await run(b.port, chunks);
+        const same = t.strictSame(relayed.map(normal), direct.map(normal), `round ${round}`);
+        if (!same) {
+          t.comment(`direct:  ${brief(direct)}`);
+          t.comment(`relayed: ${brief(relayed)}`);
+          t.comment(JSON.stringify(bytes.toString('latin1')));
+          break;
+        }
+      }
+      t.equal(await b.metric('pgtandem_out_of_sync_total'), 0);
+      t.same(b.errors, []);
+      if (mode === 'rules') {
+        t.ok((await b.metric('pgtandem_statements_total')) > ROUNDS, 'the rules had work to do');
+      }
+    });
+  }
+}
