@@ -37,6 +37,10 @@ INSERT INTO orders ("n", "note", "id", "id_new", "email_new") SELECT "pgtandem".
 INSERT INTO orders (email, n) VALUES ('a', 1), ('b', '2')
 --> guarded volatile
 
+--# One parameter for two columns could not have both types: its casts would hide that.
+INSERT INTO orders (email, n) VALUES ($1, $1), ('a', $2)
+--> guarded volatile
+
 --# Several rows with DEFAULT in some of them are the guard's.
 INSERT INTO orders (id, email) VALUES (1, 'a'), (DEFAULT, 'b')
 --> guarded volatile
