@@ -159,6 +159,7 @@ function manyRows(
     const cells = rows.cells.map((row) => row[place]!);
     return typedCells(cells, columnOfTable(table, column));
   });
+  if (sharesParameter(typed)) throw new Unsure('volatile');
   const given = kept.map((column, i) => {
     const name = `${ROWS} ${i + 1}`;
     return { column, value: inner.output(column, columnOf([ROWS], name)) };
@@ -171,6 +172,21 @@ function manyRows(
   const names = kept.map((_, i) => `${ROWS} ${i + 1}`);
   const cells = rows.cells.map((_, row) => typed.map((column) => column[row]!));
   return { outputs: withDefaults(layout, given, inner, additions), from: { names, cells } };
+}
+
+/** Whether two columns use one parameter: the casts would hide that it cannot be of both types. */
+function sharesParameter(columns: readonly (readonly Fragment[])[]): boolean {
+  const users = new Map<string, number>();
+  return columns.some((cells, column) =>
+    cells.some(({ text }) => {
+      const numbers = text.match(/\$[0-9]+/g) ?? [];
+      return numbers.some((number) => {
+        const user = users.get(number) ?? column;
+        users.set(number, column);
+        return user !== column;
+      });
+    }),
+  );
 }
 
 interface RowSource {

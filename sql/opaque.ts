@@ -10,7 +10,12 @@ import type { ByteString } from './tree.js';
  * - `size`: it is longer than what is parsed;
  * - `depth`: it is nested deeper than the parser or we can go;
  * - `parser`: no parser is ready after one died (not kept: the next try may do);
- * - `syntax`: the grammar, which is the newest server's, does not know it;
+ * - `syntax`: the grammar, which is PostgreSQL 18's, does not know it. An older server may: 14 reads
+ *   `1where` as two words, and functions of the user's called json_table and the like as calls; and
+ *   every server goes on with a string constant after a comment, which this grammar's scanner does
+ *   not. What both read they read alike, but for `1_000` and `0x1F`, where 14 sees a number with a
+ *   label, and `system_user`, there a column: a copy of the first is a syntax error, never a wrong
+ *   value;
  * - `search-path`: within the text it changes what names mean.
  */
 export type OpaqueReason = 'encoding' | 'size' | 'depth' | 'parser' | 'syntax' | 'search-path';

@@ -1,6 +1,13 @@
 import type { RuleSet } from './rules.js';
 
-/** What a rule set makes of one text: a value, made once per text and epoch. */
+/**
+ * What a rule set makes of one text: a value, made once per text and epoch.
+ * - `unchanged`: nothing has to be done; `touches` may name tables all the same;
+ * - `rewritten`: the text that is sent does all that has to be done;
+ * - `guarded`: something in it relies on the guard, or shows columns that should be hidden. The text
+ *   that is sent may have edits none the less: those that are certain;
+ * - `refused`: the client gets `refusal`, and the server nothing.
+ */
 export type Outcome = 'unchanged' | 'rewritten' | 'guarded' | 'refused';
 
 /** One positional edit: bytes `start` to `end` of the client's text became `length` bytes. */
@@ -48,7 +55,8 @@ export interface StatementRewriter {
    * @param text the client's text, without the NUL.
    * @param resolution of `names`.
    * @param plain whether bytes below 0x80 are ASCII in the session's client_encoding and
-   *   standard_conforming_strings is on; when not, whatever touches is guarded.
+   *   standard_conforming_strings is on; when not, whatever touches is guarded. Where the rules are
+   *   not all ASCII (`isAscii` of names.ts) it is true of sessions in UTF8 only.
    */
   rewrite(text: Buffer, resolution: Resolution, plain: boolean): Rewrite;
   /** Maps a position (code points from 1) in `rewrite.text` to one in `original`. */

@@ -87,7 +87,8 @@ export function parse(text: ByteString): RawStmt[] {
   const json = parseRaw(text);
   const { stmts } = JSON.parse(json) as { stmts?: RawStmt[] };
   const list = stmts ?? [];
-  if (depthOf(list) > MAX_DEPTH) throw new ParserFailure('depth');
+  // Each level takes more than five characters, so that a short tree need not be measured.
+  if (json.length > 5 * MAX_DEPTH && depthOf(list) > MAX_DEPTH) throw new ParserFailure('depth');
   return list;
 }
 

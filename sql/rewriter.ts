@@ -44,7 +44,10 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
       const known = cache.get(key);
       if (known) return known;
       if (!pattern?.test(bytes)) return unchanged(text, []);
-      const rewrite = rewriteText({ text, bytes, tables, resolution, plain, maxParseBytes });
+      // A copy of our own: the client's bytes may lie in a chunk that is used again.
+      const own = Buffer.from(text);
+      const work = { text: own, bytes, tables, resolution, plain, maxParseBytes };
+      const rewrite = rewriteText(work);
       // The parser that was not ready now will be; all else stays true for the rule set.
       if (rewrite.reason !== 'parser') {
         cache.set(key, rewrite, rewrite.text.length + rewrite.edits.length * 200);

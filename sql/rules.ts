@@ -43,14 +43,17 @@ export interface ColumnRule {
   name: string;
   /** The exact type, schema-qualified, with its modifier: `character varying(5)`. */
   type: string;
-  /** The same without the modifier: `character varying`. */
+  /** The same without the modifier, `format_type(atttypid, -1)`: `character varying`, `bpchar`. */
   baseType: string;
   notNull: boolean;
   /** `ALWAYS` or `BY DEFAULT` identity; `null` for an ordinary column. */
   identity: 'always' | 'by default' | null;
   /** A generated column cannot be assigned. */
   generated: boolean;
-  /** The default as the server prints it with an empty search_path; `null` when there is none. */
+  /**
+   * The default as the server prints it with an empty search_path; `null` when there is none. A
+   * column without one of its own has that of its domain.
+   */
   default: string | null;
   /** Whether evaluating the default twice may give two values (nextval, random, clock). */
   defaultVolatile: boolean;

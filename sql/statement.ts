@@ -1,7 +1,9 @@
 import type {
   CopyStmt,
   CreateStmt,
+  DoStmt,
   IntoClause,
+  Node,
   RangeVar,
   RawStmt,
   VariableSetStmt,
@@ -13,6 +15,7 @@ import { type Names, namePattern } from './names.js';
 import { misplacing, type Plan } from './plan.js';
 import type { PreparedTable } from './prepared.js';
 import { expandStar } from './star.js';
+import type { ByteString } from './tree.js';
 import { rewriteUpdate } from './update.js';
 import { type Findings, Walk, type Write } from './walk.js';
 
@@ -52,12 +55,18 @@ export function findTables(stmt: RawStmt, names: Names): Statement {
   }
   if (kind === 'DoStmt') {
     // What a DO block does is not seen; a table of which it has the name it may write.
-    const body = JSON.stringify(value);
+    const body = (value as DoStmt).args?.map(stringOf).join('\n') ?? '';
     for (const table of names.tables) {
       if (namePattern([table.rule.name]).test(body)) walk.findings.touched.add(table);
     }
   }
   return { kind, value, findings: walk.findings };
+}
+
+/** The string that an option of a statement is; empty when it is something else. */
+function stringOf(node: Node): ByteString {
+  const argument = 'DefElem' in node ? node.DefElem.arg : undefined;
+  return argument && 'String' in argument ? (argument.String.sval ?? '') : '';
 }
 
 /** Kinds whose queries and writes are rewritten where they stand. */

@@ -39,14 +39,20 @@ export function sameTree(a: unknown, b: unknown): boolean {
     if (!Array.isArray(a) || !Array.isArray(b) || a.length !== b.length) return false;
     return a.every((item, i) => sameTree(item, b[i]));
   }
-  const left = meaning(a);
-  const right = new Map(meaning(b));
-  if (left.length !== right.size) return false;
-  return left.every(([key, value]) => right.has(key) && sameTree(value, right.get(key)));
+  return sameFields(a as Fields, b as Fields);
 }
 
-function meaning(node: object): [string, unknown][] {
-  return Object.entries(node).filter(([key, value]) => !PLACES.has(key) && value !== undefined);
+type Fields = Record<string, unknown>;
+
+function sameFields(a: Fields, b: Fields): boolean {
+  let extra = 0;
+  for (const key in b) if (!PLACES.has(key) && b[key] !== undefined) extra++;
+  for (const key in a) {
+    if (PLACES.has(key) || a[key] === undefined) continue;
+    if (!sameTree(a[key], b[key])) return false;
+    extra--;
+  }
+  return extra === 0;
 }
 
 /** How many objects and arrays are nested in each other at the deepest place; no recursion. */

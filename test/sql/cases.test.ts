@@ -9,8 +9,9 @@ import { type GoldenCase, printGolden, readGolden } from './golden.js';
 const folder = resolve(import.meta.dirname, '..', '..', '..', 'test', 'sql', 'cases');
 
 function seen(rewrite: Rewrite, { title, sent }: GoldenCase): GoldenCase {
-  const { outcome, reason, refusal, text } = rewrite;
-  const verdict = reason === null ? outcome : `${outcome} ${reason}`;
+  const { outcome, reason, refusal, text, touches } = rewrite;
+  const said = touches.length === 0 ? 'untouched' : outcome;
+  const verdict = reason === null ? said : `${said} ${reason}`;
   return { title, sent, verdict, expected: refusal?.message ?? text.toString() };
 }
 

@@ -14,7 +14,7 @@ import { makeTables, STAGES, type Stage, SUBJECTS, type Subject } from './subjec
  */
 
 const seed = seedFrom(process.env.SEED);
-const STATEMENTS = Number(process.env.STATEMENTS ?? 130);
+const STATEMENTS = Number(process.env.STATEMENTS ?? 100);
 
 interface Seen {
   results?: { command: string; rowCount: number | null; fields: string[]; rows: string[] }[];
@@ -160,6 +160,8 @@ async function startTrial(cluster: Cluster, subject: Subject, stage: Stage): Pro
   }
   return trial;
 }
+
+t.setTimeout(280_000);
 
 for (const major of [18, 14]) {
   const title = `an application sees no difference on PostgreSQL ${major}, seed ${seed}`;

@@ -20,7 +20,7 @@ import type { ColumnRule, Guard, Pair, TableRule } from '../../sql/rules.js';
 export interface GoldenCase {
   title: string;
   sent: string;
-  /** `rewritten`, or `guarded reason` and so on. */
+  /** `rewritten`, or `guarded reason` and so on; `untouched` when it touches no table. */
   verdict: string;
   expected: string;
 }

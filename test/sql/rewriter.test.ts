@@ -196,3 +196,22 @@ t.test('rules that are no SQL are refused when the rewriter is made', async (t) 
   const broken = { ...pair, forward: { texts: ['lower(', ''], columns: ['id'] } };
   t.throws(() => makeRewriter(rulesWith({ pairs: [broken] })), { message: /syntax error/ });
 });
+
+t.test('an edit that does not parse to what was meant is not sent', async (t) => {
+  const pair = readGolden(HEADER).table.pairs[0]!;
+  const forward = { texts: ['(', ')::bigint -- swallows what follows'], columns: ['id'] };
+  const rules = rulesWith({ pairs: [{ ...pair, forward }] });
+  const text = 'INSERT INTO orders (id) VALUES (1) RETURNING id';
+  t.match(rewriteOf(text, rules), { outcome: 'guarded', reason: 'unverified', edits: [] });
+  t.equal(rewriteOf(text, rules).text.toString(), text);
+  // Here the text still parses, but to something else.
+  const update = 'UPDATE orders SET id = 1 WHERE id = 2';
+  t.match(rewriteOf(update, rules), { outcome: 'guarded', reason: 'unverified' });
+  const bare = rulesWith({ pairs: [{ ...pair, forward }], guard: 'none' });
+  t.match(rewriteOf(update, bare), { outcome: 'refused', reason: 'unverified' });
+  const moved = rulesWith({ pairs: [{ ...pair, forward }], visible: ['note', 'id'] });
+  t.match(rewriteOf('INSERT INTO orders VALUES (1)', moved), {
+    outcome: 'refused',
+    refusal: { hint: /Name the columns/ },
+  });
+});

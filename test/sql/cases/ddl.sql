@@ -61,7 +61,7 @@ ALTER TABLE orders SET (fillfactor = 90), VALIDATE CONSTRAINT c
 
 --# A new table of that name is not the table.
 CREATE TEMP TABLE orders (id integer)
---> unchanged
+--> untouched
 
 --# A publication.
 CREATE PUBLICATION p FOR TABLE orders

@@ -114,7 +114,7 @@ INSERT INTO orders (id, email) VALUES (1, 'a') ORDER BY 1 LIMIT 1
 
 --# Another schema's table is another table.
 INSERT INTO audit.orders (id) VALUES (1)
---> unchanged
+--> untouched
 
 --# Non-ASCII text before and in a copied value.
 INSERT INTO orders (note, id, email) VALUES ('é€𝄞', 1, 'ü' || 'é')

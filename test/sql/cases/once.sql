@@ -28,8 +28,17 @@ INSERT INTO orders (email, note, n) VALUES ('a', $1, 1), ($2, 'y', 2.5) ON CONFL
 --> rewritten
 INSERT INTO orders ("email", "note", "n", "id", "id_new", "email_new") SELECT "pgtandem"."pgtandem 1", "pgtandem"."pgtandem 2", "pgtandem"."pgtandem 3", "pgtandem"."pgtandem 4", ((("pgtandem"."pgtandem 4")::integer))::bigint, lower((("pgtandem"."pgtandem 1")::character varying(5))) FROM (SELECT "pgtandem rows"."pgtandem rows 1" AS "pgtandem 1", "pgtandem rows"."pgtandem rows 2" AS "pgtandem 2", "pgtandem rows"."pgtandem rows 3" AS "pgtandem 3", nextval('public.orders_id_seq'::regclass) AS "pgtandem 4" FROM (VALUES (('a')::character varying, ($1)::text, 1), (($2)::character varying, ('y')::text, 2.5)) AS "pgtandem rows" ("pgtandem rows 1", "pgtandem rows 2", "pgtandem rows 3") OFFSET 0) AS "pgtandem" ON CONFLICT DO NOTHING RETURNING id
 
+--# A column of NULLs is given its type too.
+INSERT INTO orders (n, note) VALUES (NULL, now()), (NULL, now())
+--> rewritten
+INSERT INTO orders ("n", "note", "id", "id_new", "email_new") SELECT "pgtandem"."pgtandem 1", "pgtandem"."pgtandem 2", "pgtandem"."pgtandem 3", ((("pgtandem"."pgtandem 3")::integer))::bigint, lower((('X'::character varying)::character varying(5))) FROM (SELECT "pgtandem rows"."pgtandem rows 1" AS "pgtandem 1", "pgtandem rows"."pgtandem rows 2" AS "pgtandem 2", nextval('public.orders_id_seq'::regclass) AS "pgtandem 3" FROM (VALUES ((NULL)::numeric, now()), ((NULL)::numeric, now())) AS "pgtandem rows" ("pgtandem rows 1", "pgtandem rows 2") OFFSET 0) AS "pgtandem"
+
 --# Several rows with values of which the type is not certain are the guard's.
 INSERT INTO orders (email, n) VALUES ('a', 1), ('b', '2')
+--> guarded volatile
+
+--# One parameter for two columns could not have both types: its casts would hide that.
+INSERT INTO orders (email, n) VALUES ($1, $1), ('a', $2)
 --> guarded volatile
 
 --# Several rows with DEFAULT in some of them are the guard's.

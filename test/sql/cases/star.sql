@@ -52,7 +52,7 @@ SELECT count(*) FROM x WHERE EXISTS (SELECT * FROM orders WHERE orders.id = x.id
 
 --# A WITH query of the table's name hides the table.
 WITH orders AS (SELECT 1 AS a) SELECT * FROM orders
---> unchanged
+--> untouched
 
 --# Within its own query the name still means the table.
 WITH orders AS (SELECT * FROM orders) SELECT * FROM orders

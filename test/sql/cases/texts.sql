@@ -50,7 +50,7 @@ PREPARE p AS SELECT * FROM orders
 
 --# EXECUTE names no table.
 EXECUTE p(1)
---> unchanged
+--> untouched
 
 --# What DO does is not seen; it has the name, and may write.
 DO $$ BEGIN UPDATE orders SET email = 'a'; END $$
@@ -62,4 +62,4 @@ INSERT INTO orders VALUE (1)
 
 --# The table's name in a string or comment.
 SELECT 'orders' -- orders
---> unchanged
+--> untouched

@@ -80,7 +80,7 @@ WITH x AS (UPDATE orders SET email = 'a', "email_new" = lower((('a')::character 
 
 --# A quoted name in other letters is another table.
 UPDATE "Orders" SET email = 'a'
---> unchanged
+--> untouched
 
 --# A name in Unicode escapes is the table.
 UPDATE U&"ord\0065rs" SET U&"em!0061il" UESCAPE '!' = 'a' RETURNING note
