@@ -44,6 +44,7 @@ export async function front(
   const proxy = new PgProxy({
     upstream: { host: '127.0.0.1', port: cluster.port },
     listen: { host: '127.0.0.1', port: 0 },
+    database: 'postgres',
     metrics,
     log: {
       info: () => undefined,
