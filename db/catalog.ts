@@ -72,7 +72,8 @@ export interface ServerFacts {
   user: string;
   inRecovery: boolean;
   canSilenceTriggers: boolean;
-  canCreate: boolean;
+  /** Whether our schema is there, or can be made. */
+  canInstall: boolean;
 }
 
 export async function readServer(connection: Connection): Promise<ServerFacts> {
@@ -81,7 +82,8 @@ export async function readServer(connection: Connection): Promise<ServerFacts> {
            current_setting('server_version') AS version,
            current_database() AS database, current_user AS "user",
            pg_is_in_recovery() AS "inRecovery",
-           has_database_privilege(current_database(), 'CREATE') AS "canCreate",
+           has_database_privilege(current_database(), 'CREATE')
+             OR to_regnamespace('pgtandem') IS NOT NULL AS "canInstall",
            (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS super`);
   const row = rows[0];
   let silence: boolean = row.super;

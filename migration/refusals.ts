@@ -20,6 +20,14 @@ export function serverRefusals(server: ServerFacts): UserError[] {
       new UserError('This server is a standby.', 'Give the connection string of the primary.'),
     );
   }
+  if (!server.canInstall) {
+    refusals.push(
+      new UserError(
+        `Role ${server.user} may not make the schema pgtandem in database ${server.database}.`,
+        `GRANT CREATE ON DATABASE ${server.database} TO ${server.user}.`,
+      ),
+    );
+  }
   return refusals;
 }
 

@@ -3,8 +3,10 @@
  * Shapes: https://www.postgresql.org/docs/current/protocol-message-formats.html
  *
  * Names, texts and type lists are carried as latin1 strings: one character for each byte, whatever
- * the client's encoding is, compact, and turned back into the same bytes.
+ * the client's encoding is, compact, and turned back into the same bytes. Messages that are all our
+ * own are made by `pg-protocol`, whose strings are UTF-8.
  */
+import { serialize } from 'pg-protocol';
 
 /** Message type bytes by name. Some letters mean one thing from the client, another from the server. */
 export const FRONTEND = {
@@ -102,22 +104,23 @@ export function writeQuery(text: Buffer | string): Buffer {
   return message(FRONTEND.query, text, '\0');
 }
 
-/** Binds a statement without parameters to a portal; results in text. */
+/** Binds a statement of our own, without parameters, to a portal; results in text. */
 export function writeBind(portal: string, statement: string): Buffer {
-  return message(FRONTEND.bind, `${portal}\0${statement}\0\0\0\0\0\0\0`);
+  return serialize.bind({ portal, statement });
 }
 
+/** Runs a portal of our own to its end. */
 export function writeExecute(portal: string): Buffer {
-  return message(FRONTEND.execute, `${portal}\0\0\0\0\0`);
+  return serialize.execute({ portal });
 }
 
 export function writeClose(kind: 'S' | 'P', name: string): Buffer {
   return message(FRONTEND.close, `${kind}${name}\0`);
 }
 
-export const FLUSH: Buffer = message(FRONTEND.flush);
-export const SYNC: Buffer = message(FRONTEND.sync);
-export const TERMINATE: Buffer = message(FRONTEND.terminate);
+export const FLUSH: Buffer = serialize.flush();
+export const SYNC: Buffer = serialize.sync();
+export const TERMINATE: Buffer = serialize.end();
 
 /** The values of a DataRow in text format; null for NULL. */
 export function readDataRow(buf: Buffer, at: number): (string | null)[] {

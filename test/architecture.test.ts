@@ -120,3 +120,17 @@ t.test('no file imports itself by way of others', async (t) => {
   t.same(cycles, []);
   t.ok(targets.size > 30, 'the imports were read');
 });
+
+t.test('every dependency is used, and named with its reason in ARCHITECTURE.md', async (t) => {
+  const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const code = table
+    .flatMap((row) => sources(row.folder))
+    .map((file) => readFileSync(file, 'utf8'))
+    .join('\n');
+  const text = readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8');
+  const rows = text.slice(text.indexOf('## Dependencies'));
+  for (const name of Object.keys(dependencies)) {
+    t.ok(code.includes(`from '${name}'`) || code.includes(`'${name}/`), `${name} is used`);
+    t.match(rows, new RegExp(`\\b${name}\\b`), `${name} is named`);
+  }
+});

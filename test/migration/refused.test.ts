@@ -1,6 +1,7 @@
 import t from 'tap';
 import { Cluster } from '../../cli/demo/cluster.js';
 import { RefusedError, UserError } from '../../migration/errors.js';
+import { serverRefusals } from '../../migration/refusals.js';
 import type { Guard } from '../../sql/rules.js';
 import { Plane } from './plane.js';
 
@@ -85,6 +86,24 @@ const CASES: [string, RegExp, RegExp?][] = [
   ],
   ['ALTER TABLE published ALTER COLUMN x TYPE bigint', /is in publication pub/],
 ];
+
+t.test('a server that is too old, or a standby, is refused', async (t) => {
+  const server = {
+    versionNumber: 130022,
+    version: '13.22',
+    database: 'd',
+    user: 'u',
+    inRecovery: true,
+    canSilenceTriggers: true,
+    canInstall: false,
+  };
+  const told = serverRefusals(server).map((refusal) => refusal.toString());
+  t.match(told[0], /The server is PostgreSQL 13.22; pgtandem needs 14 or newer.\n {2}hint: /);
+  t.match(told[1], /This server is a standby.\n {2}hint: /);
+  t.match(told[2], /may not make the schema pgtandem/);
+  const fine = { versionNumber: 140000, inRecovery: false, canInstall: true };
+  t.same(serverRefusals({ ...server, ...fine }), []);
+});
 
 t.test('what can not be done is refused by name, and changes nothing', async (t) => {
   const cluster = await Cluster.create();
