@@ -46,39 +46,50 @@ export class Connection {
    * server: what it has not done by now it will never do, so a row can be read to know its outcome.
    */
   async open(before?: Connection): Promise<void> {
-    await this.client.connect();
-    const { rows } = await this.client.query<Backend>(
-      'SELECT pid, backend_start::text AS started FROM pg_stat_activity WHERE pid = pg_backend_pid()',
+    await this.told(this.client.connect());
+    const { rows } = await this.told(
+      this.client.query<Backend>(
+        'SELECT pid, backend_start::text AS started FROM pg_stat_activity ' +
+          'WHERE pid = pg_backend_pid()',
+      ),
     );
     this.backend = rows[0];
     if (!before?.backend) return;
-    await this.client.query(
-      'SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity ' +
-        'WHERE pid = $1 AND backend_start::text = $2',
-      [before.backend.pid, before.backend.started],
+    await this.told(
+      this.client.query(
+        'SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity ' +
+          'WHERE pid = $1 AND backend_start::text = $2',
+        [before.backend.pid, before.backend.started],
+      ),
     );
   }
 
   async send(statement: Statement, protocol: Protocol): Promise<Reply> {
     const { text, values, shape } = statement;
-    if (this.broken) throw this.broken;
-    if (protocol === 'simple') return reply(await this.client.query(inline(statement)));
+    if (protocol === 'simple') return reply(await this.told(this.client.query(inline(statement))));
     const name = protocol === 'named' ? { name: shape } : {};
-    return reply(await this.client.query({ ...name, text, values }));
+    return reply(await this.told(this.client.query({ ...name, text, values })));
   }
 
   /** Several statements in one simple Query message. */
   async script(statements: Statement[]): Promise<Reply[]> {
-    if (this.broken) throw this.broken;
     const text = statements.map(inline).join(';\n');
-    const results: unknown = await this.client.query(text);
+    const results: unknown = await this.told(this.client.query(text));
     return (Array.isArray(results) ? results : [results]).map(reply);
   }
 
   /** BEGIN, COMMIT or ROLLBACK. @returns the command tag. */
   async command(text: string): Promise<string> {
-    if (this.broken) throw this.broken;
-    return (await this.client.query(text)).command;
+    return (await this.told(this.client.query(text))).command;
+  }
+
+  /** Where the driver only says that the connection is gone: why it went. */
+  private async told<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      throw error instanceof pg.DatabaseError ? error : (this.broken ?? error);
+    }
   }
 
   async end(): Promise<void> {
