@@ -22,6 +22,8 @@ export interface ColumnFacts {
   equalImage: boolean;
   /** Schema-qualified collation, when it is not the type's own; else null. */
   collation: string | null;
+  /** Whether it is of a domain that has a default or is NOT NULL, which a column of it inherits. */
+  demandingDomain: boolean;
   /** `pg_attribute.attstattarget`; -1 for the default. */
   statisticsTarget: number;
 }
@@ -198,7 +200,7 @@ OR d.adbin::text ~ 'SQLVALUEFUNCTION|NEXTVALUEEXPR|COERCEVIAIO'`;
 
 const COLUMNS_QUERY = `
 SELECT a.attnum::int, a.attname AS name,
-       format_type(a.atttypid, a.atttypmod) AS type, format_type(a.atttypid, NULL) AS "baseType",
+       format_type(a.atttypid, a.atttypmod) AS type, format_type(a.atttypid, -1) AS "baseType",
        a.attnotnull AS "notNull",
        (SELECT k.conname FROM pg_constraint k
         WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum])
@@ -223,6 +225,7 @@ SELECT a.attnum::int, a.attname AS name,
                  AND (f.amproc::oid = 'btequalimage'::regproc OR
                       (f.amproc::oid = 'btvarstrequalimage'::regproc AND coalesce(l.collisdeterministic, true))))
          AS "equalImage",
+       t.typtype = 'd' AND (t.typnotnull OR t.typdefault IS NOT NULL) AS "demandingDomain",
        CASE WHEN a.attcollation <> t.typcollation THEN
          (SELECT quote_ident(cn.nspname) || '.' || quote_ident(l.collname)
           FROM pg_namespace cn WHERE cn.oid = l.collnamespace) END AS collation,

@@ -62,7 +62,7 @@ async function planInTransaction(
   await connection.query(`SELECT set_config('search_path', $1, true)`, [path]);
   const probed = await runProbe(connection, definition, table);
   const changes = definition.changes.map((change, i) => plannedChange(change, i, table, probed));
-  refuse(chainRefusals(definition, changes));
+  refuse(chainRefusals(definition, changes, probed.after));
   const silence = server.canSilenceTriggers;
   const plan: Plan = {
     table: { oid, schema: table.schema, name: table.name },
@@ -235,12 +235,26 @@ function columnPlan(facts: ColumnFacts): ColumnPlan {
 }
 
 /** An expression over a column that changes in the same migration would mean two things. */
-function chainRefusals(definition: Definition, changes: PlannedChange[]): UserError[] {
+function chainRefusals(
+  definition: Definition,
+  changes: PlannedChange[],
+  after: ColumnFacts[],
+): UserError[] {
   const changed = new Set(
     changes.flatMap((change) => (change.source ? [change.source.before] : [])),
   );
   const refusals: UserError[] = [];
   changes.forEach((change, i) => {
+    const created = after.find((column) => column.name === change.shadow.after);
+    if (created?.demandingDomain) {
+      refusals.push(
+        new UserError(
+          `"${change.action}" uses a domain that is NOT NULL or has a default.`,
+          'Take them off the domain, and put them on the column when the migration is complete.',
+          `${definition.file}:${definition.changes[i]!.line}`,
+        ),
+      );
+    }
     const back = change.downFunction?.body ?? change.down;
     const foreign = back?.columns.find((column) => column !== change.shadow.after);
     if (foreign !== undefined) {

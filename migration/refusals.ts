@@ -148,6 +148,12 @@ function changeRefusals(change: Change, columns: Set<string>, table: TableFacts)
       'Identity is not carried over yet: ALTER COLUMN ... DROP IDENTITY and use a sequence.',
     );
   }
+  if (column.demandingDomain) {
+    return where(
+      `${change.column} is of domain ${column.type}, which is NOT NULL or has a default.`,
+      'Put NOT NULL and the default on the column, and take them off the domain, first.',
+    );
+  }
   if (column.generated) {
     return where(`${change.column} is a generated column.`, 'Change the columns it is made from.');
   }

@@ -1,3 +1,4 @@
+import { readDependents } from '../db/catalog.js';
 import type { Connection } from '../db/connect.js';
 import type { Plan } from './plan.js';
 
@@ -23,6 +24,7 @@ export async function assertShape(
   );
   const there = new Set<string>(rows.map((row) => row.name));
   const { must, may } = expectedColumns(plan, shape);
+  await assertDependents(connection, plan, shape);
   const missing = must.find((name) => !there.has(name));
   const added = [...there].find((name) => !must.includes(name) && !may.includes(name));
   if (missing === undefined && added === undefined) return;
@@ -31,6 +33,45 @@ export async function assertShape(
     `${plan.table.schema}.${plan.table.name} ${what} since the migration was planned. ` +
       'Undo that, or abort the migration and start it anew.',
   );
+}
+
+/**
+ * What was hung on a column meanwhile (an index, a constraint, a view) would stay on the old one,
+ * and be dropped with it.
+ */
+async function assertDependents(
+  connection: Connection,
+  plan: Plan,
+  shape: 'original' | 'before' | 'after',
+): Promise<void> {
+  const oid = plan.table.oid;
+  const known = plan.indexes.map((index) => index.name);
+  for (const { source, shadow } of plan.changes) {
+    if (source === null) continue;
+    const lead = shape === 'after' ? shadow.after : source.before;
+    const { rows } = await connection.query(
+      'SELECT attnum FROM pg_attribute WHERE attrelid = $1 AND attname = $2',
+      [oid, lead],
+    );
+    if (!rows[0]) continue;
+    const news = (await readDependents(connection, oid, rows[0].attnum)).find(
+      ({ description, kind }) =>
+        !['own', 'n', 'S'].includes(kind) &&
+        !/pgtandem/.test(description) &&
+        !isIndex(description, known),
+    );
+    if (!news) continue;
+    throw new ShapeError(
+      `${news.description} was made since the migration was planned, and depends on ${lead}. ` +
+        'Drop it and make it anew when the migration is complete; or abort and start again.',
+    );
+  }
+}
+
+/** Whether `pg_describe_object` speaks of one of these indexes; it leaves the schema out if it can. */
+function isIndex(description: string, names: string[]): boolean {
+  const name = /^index (?:.*\.)?"?([^"]+)"?$/.exec(description)?.[1];
+  return name !== undefined && names.includes(name);
 }
 
 /** Pure. */

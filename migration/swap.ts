@@ -11,6 +11,7 @@ import { unacknowledged } from './drain.js';
 import type { Event, Phase } from './phase.js';
 import { tableName } from './plan.js';
 import { publish, publishStage } from './publish.js';
+import { assertShape } from './shape.js';
 import { type Migration, move } from './store.js';
 import { missingProof } from './verify.js';
 
@@ -83,6 +84,7 @@ async function swapOnce(
     return await transaction(connection, async () => {
       await connection.query(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
       await connection.query(`LOCK TABLE ${tableName(plan)} IN ACCESS EXCLUSIVE MODE`);
+      await assertShape(connection, plan, direction === 'cutover' ? 'before' : 'after');
       const reason = await missingProof(context, migration, direction);
       if (reason !== null) return { outcome: 'disproved', reason } as const;
       const statements = direction === 'cutover' ? cutoverSql(plan) : revertSql(plan);

@@ -1,3 +1,4 @@
+import { isAscii } from '../sql/names.js';
 import type { StatementRewriter } from '../sql/outcome.js';
 import { NO_RULES, type RuleSet } from '../sql/rules.js';
 
@@ -14,6 +15,8 @@ const RETIRED_MAX = 16;
 /** The rules in force, with what is asked of them again and again. A value: never changed. */
 export class Force {
   readonly oids: readonly number[];
+  /** Whether names and expressions are the same bytes in every encoding that a client may have. */
+  readonly isAscii: boolean;
   private readonly versions: ReadonlyMap<number, number>;
   private readonly heldOids: ReadonlySet<number>;
 
@@ -24,6 +27,7 @@ export class Force {
     private readonly retired: readonly Retired[],
     private readonly retiredBefore: number,
   ) {
+    this.isAscii = isAscii(rules);
     this.oids = rules.tables.map((table) => table.oid);
     this.versions = new Map(rules.tables.map((table) => [table.oid, table.version]));
     this.heldOids = new Set(rules.tables.filter((table) => table.held).map((table) => table.oid));

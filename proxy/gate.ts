@@ -67,7 +67,8 @@ export function decide(
     if (!failed) return { step: 'lookup' };
     return gate({ rewrite: null, touches: oids, reason: 'failed-transaction' }, view, control);
   }
-  const rewrite = rewriter.rewrite(text, resolution, view.resolver.plain);
+  const { plain, utf8 } = view.resolver;
+  const rewrite = rewriter.rewrite(text, resolution, plain && (control.force.isAscii || utf8));
   return gate({ rewrite, touches: rewrite.touches, reason: null }, view, control);
 }
 

@@ -100,7 +100,7 @@ export class Resolver {
   learn(names: readonly string[], row: readonly (string | null)[]): void {
     const resolution = new Map(names.map((name, i) => [name, Number(row[i] ?? 0)]));
     this.cached = { names, resolution };
-    this.key = `${this.plain} ${[...resolution].join()}`;
+    this.key = `${this.plain} ${this.utf8} ${[...resolution].join()}`;
   }
 
   forget(): void {

@@ -42,10 +42,7 @@ export class Watcher {
   }
 
   private async tableBytes(): Promise<number> {
-    const { rows } = await this.control.query(
-      'SELECT pg_total_relation_size($1)::float8 AS bytes',
-      [TABLE],
-    );
+    const { rows } = await this.control.query('SELECT pg_table_size($1)::float8 AS bytes', [TABLE]);
     return rows[0].bytes;
   }
 }

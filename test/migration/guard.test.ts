@@ -93,6 +93,22 @@ t.test('the guard keeps what no proxy has seen', async (t) => {
     },
   );
 
+  t.test('what is hung on the column meanwhile stops the migration, by name', async (t) => {
+    await plane.start('f', 'ALTER TABLE users ALTER COLUMN n TYPE bigint');
+    await plane.reach('f', 'ready');
+    await plane.query('CREATE INDEX late ON users (n)');
+    await t.rejects(
+      plane.ask('f', 'cutover', 'soaking'),
+      /paused: cutting-over: index (public\.)?late was made since the migration was planned/,
+    );
+    await plane.query('DROP INDEX late; ALTER TABLE users ADD COLUMN late int');
+    await plane.query(
+      `UPDATE pgtandem.migration SET paused = NULL WHERE name = 'f'; NOTIFY pgtandem`,
+    );
+    await t.rejects(plane.reach('f', 'soaking'), /has a new column late/);
+    await plane.ask('f', 'abort', 'aborted');
+  });
+
   t.test('reject: a direct write of the old column alone fails, and nothing else', async (t) => {
     const sql = 'ALTER TABLE users ALTER COLUMN n TYPE bigint';
     await plane.start('e', sql, {}, 'reject');
