@@ -1,10 +1,10 @@
 import type { Node, SelectStmt } from 'libpg-query';
 import { join, joinWith, type Piece } from './edits.js';
 import { castTo, columnOf, type Fragment } from './fragment.js';
-import type { Cell, Layout, Rows } from './insert.js';
 import { type Addition, additionsTo, fallbackOf } from './pairs.js';
 import { type Plan, Unsure } from './plan.js';
 import { columnOfTable } from './prepared.js';
+import type { Cell, Layout, Rows } from './rows.js';
 import { quoteIdentifier } from './rules.js';
 import { isRepeatable, isScalar } from './safety.js';
 import { type ByteString, stringNodes, toBytes } from './tree.js';

@@ -1,8 +1,8 @@
 import type { Node } from 'libpg-query';
 import { castTo, type Fragment } from './fragment.js';
-import type { Cell } from './insert.js';
 import { Unsure } from './plan.js';
 import type { PreparedColumn } from './prepared.js';
+import type { Cell } from './rows.js';
 import { isScalar } from './safety.js';
 import { sameTree } from './tree.js';
 
