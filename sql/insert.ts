@@ -1,6 +1,6 @@
 import type { InsertStmt, List, Node, SelectStmt } from 'libpg-query';
 import { joinWith } from './edits.js';
-import { copyOf, type Fragment } from './fragment.js';
+import { copyOf } from './fragment.js';
 import { insertOnce } from './once.js';
 import { type Addition, additionsTo, assigned, fallbackOf } from './pairs.js';
 import { type Plan, Unsure, Wrong } from './plan.js';
@@ -9,7 +9,6 @@ import type { Cell, Layout, Rows } from './rows.js';
 import { quoteIdentifier } from './rules.js';
 import { selectRow } from './select.js';
 import type { Source, Span } from './source.js';
-import type { ByteString } from './tree.js';
 import { rewriteSet } from './update.js';
 
 /** Adds the other column of each pair to an INSERT, and the column list where it matters. */
