@@ -78,6 +78,7 @@ export class Dialogue implements LedgerListener<Side>, GateView {
       else if (side.effect === 'back') {
         side.statement.lost = false;
         side.statement.doubtful = false;
+        side.statement.unconfirmed = false;
       }
     } else if (kind === PARSE && side instanceof Statement) this.statements.done(side);
     else if (side instanceof Closing) this.statements.done(side);
@@ -95,6 +96,7 @@ export class Dialogue implements LedgerListener<Side>, GateView {
     if (side instanceof Lookup) this.lookupEnded(side, failed ? 'failed' : 'dropped', kind);
     else if (side instanceof Hidden) {
       side.statement.plan = null;
+      side.statement.unconfirmed = false;
       // A failed Parse has cost the server its unnamed statement.
       if (failed && side.effect === 'back' && side.statement.name === '') {
         side.statement.lost = true;

@@ -54,6 +54,8 @@ export const REFUSED_CODE = '42703';
 const SMALL_MESSAGE = 10_004;
 const LARGE_MESSAGE = 0x3fffffff;
 
+const SETTLE = { step: 'settle' } as const;
+
 /** What a client's messages lead to. Pure: the session writes what the reader collects. */
 export class Frontend implements FrameSink {
   readonly reader = new FrameReader(this);
@@ -208,7 +210,7 @@ export class Frontend implements FrameSink {
   }
 
   private sendParse(statement: Statement): Verdict {
-    this.d.statements.sent(statement);
+    this.d.statements.sent(statement, this.d.ledger.pushed + 1);
     this.d.ledger.push(PARSE, FORWARD, statement);
     return PASS;
   }
@@ -224,7 +226,7 @@ export class Frontend implements FrameSink {
     const name = portal === null ? null : cString(buf, at + portal.length + 1, end);
     if (portal === null || name === null) return FAIL;
     const statement = d.statements.find(name);
-    const waits = this.use(statement);
+    const waits = this.use(name, statement);
     if (waits !== PASS) return waits;
     if (statement) d.portals.set(portal, statement);
     else d.portals.delete(portal);
@@ -240,8 +242,8 @@ export class Frontend implements FrameSink {
     }
     const name = cString(buf, at + 1, end);
     const statement = name === null ? undefined : d.statements.find(name);
-    if (d.attentive) {
-      const waits = this.use(statement);
+    if (d.attentive && name !== null) {
+      const waits = this.use(name, statement);
       if (waits !== PASS) return waits;
     }
     d.ledger.push(DESCRIBE_STATEMENT, FORWARD, statement);
@@ -249,9 +251,10 @@ export class Frontend implements FrameSink {
   }
 
   /** Makes sure that the server has a statement as the rules want it. PASS: the message may go. */
-  private use(statement: Statement | undefined): Verdict {
+  private use(name: string, statement: Statement | undefined): Verdict {
     const { d } = this;
     if (d.ledger.skipping || d.ledger.copyOpen) return PASS;
+    if (d.statements.isUnsure(name, d.ledger.batchStart)) return this.wait(SETTLE, false);
     const decision: UseDecision = statement
       ? decideUse(statement, d, this.control)
       : decide(null, 'unknown-statement', d, this.control);
@@ -267,6 +270,7 @@ export class Frontend implements FrameSink {
         this.metrics.count('pgtandem_reprepared_total', {});
         const { bytes, steps } = prepareAgain(statement!, plan);
         markRight(statement!, plan, d, this.control);
+        statement!.unconfirmed = true;
         this.reader.emit(bytes);
         for (const [kind, effect] of steps) {
           d.ledger.push(kind, SWALLOW, new Hidden(statement!, effect));
@@ -314,7 +318,7 @@ export class Frontend implements FrameSink {
       return PASS;
     }
     const closing = new Closing(name);
-    if (!d.ledger.skipping) d.statements.sent(closing);
+    if (!d.ledger.skipping) d.statements.sent(closing, d.ledger.pushed + 1);
     d.ledger.push(CLOSE, FORWARD, closing);
     return PASS;
   }

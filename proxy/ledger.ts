@@ -67,8 +67,12 @@ export class Ledger<Side> {
   batchStart = 0;
   /** Queries, FunctionCalls and Syncs that have not had their ReadyForQuery. */
   batchesInFlight = 0;
-  /** Extended messages were sent and no Sync after them. */
+  /**
+   * Extended messages were sent and no Sync after them. A simple Query among them ends the batch
+   * only if the server says so, by not being in a transaction after it.
+   */
   openBatch = false;
+  private lastExtended = 0;
   /** Since the last ReadyForQuery or commit: a command has been run, a portal bound. */
   private ran = false;
   private bound = false;
@@ -137,8 +141,10 @@ export class Ledger<Side> {
    * @param named for Bind and Execute: whether the portal has a name.
    */
   push(kind: Kind, fate: Fate = FORWARD, side?: Side, named = false): void {
-    if (isExtended(kind)) this.openBatch = true;
-    else if (kind === SYNC) this.openBatch = false;
+    if (isExtended(kind)) {
+      this.openBatch = true;
+      this.lastExtended = this.pushed + 1;
+    } else if (kind === SYNC) this.openBatch = false;
     if (this.skipping) {
       if (kind !== SYNC) {
         if (side !== undefined) this.listener.dropped(kind, side);
@@ -157,7 +163,6 @@ export class Ledger<Side> {
     this.entries[index] = kind | (fate === SWALLOW ? SWALLOW_BIT : 0) | (named ? NAMED_BIT : 0);
     if (side !== undefined) this.sides[index] = side;
     if (kind === SYNC || kind === QUERY || kind === FUNCTION_CALL) {
-      this.openBatch = false;
       this.batchStart = this.pushed;
       this.batchesInFlight++;
       this.times[index] = performance.now();
@@ -288,9 +293,11 @@ export class Ledger<Side> {
       return FORWARD;
     }
     if (kind !== STARTUP) this.batchesInFlight--;
-    this.ran = this.bound = this.committedSince = false;
+    const seq = this.answered + 1;
+    if (kind === SYNC || status === IDLE) this.ran = this.bound = this.committedSince = false;
+    if (status === IDLE && this.lastExtended < seq) this.openBatch = false;
     this.readySince = this.times[index]!;
-    this.lastReady = this.answered + 1;
+    this.lastReady = seq;
     if (status === IDLE) {
       this.namedPortal = false;
       this.unnamedPortal = false;

@@ -28,10 +28,11 @@ export interface Plan {
  */
 export function decideUse(statement: Statement, view: GateView, control: Control): UseDecision {
   const { force } = control;
+  const settled = view.ledger.pending === 0;
+  if (statement.unconfirmed && !settled) return { step: 'settle' };
   if (isRight(statement, view, control)) {
     return gate({ rewrite: null, touches: statement.touches, reason: null }, view, control);
   }
-  const settled = view.ledger.pending === 0;
   // A failed transaction refuses the message as well as anything that we could do about it.
   if (settled && view.status === FAILED && !view.ledger.openBatch) return untouched();
   if (statement.text === null) return decide(null, 'text-not-kept', view, control);

@@ -20,6 +20,10 @@ export class Statement {
   epoch: number;
   /** Our Close went through and our Parse did not: the server has no such statement. */
   lost = false;
+  /** It is being prepared again, and the server has not answered. */
+  unconfirmed = false;
+  /** Sequence number of its Parse in the ledger. */
+  seq = 0;
   /** An SQL DEALLOCATE went by that may have named it. */
   doubtful = false;
   /** Whether running it may change what names mean; undefined: not looked at yet. */
@@ -55,6 +59,9 @@ export class Statement {
 
 /** The wish to close a statement, until it is answered. */
 export class Closing {
+  /** Sequence number of its message in the ledger. */
+  seq = 0;
+
   constructor(readonly name: string) {}
 }
 
@@ -87,8 +94,9 @@ export class StatementTable {
     return new Statement(name, fits ? text : null, types, epoch);
   }
 
-  /** A Parse or Close is being sent. */
-  sent(change: Statement | Closing): void {
+  /** A Parse or Close is being sent, as message `seq` of the ledger. */
+  sent(change: Statement | Closing, seq: number): void {
+    change.seq = seq;
     this.inFlight.set(change.name, change);
   }
 
@@ -110,6 +118,15 @@ export class StatementTable {
     const change = this.inFlight.size > 0 ? this.inFlight.get(name) : undefined;
     if (change) return change instanceof Statement ? change : undefined;
     return name === '' ? this.unnamed : this.named.get(name);
+  }
+
+  /**
+   * Whether `find` may be wrong for a message of the batch that began after `batchStart`: if the
+   * Parse or Close in flight of an earlier batch fails, the statement from before it is found.
+   */
+  isUnsure(name: string, batchStart: number): boolean {
+    const change = this.inFlight.size > 0 ? this.inFlight.get(name) : undefined;
+    return change !== undefined && change.seq <= batchStart;
   }
 
   /** The server has run a simple Query, which drops the unnamed statement. */
