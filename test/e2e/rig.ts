@@ -2,17 +2,12 @@ import type pg from 'pg';
 import { Cluster } from '../../cli/demo/cluster.js';
 import { ProxyProcess } from '../../cli/demo/proxy-process.js';
 import { connect } from '../../db/connect.js';
-import { CHANNEL } from '../../db/schema.js';
-import { parseDefinition } from '../../migration/definition.js';
 import type { PhaseName, Request } from '../../migration/phase.js';
-import type { Settings } from '../../migration/plan.js';
-import { makePlan } from '../../migration/planner.js';
 import { requestMove } from '../../migration/request.js';
-import { insertMigration, loadMigration, type Migration } from '../../migration/store.js';
-import { Wake } from '../../migration/wake.js';
+import type { Migration } from '../../migration/store.js';
 import { loadParser } from '../../sql/rewriter.js';
-import type { Guard } from '../../sql/rules.js';
-import { SETTINGS } from '../migration/plane.js';
+import { startMigration, untilMigration } from '../migration/drive.js';
+import type { Tail } from '../migration/plane.js';
 
 /** A server, a proxy process before it, and a control connection beside them. */
 export class Rig {
@@ -47,15 +42,8 @@ export class Rig {
     this.proxy = await ProxyProcess.start(this.cluster.url(), address);
   }
 
-  async start(
-    name: string,
-    sql: string,
-    settings: Partial<Settings> = {},
-    guard: Guard = 'repair',
-  ): Promise<Migration> {
-    const definition = parseDefinition(sql, `${name}.sql`);
-    const plan = await makePlan(this.control, definition, guard);
-    return insertMigration(this.control, name, definition, plan, { ...SETTINGS, ...settings });
+  start(...args: Tail<Parameters<typeof startMigration>>): Promise<Migration> {
+    return startMigration(this.control, ...args);
   }
 
   async ask(name: string, request: Request, ...until: PhaseName[]): Promise<Migration> {
@@ -68,27 +56,12 @@ export class Rig {
     return this.when(name, (migration) => until.includes(migration.phase.name));
   }
 
-  async when(name: string, condition: (migration: Migration) => boolean): Promise<Migration> {
-    const listener = await connect({ url: this.cluster.url(), role: 'test' });
-    const wake = new Wake();
-    wake.listenTo(listener);
-    await listener.query(`LISTEN ${CHANNEL}`);
-    const timeout = AbortSignal.timeout(60_000);
+  /** Waits until a migration is as wanted; when it fails, what the proxy has logged is told too. */
+  async when(name: string, wanted: (migration: Migration) => boolean): Promise<Migration> {
     try {
-      for (;;) {
-        const migration = await loadMigration(listener, name);
-        if (condition(migration)) return migration;
-        if (migration.paused !== null) throw new Error(`paused: ${migration.paused}`);
-        if (timeout.aborted) {
-          const { phase, progress } = migration;
-          throw new Error(
-            `still ${JSON.stringify({ phase, progress })}\n${this.proxy.log.join('\n')}`,
-          );
-        }
-        await wake.wait(100, timeout);
-      }
-    } finally {
-      await listener.end();
+      return await untilMigration(this.cluster.url(), name, wanted);
+    } catch (error) {
+      throw new Error(`${(error as Error).message}\n${this.proxy.log.join('\n')}`);
     }
   }
 

@@ -1,28 +1,17 @@
 import type pg from 'pg';
 import type { Cluster } from '../../cli/demo/cluster.js';
 import { connect } from '../../db/connect.js';
-import { CHANNEL, installSchema } from '../../db/schema.js';
+import { installSchema } from '../../db/schema.js';
 import { Metrics } from '../../metrics/registry.js';
 import { Coordinator } from '../../migration/coordinator.js';
-import { parseDefinition } from '../../migration/definition.js';
 import type { PhaseName, Request } from '../../migration/phase.js';
-import type { Settings } from '../../migration/plan.js';
-import { makePlan } from '../../migration/planner.js';
 import { requestMove } from '../../migration/request.js';
-import { insertMigration, loadMigration, type Migration } from '../../migration/store.js';
-import { Wake } from '../../migration/wake.js';
+import type { Migration } from '../../migration/store.js';
 import { loadParser } from '../../sql/rewriter.js';
-import type { Guard } from '../../sql/rules.js';
+import { startMigration, untilMigration } from './drive.js';
 
-/** Settings of a test: no waiting that is not asked for. */
-export const SETTINGS: Settings = {
-  cutover: 'manual',
-  columnOrder: 'keep',
-  soakMs: 0,
-  maxLagMs: 1_000,
-  maxLagBytes: 64 * 1024 * 1024,
-  chunkTargetMs: 50,
-};
+/** The arguments but the first. */
+export type Tail<T extends unknown[]> = T extends [unknown, ...infer Rest] ? Rest : never;
 
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
@@ -47,15 +36,8 @@ export class Plane {
     return new Plane(url, control);
   }
 
-  async start(
-    name: string,
-    sql: string,
-    settings: Partial<Settings> = {},
-    guard: Guard = 'repair',
-  ): Promise<Migration> {
-    const definition = parseDefinition(sql, `${name}.sql`);
-    const plan = await makePlan(this.control, definition, guard);
-    return insertMigration(this.control, name, definition, plan, { ...SETTINGS, ...settings });
+  start(...args: Tail<Parameters<typeof startMigration>>): Promise<Migration> {
+    return startMigration(this.control, ...args);
   }
 
   /** Asks for something and waits until the migration is there. */
@@ -64,24 +46,9 @@ export class Plane {
     return this.reach(name, until);
   }
 
-  /** Waits until a migration is in a phase; fails when it pauses, or after 30 s. */
-  async reach(name: string, ...until: PhaseName[]): Promise<Migration> {
-    const listener = await connect({ url: this.url, role: 'test' });
-    const wake = new Wake();
-    wake.listenTo(listener);
-    await listener.query(`LISTEN ${CHANNEL}`);
-    const timeout = AbortSignal.timeout(30_000);
-    try {
-      for (;;) {
-        const migration = await loadMigration(listener, name);
-        if (until.includes(migration.phase.name)) return migration;
-        if (migration.paused !== null) throw new Error(`paused: ${migration.paused}`);
-        if (timeout.aborted) throw new Error(`still ${JSON.stringify(migration.phase)}`);
-        await wake.wait(200, timeout);
-      }
-    } finally {
-      await listener.end();
-    }
+  /** Waits until a migration is in a phase; fails when it pauses. */
+  reach(name: string, ...until: PhaseName[]): Promise<Migration> {
+    return untilMigration(this.url, name, ({ phase }) => until.includes(phase.name));
   }
 
   async query(sql: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
