@@ -30,7 +30,7 @@ export function describePlan(name: string, plan: Plan, settings: Settings): stri
   lines.push(`  3. backfill, stopping at ${ms(settings.maxLagMs)} of replication lag`);
   lines.push('  4. verify: the database validates, for every row,');
   for (const side of sides(plan, 'before')) {
-    lines.push(`       CHECK (NOT (${side.violated('')}))`);
+    lines.push(`       CHECK (${side.holds('')})`);
   }
   const when = settings.cutover === 'auto' ? 'as soon as it is ready' : 'when you say so';
   lines.push(`  5. cutover, ${when}: pgtandem cutover ${name}`);
@@ -50,7 +50,7 @@ export function describeList(migrations: Migration[]): string {
   if (migrations.length === 0) return 'No migrations.\n';
   const table = new Table({
     head: ['name', 'table', 'phase', 'progress', 'since'],
-    style: { head: [] },
+    style: { head: [], border: [] },
   });
   for (const migration of migrations) {
     const { schema, name } = migration.plan.table;

@@ -42,7 +42,7 @@ function rejectSql(plan: Plan, moment: Moment): string[] {
 export function proofSql(plan: Plan, side: Side, ordinal: number): string {
   return (
     `ALTER TABLE ${tableName(plan)} ADD CONSTRAINT ${q(proofName(ordinal))} ` +
-    `CHECK (NOT (${side.violated('')})) NOT VALID`
+    `CHECK (${side.holds('')}) NOT VALID`
   );
 }
 
@@ -52,7 +52,7 @@ function repairSql(plan: Plan, moment: Moment): string[] {
   const all = sides(plan, moment);
   const when = all.flatMap((side) => {
     const misfit = side.misfit?.('NEW.');
-    return misfit ? [side.violated('NEW.'), misfit] : [side.violated('NEW.')];
+    return misfit ? [`NOT ${side.holds('NEW.')}`, misfit] : [`NOT ${side.holds('NEW.')}`];
   });
   const body = all.map((side) => repairBody(side, plan, moment)).join('\n');
   return [
@@ -82,7 +82,7 @@ function repairBody(side: Side, plan: Plan, moment: Moment): string {
   const misfit = side.misfit
     ? `IF ${side.misfit('NEW.')} THEN ${countSql('misfits', plan)} END IF;`
     : '';
-  return `IF ${side.violated('NEW.')} THEN\n${repair}\nEND IF;\n${misfit}`;
+  return `IF NOT ${side.holds('NEW.')} THEN\n${repair}\nEND IF;\n${misfit}`;
 }
 
 /**

@@ -15,8 +15,8 @@ export interface Side {
   follow: string;
   forward: Expression;
   backward: { lead: string; value: Expression } | null;
-  /** SQL, never NULL: true of a row that is not in order. */
-  violated: (prefix: string) => string;
+  /** SQL, never NULL: true of a row in order. */
+  holds: (prefix: string) => string;
   /** SQL: true of a row whose lead has no counterpart in the old type; null: cannot be. */
   misfit: ((prefix: string) => string) | null;
   /** SQL: true when two values of the follow column have the same bytes. */
@@ -90,7 +90,7 @@ function beforeSide(change: PlannedChange, up: Expression): Side {
     follow,
     forward: up,
     backward,
-    violated: (prefix) => `NOT ${upIsTrue(change, up, follow, prefix)}`,
+    holds: (prefix) => upIsTrue(change, up, follow, prefix),
     misfit: null,
     sameFollow: (a, b) => same(`${a}${q(follow)}`, `${b}${q(follow)}`, change.shadow.equalImage),
     sameLeads: sameColumns(leads),
@@ -119,10 +119,10 @@ function afterSide(change: PlannedChange, up: Expression): Side {
     backward: { lead, value: up },
     // A row that was there before cutover is true by up, one written since by down: a lossy
     // change (lower(email)) has both.
-    violated: (prefix) =>
+    holds: (prefix) =>
       rename
-        ? `NOT ${downIsTrue(prefix)}`
-        : `NOT (${downIsTrue(prefix)} OR ${upIsTrue(change, up, lead, prefix)})`,
+        ? downIsTrue(prefix)
+        : `(${downIsTrue(prefix)} OR ${upIsTrue(change, up, lead, prefix)})`,
     misfit: rename
       ? null
       : (prefix) => `(${prefix}${q(follow)} IS NULL AND ${prefix}${q(lead)} IS NOT NULL)`,

@@ -78,7 +78,7 @@ export function backfillJob(migration: Migration): BackfillJob {
     migration: migration.name,
     table: plan.table,
     set: all.map((side) => ({ column: side.follow, value: printExpression(side.forward) })),
-    pending: all.map((side) => `(${side.violated('')})`).join(' OR '),
+    pending: all.map((side) => `NOT ${side.holds('')}`).join(' OR '),
     silenceTriggers: plan.silenceTriggers,
   };
 }

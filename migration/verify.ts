@@ -31,7 +31,7 @@ export async function proveFits(context: Context, migration: Migration): Promise
     const misfit = side.misfit ? ` AND NOT ${side.misfit('')}` : '';
     const add =
       `ALTER TABLE ${tableName(plan)} ADD CONSTRAINT ${q(fitName(i))} ` +
-      `CHECK (NOT (${side.violated('')})${misfit}) NOT VALID`;
+      `CHECK (${side.holds('')}${misfit}) NOT VALID`;
     await prove(context, migration, fitName(i), add);
     if (side.change.source.rule.notNull) {
       await proveNotNull(context, migration, side.follow, i);
