@@ -1,5 +1,7 @@
 import type { Rewrite, StatementRewriter } from '../sql/outcome.js';
 
+const UNKNOWN_TYPE = '\0\0\0\0';
+
 /** One prepared statement of a session, as the client prepared it and as the server has it. */
 export class Statement {
   /** Parameter types that the server told the client, in the form of `types`. */
@@ -47,7 +49,8 @@ export class Statement {
     let types = '';
     for (let i = 0; i < Math.max(this.types.length, this.learnt.length); i += 4) {
       const declared = this.types.slice(i, i + 4);
-      types += declared && declared !== '\0\0\0\0' ? declared : this.learnt.slice(i, i + 4);
+      const known = declared !== '' && declared !== UNKNOWN_TYPE;
+      types += known ? declared : this.learnt.slice(i, i + 4) || UNKNOWN_TYPE;
     }
     return types;
   }

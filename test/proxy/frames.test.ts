@@ -1,0 +1,187 @@
+import t from 'tap';
+import {
+  DROP,
+  FAIL,
+  FrameReader,
+  type FrameSink,
+  HOLD,
+  PASS,
+  type Verdict,
+  WAIT,
+} from '../../proxy/frames.js';
+import { message } from '../../proxy/messages.js';
+import { pieces, seeded } from './random.js';
+
+const letter = (type: number) => String.fromCharCode(type);
+const m = (type: string, body = '') => message(type.charCodeAt(0), body);
+
+interface Seen {
+  type: string;
+  body: string | null;
+}
+
+/** Judges by the type's letter: p passes, d is dropped, h is held and then passes, i with a message. */
+class Letters implements FrameSink {
+  readonly reader = new FrameReader(this);
+  readonly seen: Seen[] = [];
+  waits = 0;
+  hold = 1000;
+  inject: Buffer | null = null;
+
+  frame(type: number, length: number, buf: Buffer, at: number, end: number): Verdict {
+    const body = at < 0 ? null : buf.toString('latin1', at, end);
+    const name = letter(type);
+    if (name === 'w' && this.waits > 0) {
+      if (at < 0) return HOLD;
+      this.waits--;
+      return WAIT;
+    }
+    if ((name === 'h' || name === 'w' || name === 'x') && at < 0) return HOLD;
+    this.seen.push({ type: name, body });
+    if (body !== null && at >= 0 && end - at > length - 4) throw new Error('too much');
+    if (name === 'i' && this.inject) this.reader.emit(this.inject);
+    if (name === '!') return FAIL;
+    return name === 'd' || name === 'x' ? DROP : PASS;
+  }
+
+  holdBytes(): number {
+    return this.hold;
+  }
+
+  valid(_type: number, length: number): boolean {
+    return length >= 4 && length < 100_000;
+  }
+
+  /** Feeds chunks, running again as often as it waits. */
+  feedAll(chunks: Buffer[]): string {
+    let out = '';
+    for (const chunk of chunks) {
+      this.reader.feed(chunk);
+      let result = this.reader.run();
+      while (result === 'wait') result = this.reader.run();
+      out += Buffer.concat(this.reader.take()).toString('latin1');
+      if (result !== 'more') return `${out}<${result}>`;
+    }
+    return out;
+  }
+}
+
+const STREAM = [
+  m('p', 'one'),
+  m('d', 'dropped'),
+  m('h', 'held'),
+  m('p'),
+  m('i', 'injected before'),
+  m('h'),
+  m('w', 'waits'),
+  m('x', 'held and dropped'),
+  m('p', 'y'.repeat(300)),
+  m('d'),
+  m('p', 'last'),
+];
+const WHOLE = Buffer.concat(STREAM);
+const INJECTED = m('I', 'ours');
+const EXPECTED = Buffer.concat([
+  ...STREAM.slice(0, 1),
+  ...STREAM.slice(2, 4),
+  INJECTED,
+  ...STREAM.slice(4, 7),
+  STREAM[8]!,
+  STREAM[10]!,
+]).toString('latin1');
+
+function letters(): Letters {
+  const sink = new Letters();
+  sink.inject = INJECTED;
+  sink.waits = 2;
+  return sink;
+}
+
+t.test('any split at one byte gives the same stream', async (t) => {
+  for (let at = 0; at <= WHOLE.length; at++) {
+    const out = letters().feedAll([WHOLE.subarray(0, at), WHOLE.subarray(at)]);
+    if (out !== EXPECTED) return t.equal(out, EXPECTED, `split at ${at}`);
+  }
+  return t.pass('all of them');
+});
+
+t.test('a byte at a time, and random pieces, give the same stream', async (t) => {
+  t.equal(letters().feedAll([...WHOLE].map((byte) => Buffer.from([byte]))), EXPECTED);
+  const seed = Date.now() % 100_000;
+  t.comment(`seed ${seed}`);
+  for (let round = 0; round < 300; round++) {
+    const sink = letters();
+    const out = sink.feedAll(pieces(seeded(seed + round), WHOLE, 40));
+    if (out !== EXPECTED) return t.equal(out, EXPECTED, `round ${round}`);
+    const bodies = sink.seen.filter(({ type }) => type === 'h').map(({ body }) => body);
+    t.same(bodies, ['held', '']);
+  }
+  return undefined;
+});
+
+t.test('what passes in one piece is one buffer, and is the chunk itself', async (t) => {
+  const sink = new Letters();
+  const chunk = Buffer.concat([m('p', 'a'), m('p', 'b'), m('p', 'c')]);
+  sink.reader.feed(chunk);
+  sink.reader.run();
+  const out = sink.reader.take();
+  t.equal(out.length, 1);
+  t.equal(out[0], chunk);
+});
+
+t.test(
+  'a held message longer than the limit is judged by its beginning and streamed',
+  async (t) => {
+    const sink = new Letters();
+    sink.hold = 10;
+    const long = Buffer.concat([m('h', 'z'.repeat(50)), m('p', 'after')]);
+    const out = sink.feedAll([long.subarray(0, 3), long.subarray(3, 20), long.subarray(20)]);
+    t.equal(out, long.toString('latin1'));
+    t.same(sink.seen[0], { type: 'h', body: 'zzzzz' });
+    const dropping = new Letters();
+    dropping.hold = 10;
+    const x = Buffer.concat([m('x', 'z'.repeat(50)), m('p', 'after')]);
+    t.equal(
+      dropping.feedAll([x.subarray(0, 30), x.subarray(30)]),
+      m('p', 'after').toString('latin1'),
+    );
+  },
+);
+
+t.test('a message that waits keeps what is behind it, and is asked about again', async (t) => {
+  const sink = new Letters();
+  sink.waits = 1;
+  sink.reader.feed(Buffer.concat([m('p', 'a'), m('w', 'b'), m('p', 'c')]));
+  t.equal(sink.reader.run(), 'wait');
+  t.equal(Buffer.concat(sink.reader.take()).toString('latin1'), m('p', 'a').toString('latin1'));
+  t.equal(sink.reader.run(), 'more');
+  const rest = Buffer.concat([m('w', 'b'), m('p', 'c')]).toString('latin1');
+  t.equal(Buffer.concat(sink.reader.take()).toString('latin1'), rest);
+});
+
+t.test('a length that cannot be right stops the reader, whole or split', async (t) => {
+  for (const length of [0, 3, -1, -2147483648, 2147483647]) {
+    const header = Buffer.alloc(5, 'p');
+    header.writeInt32BE(length, 1);
+    t.equal(new Letters().feedAll([header]), '<bad>');
+    t.equal(new Letters().feedAll([header.subarray(0, 2), header.subarray(2)]), '<bad>');
+  }
+});
+
+t.test('a sink that fails stops the reader, with what passed before', async (t) => {
+  t.match(new Letters().feedAll([Buffer.concat([m('p', 'a'), m('!')])]), /a<fail>$/);
+});
+
+t.test('it knows whether what has passed ends with a whole message', async (t) => {
+  const { reader } = new Letters();
+  t.equal(reader.atBoundary, true);
+  reader.feed(m('p', 'half').subarray(0, 7));
+  reader.run();
+  t.equal(reader.atBoundary, false);
+  reader.feed(m('p', 'half').subarray(7));
+  reader.run();
+  t.equal(reader.atBoundary, true);
+  reader.feed(m('p', 'half').subarray(0, 3));
+  reader.run();
+  t.equal(reader.atBoundary, true, 'a split header has not been passed');
+});
