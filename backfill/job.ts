@@ -29,5 +29,5 @@ export interface ThrottleSettings {
 export const DEFAULT_THROTTLE: ThrottleSettings = {
   maxLagMs: 1_000,
   maxLagBytes: 64 * 1024 * 1024,
-  chunkTargetMs: 100,
+  chunkTargetMs: 50,
 };

@@ -112,7 +112,7 @@ function withOptions(command: Command): Command {
     .addOption(
       new Option('--chunk-time <duration>', 'what one chunk of the backfill should take')
         .argParser(duration)
-        .default(DEFAULT_THROTTLE.chunkTargetMs, '100ms'),
+        .default(DEFAULT_THROTTLE.chunkTargetMs, '50ms'),
     )
     .addOption(jsonOption());
 }
