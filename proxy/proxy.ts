@@ -47,6 +47,8 @@ class Relay {
   private readonly sessions = new Set<Session>();
   /** Clients that have not sent their StartupMessage yet. */
   private readonly strangers = new Set<Socket>();
+  /** All client sockets that are open. */
+  private readonly sockets = new Set<Socket>();
   private readonly drains = new Set<Drain<Session>>();
   private readonly context: SessionContext;
   /** The same for sessions of other databases, for which there never is a rule. */
@@ -190,8 +192,12 @@ class Relay {
     }, graceMs);
     const last = setTimeout(() => {
       for (const session of [...this.sessions]) session.destroy();
+      for (const socket of this.sockets) socket.destroy();
     }, graceMs + 1_000);
-    await Promise.all([stopped, empty]);
+    await empty;
+    // A client that does not close its side in turn is not waited for.
+    for (const socket of this.sockets) socket.destroySoon();
+    await stopped;
     clearTimeout(timer);
     clearTimeout(last);
   }
@@ -204,7 +210,9 @@ class Relay {
   }
 
   private accept(socket: Socket): void {
-    const { limits, strangers } = this;
+    const { limits, strangers, sockets } = this;
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
     if (strangers.size + this.sessions.size >= limits.connections + CONNECTIONS_BEYOND) {
       this.refuse(socket, '53300', 'sorry, too many clients already');
       return;
