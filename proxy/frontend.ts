@@ -137,7 +137,7 @@ export class Frontend implements FrameSink {
     }
     if (at < 0) return HOLD;
     if (d.ledger.skipping || d.ledger.copyOpen) return PASS;
-    const whole = end - at === length - 4;
+    const whole = end - at === length - 4 && length <= this.limits.parseBytes;
     const nul = buf.indexOf(0, at);
     if (whole && nul !== end - 1) {
       // The server refuses it as malformed, and runs no part of it.
@@ -174,7 +174,7 @@ export class Frontend implements FrameSink {
   private parse(length: number, buf: Buffer, at: number, end: number): Verdict {
     const { d } = this;
     if (d.ledger.skipping || d.ledger.copyOpen) return PASS;
-    const whole = end - at === length - 4;
+    const whole = end - at === length - 4 && length <= this.limits.parseBytes;
     const body = whole ? readParse(buf, at, end) : null;
     const name = body ? body.name : cString(buf, at, end);
     if (name === null || (whole && !body)) {
