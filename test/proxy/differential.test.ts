@@ -185,6 +185,16 @@ async function reset(b: Bench): Promise<number> {
  */
 type Mode = 'no rules' | 'rules' | 'rewriting';
 
+/**
+ * In a transaction that has failed, a statement that is prepared again is refused at that Parse and
+ * not at the client's Bind (SEED=63284): the same SQLSTATE and message, from another routine of
+ * the server's source. Only these fields of this error are left out.
+ */
+function withoutRoutine(text: string): string {
+  if (!text.startsWith('E ') || !text.includes('\0C25P02\0')) return text;
+  return text.replace(/\0F[^\0]*\0L[^\0]*\0R[^\0]*\0/, '\0');
+}
+
 for (const major of [14, 18]) {
   for (const mode of ['no rules', 'rules', 'rewriting'] as Mode[]) {
     t.test(`PostgreSQL ${major}, ${mode}: the same bytes as on a direct connection`, async (t) => {
@@ -212,7 +222,9 @@ for (const major of [14, 18]) {
         const relayed = await run(b.port, chunks, mode === 'rewriting' ? between : undefined);
         await Promise.all(applied);
         const strict = mode === 'no rules';
-        const [a, b2] = [relayed, direct].map((messages) => comparable(messages, strict));
+        const [a, b2] = [relayed, direct].map((messages) =>
+          comparable(messages, strict).map((text) => (strict ? text : withoutRoutine(text))),
+        );
         if (!t.strictSame(a, b2, `round ${round}`)) {
           t.comment(`direct:  ${brief(direct)}`);
           t.comment(`relayed: ${brief(relayed)}`);
