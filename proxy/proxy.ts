@@ -9,6 +9,7 @@ import { Drain } from './drain.js';
 import { Force } from './force.js';
 import type { Control } from './gate.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
+import { Outbox } from './outbox.js';
 import type { Session, SessionContext } from './session.js';
 
 /** Where the proxy tells what happened; pino fits. */
@@ -57,6 +58,7 @@ class Relay {
       limits,
       metrics,
       cancels: new Cancels(upstream, limits),
+      out: new Outbox(),
       progressed: (session) => {
         for (const drain of this.drains) drain.progressed(session);
       },
