@@ -56,6 +56,11 @@ export class Backend implements FrameSink {
     return length >= 4 && length <= (LONG_TYPES.has(type) ? LONGEST : SHORT_MESSAGE);
   }
 
+  steady(type: number): boolean {
+    const rows = type === BACKEND.dataRow || type === BACKEND.copyData;
+    return rows && this.d.ledger.headFate === FORWARD;
+  }
+
   holdBytes(): number {
     return HOLD_BYTES;
   }

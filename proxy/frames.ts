@@ -30,6 +30,11 @@ export interface FrameSink {
   frame(type: number, length: number, buf: Buffer, at: number, end: number): Verdict;
   /** How many bytes of a message are gathered at most, its header included. */
   holdBytes(type: number): number;
+  /**
+   * Whether the verdict on a message of this type is also that on all of the type that follow it
+   * at once, so that they need not be asked about (rows of a result, data of a COPY).
+   */
+  steady(type: number): boolean;
   /** Whether a header can be right; when not, `run` says `bad`. */
   valid(type: number, length: number): boolean;
 }
@@ -145,9 +150,10 @@ export class FrameReader {
     switch (verdict) {
       case PASS:
       case DROP: {
-        const n = whole ? total : available;
+        let n = whole ? total : available;
+        if (whole && this.sink.steady(type)) n += this.following(type, pos + total);
         this.step(n, verdict === PASS);
-        this.rest = total - n;
+        this.rest = whole ? 0 : total - n;
         this.restPasses = verdict === PASS;
         return null;
       }
@@ -160,6 +166,18 @@ export class FrameReader {
       default:
         return 'fail';
     }
+  }
+
+  /** How many bytes of whole messages of this type there are from `at` on. */
+  private following(type: number, at: number): number {
+    const { chunk, sink } = this;
+    let pos = at;
+    while (pos + HEADER <= chunk.length && chunk[pos] === type) {
+      const length = readLength(chunk, pos + 1);
+      if (pos + 1 + length > chunk.length || !sink.valid(type, length)) break;
+      pos += 1 + length;
+    }
+    return pos - at;
   }
 
   private readSplitHeader(): RunResult | null {

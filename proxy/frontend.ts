@@ -81,6 +81,10 @@ export class Frontend implements FrameSink {
     return !((small || type === FRONTEND.execute) && length > SMALL_MESSAGE);
   }
 
+  steady(type: number): boolean {
+    return type === FRONTEND.copyData;
+  }
+
   holdBytes(type: number): number {
     if (type === FRONTEND.query || type === FRONTEND.parse) return this.limits.parseBytes;
     return type === FRONTEND.bind ? this.limits.bindPrefixBytes : SMALL_MESSAGE + 1;
