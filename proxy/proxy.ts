@@ -9,7 +9,9 @@ import { Drain } from './drain.js';
 import { Force } from './force.js';
 import type { Control } from './gate.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
+import type { ScramOptions } from './login.js';
 import type { Session, SessionContext } from './session.js';
+import { type ClientTls, TlsFront } from './tls.js';
 
 /** Where the proxy tells what happened; pino fits. */
 export interface ProxyLog {
@@ -33,6 +35,10 @@ export interface ProxyOptions {
   /** Makes the rewriter of a rule set that has tables; called once for each. */
   makeRewriter: (rules: RuleSet) => StatementRewriter;
   limits?: Partial<Limits>;
+  /** TLS for clients; without it a request for TLS is answered with N. */
+  tls?: ClientTls | undefined;
+  /** What is done about SCRAM; `auto` by default. */
+  scram?: ScramOptions | undefined;
 }
 
 /** The relay between PostgreSQL clients and one server. */
@@ -41,6 +47,7 @@ class Relay {
   private readonly control: Control = { force: Force.none, fenced: false };
   private readonly sessions = new Set<Session>();
   private readonly door: Door;
+  private readonly tls: TlsFront | null;
   private readonly drains = new Set<Drain<Session>>();
   private readonly context: SessionContext;
   /** The same for sessions of other databases, for which there never is a rule. */
@@ -71,10 +78,18 @@ class Relay {
     };
     this.elsewhere = { ...this.context, control: { force: Force.none, fenced: false } };
     const { sessions, context } = this;
+    const warned = (kind: string, detail: string) => log.warn({ kind }, detail);
+    this.tls = options.tls
+      ? new TlsFront(options.tls, limits.loginTimeoutMs, (detail) =>
+          warned('tls', `a client's TLS handshake failed: ${detail}`),
+        )
+      : null;
     this.door = new Door({
       limits,
       metrics,
       cancels: context.cancels,
+      tls: this.tls,
+      scram: options.scram ?? { mode: 'auto' },
       contextOf: (parameters) => this.contextOf(parameters),
       admitted: (session) => {
         sessions.add(session);
@@ -84,6 +99,7 @@ class Relay {
         return sessions.size;
       },
       failed: (kind, detail) => context.failed(kind, detail),
+      warned,
     });
     this.server = createServer(
       {
@@ -112,6 +128,14 @@ class Relay {
         else resolve({ host: address.address, port: address.port });
       });
     });
+  }
+
+  /**
+   * Shows another certificate to clients to come; sessions stay.
+   * @throws Error of OpenSSL when it cannot be used: the old one is shown as before.
+   */
+  reloadTls(tls: ClientTls): void {
+    this.tls?.reload(tls);
   }
 
   /**

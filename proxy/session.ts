@@ -50,7 +50,7 @@ export class Session {
 
   /**
    * @param client and `server`, both connected and paused.
-   * @param start the StartupMessage, `rest` what came behind it.
+   * @param start the StartupMessage, empty when the server has it; `rest` what came behind it.
    * @param raw messages are passed without being read (replication).
    */
   constructor(
@@ -68,7 +68,7 @@ export class Session {
     this.d.ledger.push(STARTUP);
     if (raw) this.loggedIn();
     this.listen();
-    server.write(start.packet);
+    if (start.packet.length > 0) server.write(start.packet);
     if (start.rest.length > 0) this.fromClient(start.rest);
     client.resume();
     server.resume();
