@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { readSsl, readSslFiles, SslError, type SslSettings } from '../db/ssl.js';
 import { UserError } from '../migration/errors.js';
@@ -39,6 +40,8 @@ export function reloadUpstream(upstream: Upstream, url: string): void {
 function contextOf(ssl: SslSettings): SecureContext {
   const files = told(() => readSslFiles(ssl));
   try {
+    // OpenSSL takes a file without a certificate for an authority that has signed nothing.
+    if (typeof files.ca === 'string') new X509Certificate(files.ca);
     return createSecureContext({ ...files, minVersion: 'TLSv1.2' });
   } catch (error) {
     const names = [ssl.rootCert, ssl.cert, ssl.key].filter(Boolean).join(', ');

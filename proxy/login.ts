@@ -137,7 +137,7 @@ class Login {
   async strip(offered: readonly string[]): Promise<void> {
     const { client, server, below } = this;
     client.write(sasl(offered.filter((mechanism) => mechanism !== SCRAM_PLUS)));
-    if (!(client instanceof TLSSocket) || !offered.includes(SCRAM_PLUS)) return;
+    if (!offered.includes(SCRAM_PLUS)) return;
     // The server would take its answer for that of a client from whom PLUS was hidden, and be right.
     const { type, body, bytes } = await below.next();
     if (type === FRONTEND.password && bindingFlag(body) === 'y') {

@@ -33,9 +33,7 @@ export function makeCertificate({ name, hosts = [], issuer, hash = 'sha256' }: W
   const algorithm = seq(oid(SIGNED_WITH[hash]));
   const day = 86_400_000;
   const names = hosts.map((host) =>
-    isIP(host)
-      ? der(0x87, Buffer.from(host.split('.').map(Number)))
-      : der(0x82, Buffer.from(host)),
+    isIP(host) ? der(0x87, Buffer.from(host.split('.').map(Number))) : der(0x82, Buffer.from(host)),
   );
   const extensions = [
     seq(oid('551d13'), TRUE, der(0x04, seq(...(issuer ? [] : [TRUE])))), // basicConstraints
@@ -43,7 +41,10 @@ export function makeCertificate({ name, hosts = [], issuer, hash = 'sha256' }: W
   ];
   const signed = seq(
     der(0xa0, der(0x02, Buffer.from([2]))), // version 3
-    der(0x02, Buffer.concat([Buffer.from([1]), Buffer.from(`${process.hrtime.bigint()}`.slice(-6))])),
+    der(
+      0x02,
+      Buffer.concat([Buffer.from([1]), Buffer.from(`${process.hrtime.bigint()}`.slice(-6))]),
+    ),
     algorithm,
     subject(issuer?.name ?? name),
     seq(time(Date.now() - day), time(Date.now() + day)),
@@ -53,7 +54,10 @@ export function makeCertificate({ name, hosts = [], issuer, hash = 'sha256' }: W
   );
   const signature = sign(hash, signed, issuer?.privateKey ?? privateKey);
   const whole = seq(signed, algorithm, der(0x03, Buffer.from([0]), signature));
-  const base64 = whole.toString('base64').replace(/.{64}/g, '$&\n');
+  const base64 = whole
+    .toString('base64')
+    .match(/.{1,64}/g)!
+    .join('\n');
   const made: TestCertificate = {
     cert: `-----BEGIN CERTIFICATE-----\n${base64}\n-----END CERTIFICATE-----\n`,
     key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),

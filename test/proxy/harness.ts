@@ -138,6 +138,11 @@ export class RawClient {
     return new RawClient(socket);
   }
 
+  /** Speaks through a socket that is connected already (TLS). */
+  static through(socket: Socket): RawClient {
+    return new RawClient(socket);
+  }
+
   /** Connects and logs in by trust. */
   static async login(
     port: number,
