@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { quiesce } from './handle-wire.js';
 import type { Limits } from './limits.js';
 import { type Encryption, StartupReader, type StartupStep } from './startup.js';
 import type { TlsFront } from './tls.js';
@@ -72,7 +73,7 @@ function hear(socket: Socket, limits: Limits, encryption: Encryption): Promise<S
     const onError = () => socket.destroy();
     const onClose = () => leave(null);
     const leave = (step: Spoken | null) => {
-      socket.pause();
+      quiesce(socket);
       socket.removeListener('data', onData);
       socket.removeListener('end', onEnd);
       socket.removeListener('close', onClose);

@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import type { Metrics } from '../metrics/registry.js';
+import type { Timings } from '../metrics/timings.js';
 import type { Rewrite, StatementRewriter } from '../sql/outcome.js';
 import { type Dialogue, Hidden, Refused, Replaced, type Side } from './dialogue.js';
 import { DROP, FAIL, FrameReader, type FrameSink, HOLD, PASS, type Verdict } from './frames.js';
@@ -7,6 +8,7 @@ import { REFUSED_CODE } from './frontend.js';
 import { FORWARD, MISMATCH, QUERY, STARTUP, SWALLOW } from './ledger.js';
 import { Lookup } from './lookup.js';
 import { BACKEND, cString, readDataRow, readFields, writeError, writeFields } from './messages.js';
+import type { Outbox } from './outbox.js';
 import { Statement } from './statements.js';
 
 /** Longest message of the types that are never long; the server's own client library does the same. */
@@ -32,7 +34,8 @@ const LETTER_L = 0x4c;
 
 /** What a server's messages lead to. Pure: the session writes what the reader collects. */
 export class Backend implements FrameSink {
-  readonly reader = new FrameReader(this);
+  readonly reader: FrameReader;
+  private readonly timings: Timings;
   /** Process id and secret key as the server gave them, for a CancelRequest of our own. */
   keyData: Buffer | null = null;
   /** The first ReadyForQuery has come. */
@@ -42,8 +45,12 @@ export class Backend implements FrameSink {
 
   constructor(
     private readonly d: Dialogue,
-    private readonly metrics: Metrics,
-  ) {}
+    metrics: Metrics,
+    out?: Outbox,
+  ) {
+    this.timings = metrics.timings('pgtandem_request_seconds');
+    this.reader = new FrameReader(this, out);
+  }
 
   valid(type: number, length: number): boolean {
     return length >= 4 && length <= (LONG_TYPES.has(type) ? LONGEST : SHORT_MESSAGE);
@@ -97,7 +104,7 @@ export class Backend implements FrameSink {
   }
 
   private ready(status: number): Verdict {
-    const { d, metrics } = this;
+    const { d } = this;
     const kind = d.ledger.headKind;
     const side = d.ledger.headSide;
     const fate = d.ledger.reply(BACKEND.readyForQuery, status);
@@ -108,7 +115,7 @@ export class Backend implements FrameSink {
     if (kind === STARTUP) this.loggedIn = true;
     else if (fate === FORWARD) {
       const seconds = (performance.now() - d.ledger.readySince) / 1000;
-      metrics.observe('pgtandem_request_seconds', {}, seconds);
+      this.timings.record(seconds);
     }
     // The answer to our question was an error, and it stands for the client's own Query.
     const endsQuery = side instanceof Lookup && side.failed && side.forQuery;

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { quiesce } from './handle-wire.js';
 
 /** A message as it came: `bytes` with its header. */
 export interface Letter {
@@ -21,7 +22,7 @@ export class Mailbox {
   private readonly onData = (chunk: Buffer) => {
     this.bytes = this.bytes.length === 0 ? chunk : Buffer.concat([this.bytes, chunk]);
     // One chunk at a time: an end behind it is not to be seen before whoever is next listens.
-    this.socket.pause();
+    quiesce(this.socket);
     this.wake?.();
   };
   private readonly onEnd = () => this.fail('it has closed the connection');
@@ -58,7 +59,7 @@ export class Mailbox {
   /** Stops reading. @returns what came behind the last message. */
   leave(): Buffer {
     const { socket } = this;
-    socket.pause();
+    quiesce(socket);
     socket.removeListener('data', this.onData);
     socket.removeListener('end', this.onEnd);
     socket.removeListener('close', this.onEnd);

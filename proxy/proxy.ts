@@ -10,6 +10,7 @@ import { Force } from './force.js';
 import type { Control } from './gate.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
 import type { ScramOptions } from './login.js';
+import { Outbox } from './outbox.js';
 import type { Session, SessionContext } from './session.js';
 import { type ClientTls, TlsFront } from './tls.js';
 
@@ -64,6 +65,7 @@ class Relay {
       limits,
       metrics,
       cancels: new Cancels(upstream, limits),
+      out: new Outbox(),
       progressed: (session) => {
         for (const drain of this.drains) drain.progressed(session);
       },
