@@ -5,7 +5,6 @@ import {
   type TLSSocket,
   connect as tlsConnect,
 } from 'node:tls';
-import { quiesce } from './handle-wire.js';
 import type { Limits } from './limits.js';
 import { ALPN } from './tls.js';
 
@@ -94,7 +93,7 @@ export function dial(upstream: Upstream, limits: Limits, signal: AbortSignal): P
       else {
         socket.once('end', closed);
         socket.once('data', (answer) => {
-          quiesce(socket);
+          socket.pause();
           socket.removeListener('end', closed);
           // More than a byte would be somebody's who is not within TLS (CVE-2021-23222).
           const letter = answer.length === 1 ? answer[0] : undefined;

@@ -1,5 +1,4 @@
 import type { Socket } from 'node:net';
-import { quiesce } from './handle-wire.js';
 
 /** A message as it came: `bytes` with its header. */
 export interface Letter {
@@ -22,7 +21,7 @@ export class Mailbox {
   private readonly onData = (chunk: Buffer) => {
     this.bytes = this.bytes.length === 0 ? chunk : Buffer.concat([this.bytes, chunk]);
     // One chunk at a time: an end behind it is not to be seen before whoever is next listens.
-    quiesce(this.socket);
+    this.socket.pause();
     this.wake?.();
   };
   private readonly onEnd = () => this.fail('it has closed the connection');
@@ -59,7 +58,7 @@ export class Mailbox {
   /** Stops reading. @returns what came behind the last message. */
   leave(): Buffer {
     const { socket } = this;
-    quiesce(socket);
+    socket.pause();
     socket.removeListener('data', this.onData);
     socket.removeListener('end', this.onEnd);
     socket.removeListener('close', this.onEnd);
