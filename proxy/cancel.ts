@@ -36,7 +36,8 @@ export class Cancels {
     this.running++;
     void this.send(packet).finally(() => {
       this.running--;
-      client?.destroy();
+      // Within TLS the end is said, or the client takes it for a connection that was cut.
+      client?.destroySoon();
     });
     return true;
   }

@@ -4,24 +4,37 @@ import { type Arrival, arrive } from './arrival.js';
 import type { Cancels } from './cancel.js';
 import { describeUpstream, dial } from './dial.js';
 import type { Limits } from './limits.js';
+import { legsOf, logIn, type ScramOptions, wayOf } from './login.js';
+import { Unreadable } from './mailbox.js';
 import { writeError } from './messages.js';
+import { ScramError } from './scram.js';
 import { Session, type SessionContext } from './session.js';
+import type { TlsFront } from './tls.js';
 
 /** What a door has of its proxy. */
 export interface House {
   readonly limits: Limits;
   readonly metrics: Metrics;
   readonly cancels: Cancels;
+  /** null: clients are not served TLS. */
+  readonly tls: TlsFront | null;
+  readonly scram: ScramOptions;
   /** Where a session with these start-up parameters belongs. */
   contextOf(parameters: ReadonlyMap<string, string>): SessionContext;
   admitted(session: Session): void;
   /** Sessions there are. */
   readonly size: number;
   failed(kind: string, detail: string): void;
+  /** A client has failed, not the proxy. */
+  warned(kind: string, detail: string): void;
 }
 
 /** Connections that are not yet sessions (or are cancels), beyond the limit on sessions. */
 const CONNECTIONS_BEYOND = 200;
+
+const NOTHING = Buffer.alloc(0);
+
+class LookupError extends Error {}
 
 /** Leads a client from its first byte to a session, or out again. */
 export class Door {
@@ -35,9 +48,13 @@ export class Door {
 
   constructor(private readonly house: House) {}
 
-  /** Takes over an accepted connection. Never throws; resolves when it is a session, or is gone. */
-  async enter(socket: Socket): Promise<void> {
+  /**
+   * Takes over an accepted connection. Never throws; resolves when it is a session, or is gone.
+   * @param local it came by a Unix socket, on which there is no TLS, as on the server's own.
+   */
+  async enter(socket: Socket, local = false): Promise<void> {
     const { limits, size } = this.house;
+    const tls = local ? null : this.house.tls;
     const { sockets, strangers, dialling } = this;
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
@@ -48,9 +65,18 @@ export class Door {
       return;
     }
     strangers.add(socket);
-    const arrival = await arrive(socket, limits);
+    const arrival = await arrive(socket, limits, tls);
     strangers.delete(socket);
-    if (arrival) await this.admit(arrival, loginTimer);
+    if (!arrival) return;
+    const { client, encrypted } = arrival;
+    if (client !== socket) {
+      sockets.delete(socket);
+      sockets.add(client);
+      client.once('close', () => sockets.delete(client));
+    }
+    if (arrival.step === 'start' && tls?.required && !encrypted) {
+      this.refusePlain(arrival);
+    } else await this.admit(arrival, loginTimer);
   }
 
   /** Nobody else comes in; who is on the way in is shown out. */
@@ -70,6 +96,9 @@ export class Door {
     const { client } = arrival;
     if (arrival.step === 'bad') {
       this.refuse(client, '08P01', arrival.message);
+    } else if (arrival.step === 'untrusted') {
+      this.house.warned('tls', `a client's certificate was refused: ${arrival.reason}`);
+      this.refuse(client, '28000', 'connection requires a valid client certificate');
     } else if (arrival.step === 'cancel') {
       clearTimeout(loginTimer);
       const sent = cancels.relay(Buffer.from(arrival.packet), client);
@@ -102,33 +131,100 @@ export class Door {
         return;
       }
       const start = { packet: Buffer.from(packet), rest, loginTimer };
+      const way = wayOf(this.house.scram, legsOf(client, server));
+      if (way !== 'relay') {
+        server.write(start.packet);
+        start.packet = NOTHING;
+        start.rest = await this.logIn(way, arrival, server, call.signal);
+      }
       const session = new Session(client, server, start, raw, context);
       this.house.admitted(session);
       this.house.metrics.count('pgtandem_client_connections_total', { outcome: 'relayed' });
     } catch (error) {
-      if (call.signal.aborted) {
-        this.refuse(client, '57P01', 'terminating connection due to administrator command');
-        return;
-      }
-      const where = describeUpstream(context.upstream);
-      const what = `could not connect to the PostgreSQL server at ${where}`;
-      this.house.failed('upstream', `${what}: ${(error as Error).message}`);
-      // A server that is starting, stopping or in recovery answers, and its own words are relayed.
-      this.refuse(client, '08006', what);
+      this.notConnected(client, error as Error, context, call.signal);
     } finally {
       this.dialling.delete(call);
       client.removeListener('error', ignore);
     }
   }
 
-  private refuse(socket: Socket, code: string, message: string): void {
+  /** Ends SCRAM, or changes it, before there is a session. @returns what the client has sent since. */
+  private async logIn(
+    way: 'strip' | 'terminate',
+    { client, rest, parameters }: Extract<Arrival, { step: 'start' }>,
+    server: Socket,
+    signal: AbortSignal,
+  ): Promise<Buffer> {
+    const end = () => server.destroy();
+    client.once('close', end);
+    signal.addEventListener('abort', end);
+    const user = utf8(parameters.get('user') ?? '');
+    const { verifierOf } = this.house.scram;
+    try {
+      return await logIn(way, { client, server }, rest, async () => {
+        if (!verifierOf) return null;
+        return verifierOf(user).catch((error: Error) => {
+          throw new LookupError(`the verifier of a role could not be looked up: ${error.message}`);
+        });
+      });
+    } catch (error) {
+      server.on('error', () => undefined);
+      server.destroy();
+      throw error;
+    } finally {
+      client.removeListener('close', end);
+      signal.removeEventListener('abort', end);
+    }
+  }
+
+  private notConnected(
+    client: Socket,
+    error: Error,
+    { upstream }: SessionContext,
+    signal: AbortSignal,
+  ): void {
+    if (signal.aborted) {
+      this.refuse(client, '57P01', 'terminating connection due to administrator command');
+    } else if (error instanceof ScramError) {
+      this.house.warned('scram', [error.message, error.hint].filter(Boolean).join('. '));
+      this.refuse(client, error.code, error.message, error.hint);
+    } else if (error instanceof Unreadable) {
+      this.house.metrics.count('pgtandem_client_connections_total', { outcome: 'refused' });
+      client.destroySoon();
+    } else if (error instanceof LookupError) {
+      this.house.failed('scram', error.message);
+      this.refuse(client, '08006', 'could not look up the role for its authentication');
+    } else {
+      const what = `could not connect to the PostgreSQL server at ${describeUpstream(upstream)}`;
+      this.house.failed('upstream', `${what}: ${error.message}`);
+      // A server that is starting, stopping or in recovery answers, and its own words are relayed.
+      this.refuse(client, '08006', what);
+    }
+  }
+
+  /** In the words of a server whose pg_hba.conf has hostssl lines only. */
+  private refusePlain({ client, parameters, raw }: Extract<Arrival, { step: 'start' }>): void {
+    const user = utf8(parameters.get('user') ?? '');
+    const database = utf8(parameters.get('database') ?? '') || user;
+    const from = `host "${client.remoteAddress}", user "${user}"`;
+    const what = raw ? `replication connection from ${from}` : `${from}, database "${database}"`;
+    const message = `no pg_hba.conf entry for ${what}, no encryption`;
+    this.refuse(client, '28000', message, 'This proxy takes TLS only: set sslmode=require.');
+  }
+
+  private refuse(socket: Socket, code: string, message: string, hint?: string): void {
     this.house.metrics.count('pgtandem_client_connections_total', { outcome: 'refused' });
     socket.on('error', () => socket.destroy());
     socket.on('data', () => undefined);
     socket.on('end', () => socket.destroy());
     socket.resume();
-    socket.end(writeError({ severity: 'FATAL', code, message }));
+    socket.end(writeError({ severity: 'FATAL', code, message, hint }));
     const timer = setTimeout(() => socket.destroy(), this.house.limits.cancelTimeoutMs);
     socket.once('close', () => clearTimeout(timer));
   }
+}
+
+/** The bytes of a start-up packet's word as text. */
+function utf8(latin1: string): string {
+  return Buffer.from(latin1, 'latin1').toString();
 }

@@ -9,8 +9,10 @@ import { Drain } from './drain.js';
 import { Force } from './force.js';
 import type { Control } from './gate.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
+import type { ScramOptions } from './login.js';
 import { Outbox } from './outbox.js';
 import type { Session, SessionContext } from './session.js';
+import { type ClientTls, TlsFront } from './tls.js';
 
 /** Where the proxy tells what happened; pino fits. */
 export interface ProxyLog {
@@ -34,6 +36,10 @@ export interface ProxyOptions {
   /** Makes the rewriter of a rule set that has tables; called once for each. */
   makeRewriter: (rules: RuleSet) => StatementRewriter;
   limits?: Partial<Limits>;
+  /** TLS for clients; without it a request for TLS is answered with N. */
+  tls?: ClientTls | undefined;
+  /** What is done about SCRAM; `auto` by default. */
+  scram?: ScramOptions | undefined;
 }
 
 /** The relay between PostgreSQL clients and one server. */
@@ -42,6 +48,7 @@ class Relay {
   private readonly control: Control = { force: Force.none, fenced: false };
   private readonly sessions = new Set<Session>();
   private readonly door: Door;
+  private readonly tls: TlsFront | null;
   private readonly drains = new Set<Drain<Session>>();
   private readonly context: SessionContext;
   /** The same for sessions of other databases, for which there never is a rule. */
@@ -73,10 +80,18 @@ class Relay {
     };
     this.elsewhere = { ...this.context, control: { force: Force.none, fenced: false } };
     const { sessions, context } = this;
+    const warned = (kind: string, detail: string) => log.warn({ kind }, detail);
+    this.tls = options.tls
+      ? new TlsFront(options.tls, limits.loginTimeoutMs, (detail) =>
+          warned('tls', `a client's TLS handshake failed: ${detail}`),
+        )
+      : null;
     this.door = new Door({
       limits,
       metrics,
       cancels: context.cancels,
+      tls: this.tls,
+      scram: options.scram ?? { mode: 'auto' },
       contextOf: (parameters) => this.contextOf(parameters),
       admitted: (session) => {
         sessions.add(session);
@@ -86,6 +101,7 @@ class Relay {
         return sessions.size;
       },
       failed: (kind, detail) => context.failed(kind, detail),
+      warned,
     });
     this.server = createServer(
       {
@@ -114,6 +130,14 @@ class Relay {
         else resolve({ host: address.address, port: address.port });
       });
     });
+  }
+
+  /**
+   * Shows another certificate to clients to come; sessions stay.
+   * @throws Error of OpenSSL when it cannot be used: the old one is shown as before.
+   */
+  reloadTls(tls: ClientTls): void {
+    this.tls?.reload(tls);
   }
 
   /**

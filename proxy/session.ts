@@ -55,7 +55,7 @@ export class Session {
 
   /**
    * @param client and `server`, both connected and paused.
-   * @param start the StartupMessage, `rest` what came behind it.
+   * @param start the StartupMessage, empty when the server has it; `rest` what came behind it.
    * @param raw messages are passed without being read (replication).
    */
   constructor(
@@ -74,7 +74,7 @@ export class Session {
     if (raw) this.loggedIn();
     this.client = openWire(client, this.ofClient());
     this.server = openWire(server, this.ofServer());
-    this.say(this.server, start.packet);
+    if (start.packet.length > 0) this.say(this.server, start.packet);
     if (start.rest.length > 0) this.fromClient(start.rest);
     this.client.resume();
     this.server.resume();

@@ -9,10 +9,12 @@ import { loadParser, makeRewriter } from '../../sql/rewriter.js';
 import { warmUp } from '../../sql/warm.js';
 import { openDatabase } from '../database.js';
 import { address, duration } from '../options.js';
-import { upstreamOf } from '../upstream.js';
+import { judgeScram, mayReadVerifiers, VerifierReader } from '../scram.js';
+import { addTlsOptions, describeCertificate, loadTls, type TlsOptions } from '../tls.js';
+import { reloadUpstream, upstreamOf } from '../upstream.js';
 import { version } from '../version.js';
 
-export interface ProxySettings {
+export interface ProxySettings extends TlsOptions {
   upstream: string;
   listen: { host: string; port: number };
   metrics: { host: string; port: number } | null;
@@ -20,7 +22,7 @@ export interface ProxySettings {
   logLevel: string;
 }
 
-interface ProxyCommandOptions {
+interface ProxyCommandOptions extends TlsOptions {
   upstream: string;
   listen: { host: string; port: number };
   metrics: { host: string; port: number };
@@ -29,7 +31,7 @@ interface ProxyCommandOptions {
 }
 
 export function proxyCommand(): Command {
-  return new Command('proxy')
+  const command = new Command('proxy')
     .description(
       'Run the proxy: applications connect to it instead of the server. It also carries out the ' +
         'migrations of its database (one proxy at a time does).',
@@ -60,20 +62,24 @@ export function proxyCommand(): Command {
       new Option('--log-level <level>', 'what is logged')
         .choices(['debug', 'info', 'warn', 'error'])
         .default('info'),
-    )
-    .action(async (options: ProxyCommandOptions) => {
-      const running = await runProxy({ ...options, graceMs: options.grace });
-      const stop = () => running.stop();
-      process.once('SIGTERM', stop);
-      process.once('SIGINT', stop);
-      await running.ended;
-    });
+    );
+  return addTlsOptions(command).action(async (options: ProxyCommandOptions) => {
+    const running = await runProxy({ ...options, graceMs: options.grace });
+    const stop = () => running.stop();
+    process.once('SIGTERM', stop);
+    process.once('SIGINT', stop);
+    process.on('SIGHUP', running.reload);
+    await running.ended;
+    process.removeListener('SIGHUP', running.reload);
+  });
 }
 
 export interface RunningProxy {
   address: { host: string; port: number };
   metricsAddress: { host: string; port: number } | null;
   proxy: Relay;
+  /** Reads certificates and keys again; what cannot be used is logged, and the old ones stay. */
+  reload: () => void;
   stop: () => void;
   ended: Promise<void>;
 }
@@ -88,9 +94,20 @@ export async function runProxy(settings: ProxySettings): Promise<RunningProxy> {
   await loadParser();
   warmUp();
   const upstream = upstreamOf(settings.upstream);
+  const tls = loadTls(settings);
   const control = await openDatabase(settings.upstream);
   const { rows } = await control.query('SELECT current_database() AS name');
+  const verifiers = (await mayReadVerifiers(control))
+    ? new VerifierReader(settings.upstream)
+    : null;
   await control.end();
+  const scram = {
+    mode: settings.scram ?? 'auto',
+    verifierOf: verifiers ? (user: string) => verifiers.verifierOf(user) : undefined,
+  };
+  const { ways, warning } = await judgeScram(scram, upstream, tls);
+  log.info({ scram: ways, certificate: tls && describeCertificate(tls) }, 'encryption');
+  if (warning) log.warn({ scram: ways }, warning);
   const proxy = new Relay({
     upstream,
     listen: settings.listen,
@@ -98,7 +115,19 @@ export async function runProxy(settings: ProxySettings): Promise<RunningProxy> {
     metrics,
     log,
     makeRewriter: (rules) => makeRewriter(rules),
+    tls,
+    scram,
   });
+  const reload = () => {
+    try {
+      const fresh = loadTls(settings);
+      if (fresh) proxy.reloadTls(fresh);
+      reloadUpstream(upstream, settings.upstream);
+      log.info({ certificate: fresh && describeCertificate(fresh) }, 'certificates read again');
+    } catch (error) {
+      log.error({ error: String(error) }, 'certificates not read again; the old ones stay');
+    }
+  };
   const stopping = new AbortController();
   const follower = new Follower({
     url: settings.upstream,
@@ -157,13 +186,14 @@ export async function runProxy(settings: ProxySettings): Promise<RunningProxy> {
       stopping.signal.addEventListener('abort', () => resolve(), { once: true }),
     );
     await proxy.close(settings.graceMs);
-    await Promise.all([followed, coordinated]);
+    await Promise.all([followed, coordinated, verifiers?.close()]);
     await endpoint?.close();
   })();
   return {
     address: bound,
     metricsAddress: endpoint && { host: endpoint.host, port: endpoint.port },
     proxy,
+    reload,
     stop: () => stopping.abort(),
     ended,
   };
