@@ -2,19 +2,20 @@ import type { Socket } from 'node:net';
 import type { Metrics } from '../metrics/registry.js';
 import { type Arrival, arrive } from './arrival.js';
 import type { Cancels } from './cancel.js';
-import { describeUpstream, dial } from './dial.js';
 import type { Limits } from './limits.js';
 import { writeError } from './messages.js';
+import type { Realm } from './realm.js';
 import { Session, type SessionContext } from './session.js';
+import { withDatabase } from './startup.js';
 
 /** What a door has of its proxy. */
 export interface House {
   readonly limits: Limits;
   readonly metrics: Metrics;
   readonly cancels: Cancels;
-  /** Where a session with these start-up parameters belongs. */
-  contextOf(parameters: ReadonlyMap<string, string>): SessionContext;
-  admitted(session: Session): void;
+  /** Where a session that asks for this database (in latin1) belongs. */
+  realmOf(database: string | undefined): Realm;
+  admitted(session: Session, context: SessionContext, realm: Realm): void;
   /** Sessions there are. */
   readonly size: number;
   failed(kind: string, detail: string): void;
@@ -72,8 +73,7 @@ export class Door {
       this.refuse(client, '08P01', arrival.message);
     } else if (arrival.step === 'cancel') {
       clearTimeout(loginTimer);
-      const sent = cancels.relay(Buffer.from(arrival.packet), client);
-      const outcome = sent ? 'cancel' : 'refused';
+      const outcome = await cancels.relay(Buffer.from(arrival.packet), client);
       metrics.count('pgtandem_client_connections_total', { outcome });
     } else if (this.shut) {
       this.refuse(client, '57P03', 'the database system is shutting down');
@@ -89,30 +89,33 @@ export class Door {
     loginTimer: NodeJS.Timeout,
   ): Promise<void> {
     const { client, packet, rest, raw, parameters } = arrival;
-    const context = this.house.contextOf(parameters);
+    // As the server sees it: without a database it is the one of the user's name.
+    const database = parameters.get('database') || parameters.get('user');
+    const realm = this.house.realmOf(database);
     const call = new AbortController();
     this.dialling.add(call);
     // Until the session listens: a client that goes now is found closed below.
     const ignore = () => undefined;
     client.on('error', ignore);
     try {
-      const server = await dial(context.upstream, this.house.limits, call.signal);
+      const { server, context } = await realm.reach(database, call.signal);
       if (client.destroyed) {
         server.destroy();
         return;
       }
-      const start = { packet: Buffer.from(packet), rest, loginTimer };
+      const isRenamed = realm.name !== null && realm.database !== null;
+      const own = isRenamed ? withDatabase(packet, realm.database) : Buffer.from(packet);
+      const start = { packet: own, rest, loginTimer };
       const session = new Session(client, server, start, raw, context);
-      this.house.admitted(session);
+      this.house.admitted(session, context, realm);
       this.house.metrics.count('pgtandem_client_connections_total', { outcome: 'relayed' });
     } catch (error) {
       if (call.signal.aborted) {
         this.refuse(client, '57P01', 'terminating connection due to administrator command');
         return;
       }
-      const where = describeUpstream(context.upstream);
-      const what = `could not connect to the PostgreSQL server at ${where}`;
-      this.house.failed('upstream', `${what}: ${(error as Error).message}`);
+      const what = (error as Error).message;
+      this.house.failed('upstream', what);
       // A server that is starting, stopping or in recovery answers, and its own words are relayed.
       this.refuse(client, '08006', what);
     } finally {
