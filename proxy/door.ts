@@ -103,8 +103,7 @@ export class Door {
         server.destroy();
         return;
       }
-      const isRenamed = realm.name !== null && realm.database !== null;
-      const own = isRenamed ? withDatabase(packet, realm.database) : Buffer.from(packet);
+      const own = realm.name === null ? Buffer.from(packet) : withDatabase(packet, realm.database);
       const start = { packet: own, rest, loginTimer };
       const session = new Session(client, server, start, raw, context);
       this.house.admitted(session, context, realm);

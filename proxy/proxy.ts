@@ -211,7 +211,7 @@ class Relay {
     // The very database of another target, by its own name: its rules hold for whoever gets there.
     const { cluster } = this.main;
     for (const realm of this.realms.values()) {
-      const same = cluster !== undefined && realm.cluster === cluster && realm.database !== null;
+      const same = cluster !== undefined && realm.cluster === cluster;
       if (same && sameDatabase(database, realm.database)) return realm;
     }
     return this.main;

@@ -18,10 +18,11 @@ export interface RealmOptions {
   /**
    * The database that the rules are of. Of a realm with a name it is the one that its clients get.
    * Without a name, sessions of another database are relayed and never rewritten: a table of the
-   * same name, even of the same oid, is not the same table there. null: as the client asks, and
-   * there never are rules (standbys).
+   * same name, even of the same oid, is not the same table there.
    */
-  database: string | null;
+  database: string;
+  /** false: there never are rules, whatever the database (standbys). */
+  isRuled?: boolean;
   /** The server; null: not known yet, and clients wait for `begin` or `settle`. */
   upstream: Upstream | null;
   /**
@@ -71,7 +72,7 @@ const MOVED = 'the database has moved to another server';
 /** Sessions and rules of one database. */
 export class Realm {
   readonly name: string | null;
-  readonly database: string | null;
+  readonly database: string;
   private control: Control = { force: Force.none, fenced: false };
   private readonly sessions = new Set<Session>();
   private readonly drains = new Set<Drain<Session>>();
@@ -224,7 +225,7 @@ export class Realm {
   }
 
   private contextOf(database: string | undefined, place: Place): SessionContext {
-    if (this.database === null) return place.elsewhere;
+    if (this.options.isRuled === false) return place.elsewhere;
     const here = this.name !== null || sameDatabase(database, this.database);
     return here ? place.ruled : place.elsewhere;
   }
@@ -314,7 +315,7 @@ export class Realm {
   }
 
   private showEpoch(): void {
-    const labels = { database: this.name ?? this.database ?? '' };
+    const labels = { database: this.name ?? this.database };
     this.house.metrics.set('pgtandem_epoch', labels, this.control.force.epoch);
   }
 }
