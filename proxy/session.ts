@@ -10,7 +10,7 @@ import { Frontend } from './frontend.js';
 import type { Control } from './gate.js';
 import { IDLE, STARTUP } from './ledger.js';
 import type { Limits } from './limits.js';
-import { LoginReader } from './login.js';
+import { KeyReader } from './key-data.js';
 import { TERMINATE, writeError } from './messages.js';
 import { writeAll } from './sockets.js';
 
@@ -55,7 +55,7 @@ export class Session {
   private discarded = 0;
   private loginTimer: NodeJS.Timeout | undefined;
   /** Of a raw session, until its login is over. */
-  private login: LoginReader | null = null;
+  private login: KeyReader | null = null;
 
   /**
    * @param client and `server`, both connected and paused.
@@ -77,7 +77,7 @@ export class Session {
     this.d.ledger.push(STARTUP);
     if (raw) {
       this.loggedIn();
-      this.login = new LoginReader();
+      this.login = new KeyReader();
     }
     this.listen();
     server.write(start.packet);
@@ -202,7 +202,7 @@ export class Session {
     if (d.waiting !== null) this.resumeWaiting();
   }
 
-  private followLogin(chunk: Buffer, login: LoginReader): void {
+  private followLogin(chunk: Buffer, login: KeyReader): void {
     login.feed(chunk);
     if (login.done) this.context.loggedIn(this);
   }

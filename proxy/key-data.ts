@@ -4,7 +4,7 @@ import { BACKEND } from './messages.js';
 const LONGEST = 30_000;
 
 /** Finds the BackendKeyData of a session whose messages are otherwise not read (replication). */
-export class LoginReader {
+export class KeyReader {
   keyData: Buffer | null = null;
   /** The login is over, or not to be followed. */
   done = false;
