@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { quiesce } from './handle-wire.js';
 import type { Limits } from './limits.js';
 import { StartupReader, type StartupStep } from './startup.js';
 
@@ -26,7 +27,7 @@ export function arrive(socket: Socket, limits: Limits): Promise<Arrival | null> 
     const onError = () => socket.destroy();
     const onClose = () => leave(null);
     const leave = (arrival: Arrival | null) => {
-      socket.pause();
+      quiesce(socket);
       socket.removeListener('data', onData);
       socket.removeListener('end', onEnd);
       socket.removeListener('close', onClose);

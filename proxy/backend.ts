@@ -7,6 +7,7 @@ import { REFUSED_CODE } from './frontend.js';
 import { FORWARD, MISMATCH, QUERY, STARTUP, SWALLOW } from './ledger.js';
 import { Lookup } from './lookup.js';
 import { BACKEND, cString, readDataRow, readFields, writeError, writeFields } from './messages.js';
+import type { Outbox } from './outbox.js';
 import { Statement } from './statements.js';
 
 /** Longest message of the types that are never long; the server's own client library does the same. */
@@ -32,7 +33,7 @@ const LETTER_L = 0x4c;
 
 /** What a server's messages lead to. Pure: the session writes what the reader collects. */
 export class Backend implements FrameSink {
-  readonly reader = new FrameReader(this);
+  readonly reader: FrameReader;
   /** Process id and secret key as the server gave them, for a CancelRequest of our own. */
   keyData: Buffer | null = null;
   /** The first ReadyForQuery has come. */
@@ -46,8 +47,11 @@ export class Backend implements FrameSink {
   constructor(
     private readonly d: Dialogue,
     private readonly metrics: Metrics,
+    out?: Outbox,
     private readonly standby: boolean | null = null,
-  ) {}
+  ) {
+    this.reader = new FrameReader(this, out);
+  }
 
   valid(type: number, length: number): boolean {
     return length >= 4 && length <= (LONG_TYPES.has(type) ? LONGEST : SHORT_MESSAGE);

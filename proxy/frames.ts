@@ -1,6 +1,9 @@
+import { Outbox } from './outbox.js';
+
 /**
  * Cuts one direction of a connection into messages by their headers, and collects what goes on.
  * It owns no socket: it is fed chunks, split in any way, and leaves in `out` the bytes to write.
+ * Of a chunk it keeps nothing: what has to wait is copied.
  */
 
 /** What becomes of a message. */
@@ -37,8 +40,6 @@ const EMPTY = Buffer.alloc(0);
 const HEADER = 5;
 
 export class FrameReader {
-  /** What is to be written, in order; whoever writes it empties it with `take`. */
-  private out: Buffer[] = [];
   private chunk: Buffer = EMPTY;
   private pos = 0;
   /** Start of the bytes of the chunk that pass and are not in `out` yet; -1: none. */
@@ -58,7 +59,11 @@ export class FrameReader {
   private type = 0;
   private length = 0;
 
-  constructor(private readonly sink: FrameSink) {}
+  /** @param out gets what is to be written, in order; whoever writes it empties it. */
+  constructor(
+    private readonly sink: FrameSink,
+    readonly out = new Outbox(),
+  ) {}
 
   /** The next chunk; only after `run` has said `more`. */
   feed(chunk: Buffer): void {
@@ -74,13 +79,7 @@ export class FrameReader {
   /** Puts a message of our own before the one that the sink is being asked about. */
   emit(bytes: Buffer): void {
     this.endSpan();
-    this.out.push(bytes);
-  }
-
-  take(): Buffer[] {
-    const out = this.out;
-    if (out.length > 0) this.out = [];
-    return out;
+    this.out.add(bytes);
   }
 
   /** Goes on until the chunk is used up, or the sink stops it. */
@@ -88,6 +87,10 @@ export class FrameReader {
     const result = this.loop();
     this.endSpan();
     if (result === 'more') this.chunk = EMPTY;
+    else if (result === 'wait' && this.pos < this.chunk.length) {
+      this.chunk = Buffer.from(this.chunk.subarray(this.pos));
+      this.pos = 0;
+    }
     return result;
   }
 
@@ -111,11 +114,7 @@ export class FrameReader {
 
   private endSpan(): void {
     if (this.span < 0) return;
-    this.out.push(
-      this.span === 0 && this.pos === this.chunk.length
-        ? this.chunk
-        : this.chunk.subarray(this.span, this.pos),
-    );
+    this.out.add(this.chunk, this.span, this.pos);
     this.span = -1;
   }
 
@@ -183,7 +182,7 @@ export class FrameReader {
     }
     const verdict = this.sink.frame(type, length, header, -1, -1);
     if (verdict === PASS || verdict === DROP) {
-      if (verdict === PASS) this.out.push(Buffer.from(header));
+      if (verdict === PASS) this.out.add(header);
       this.rest = length - 4;
       this.restPasses = verdict === PASS;
       return null;
@@ -203,7 +202,7 @@ export class FrameReader {
 
   private gather(): boolean {
     const n = Math.min(this.wanted - this.gathered, this.chunk.length - this.pos);
-    if (n > 0) this.parts.push(this.chunk.subarray(this.pos, this.pos + n));
+    if (n > 0) this.parts.push(Buffer.from(this.chunk.subarray(this.pos, this.pos + n)));
     this.pos += n;
     this.gathered += n;
     if (this.gathered < this.wanted) return false;
@@ -217,7 +216,7 @@ export class FrameReader {
     const verdict = this.sink.frame(this.type, this.length, message, HEADER, message.length);
     if (verdict === WAIT) return 'wait';
     if (verdict !== PASS && verdict !== DROP) return 'fail';
-    if (verdict === PASS) this.out.push(message);
+    if (verdict === PASS) this.out.add(message);
     this.message = null;
     this.rest = this.length + 1 - message.length;
     this.restPasses = verdict === PASS;

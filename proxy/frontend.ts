@@ -38,6 +38,7 @@ import {
   writeParse,
   writeQuery,
 } from './messages.js';
+import type { Outbox } from './outbox.js';
 import { decideUse, isReplaced, markRight, prepareAgain, type UseDecision } from './prepare.js';
 import { endsTransaction, mayChangeNames } from './resolve.js';
 import { Closing, type Statement } from './statements.js';
@@ -58,7 +59,7 @@ const SETTLE = { step: 'settle' } as const;
 
 /** What a client's messages lead to. Pure: the session writes what the reader collects. */
 export class Frontend implements FrameSink {
-  readonly reader = new FrameReader(this);
+  readonly reader: FrameReader;
   /** The client has said good-bye. */
   terminated = false;
   /** The ledger's `pushed` when a Flush was sent for the present wait. */
@@ -69,7 +70,10 @@ export class Frontend implements FrameSink {
     private readonly control: Control,
     private readonly limits: Limits,
     private readonly metrics: Metrics,
-  ) {}
+    out?: Outbox,
+  ) {
+    this.reader = new FrameReader(this, out);
+  }
 
   valid(type: number, length: number): boolean {
     if (length < 4 || length > LARGE_MESSAGE) return false;

@@ -5,6 +5,7 @@ import type { RuleSet } from '../sql/rules.js';
 import { Cancels, type Keys } from './cancel.js';
 import { Door } from './door.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
+import { Outbox } from './outbox.js';
 import { Realm, type RealmOptions, sameDatabase } from './realm.js';
 import type { Session } from './session.js';
 
@@ -55,6 +56,7 @@ class Relay {
       limits,
       metrics,
       cancels,
+      out: new Outbox(),
       makeRewriter,
       failed,
       loggedIn: (session: Session) => {

@@ -9,6 +9,7 @@ import { Drain } from './drain.js';
 import { Force } from './force.js';
 import type { Control } from './gate.js';
 import type { Limits } from './limits.js';
+import type { Outbox } from './outbox.js';
 import type { Session, SessionContext } from './session.js';
 
 /** A database that clients are led to, and the server that it is on now. */
@@ -44,6 +45,7 @@ export interface RealmHouse {
   readonly limits: Limits;
   readonly metrics: Metrics;
   readonly cancels: Cancels;
+  readonly out: Outbox;
   readonly makeRewriter: (rules: RuleSet) => StatementRewriter;
   loggedIn(session: Session): void;
   gone(session: Session): void;
@@ -276,13 +278,14 @@ export class Realm {
   }
 
   private makePlace(upstream: Upstream): Place {
-    const { limits, metrics, cancels } = this.house;
+    const { limits, metrics, cancels, out } = this.house;
     const ruled: SessionContext = {
       upstream,
       control: this.control,
       limits,
       metrics,
       cancels,
+      out,
       standby: this.options.standby ?? null,
       loggedIn: (session) => this.house.loggedIn(session),
       misplaced: () => {

@@ -8,11 +8,12 @@ import { Dialogue } from './dialogue.js';
 import type { DrainView } from './drain.js';
 import { Frontend } from './frontend.js';
 import type { Control } from './gate.js';
+import { KeyReader } from './key-data.js';
 import { IDLE, STARTUP } from './ledger.js';
 import type { Limits } from './limits.js';
-import { KeyReader } from './key-data.js';
 import { TERMINATE, writeError } from './messages.js';
-import { writeAll } from './sockets.js';
+import type { Outbox } from './outbox.js';
+import { openWire, type Wire, type WireListener } from './wire.js';
 
 /** What a session has of its proxy. */
 export interface SessionContext {
@@ -27,6 +28,7 @@ export interface SessionContext {
   loggedIn(session: Session): void;
   /** The server was a standby where a primary is wanted, or the reverse; the client is told. */
   misplaced(session: Session): void;
+  readonly out: Outbox;
   /** A ReadyForQuery has come. */
   progressed(session: Session): void;
   /** Its server connection is closed: nothing of it can happen any more. */
@@ -40,6 +42,8 @@ export interface SessionContext {
  * or `Backend`, writes what they leave, and waits where they wait.
  */
 export class Session {
+  private readonly client: Wire;
+  private readonly server: Wire;
   private readonly d: Dialogue;
   private readonly frontend: Frontend;
   private readonly backend: Backend;
@@ -56,6 +60,7 @@ export class Session {
   private loginTimer: NodeJS.Timeout | undefined;
   /** Of a raw session, until its login is over. */
   private login: KeyReader | null = null;
+  private lingerTimer: NodeJS.Timeout | undefined;
 
   /**
    * @param client and `server`, both connected and paused.
@@ -63,45 +68,59 @@ export class Session {
    * @param raw messages are passed without being read (replication).
    */
   constructor(
-    private readonly client: Socket,
-    private readonly server: Socket,
+    client: Socket,
+    server: Socket,
     start: { packet: Buffer; rest: Buffer; loginTimer: NodeJS.Timeout },
     private readonly raw: boolean,
     private readonly context: SessionContext,
   ) {
-    const { control, limits, metrics } = context;
+    const { control, limits, metrics, out } = context;
     this.loginTimer = start.loginTimer;
     this.d = new Dialogue(limits, control.force.rewriter !== null);
-    this.frontend = new Frontend(this.d, control, limits, metrics);
-    this.backend = new Backend(this.d, metrics, context.standby);
+    this.frontend = new Frontend(this.d, control, limits, metrics, out);
+    this.backend = new Backend(this.d, metrics, out, context.standby);
     this.d.ledger.push(STARTUP);
     if (raw) {
       this.loggedIn();
       this.login = new KeyReader();
     }
-    this.listen();
-    server.write(start.packet);
+    this.client = openWire(client, this.ofClient());
+    this.server = openWire(server, this.ofServer());
+    this.say(this.server, start.packet);
     if (start.rest.length > 0) this.fromClient(start.rest);
-    client.resume();
-    server.resume();
+    this.client.resume();
+    this.server.resume();
   }
 
-  private listen(): void {
-    const { client, server } = this;
-    client.on('data', (chunk) => this.fromClient(chunk));
-    client.on('drain', () => server.resume());
-    client.on('end', () => this.clientEnds());
-    client.on('error', () => this.abandon());
-    client.on('close', () => this.abandon());
-    server.on('data', (chunk) => this.fromServer(chunk));
-    server.on('drain', () => this.mayRead());
-    server.on('end', () => this.serverEnds());
-    // Its 'close' follows.
-    server.on('error', () => undefined);
-    server.on('close', () => {
-      this.serverEnds();
-      this.context.gone(this);
-    });
+  private ofClient(): WireListener {
+    return {
+      data: (chunk) => this.fromClient(chunk),
+      ended: () => this.clientEnds(),
+      drained: () => this.server.resume(),
+      closed: () => {
+        clearTimeout(this.lingerTimer);
+        this.abandon();
+      },
+    };
+  }
+
+  private ofServer(): WireListener {
+    return {
+      data: (chunk) => this.fromServer(chunk),
+      ended: () => this.serverEnds(),
+      drained: () => this.mayRead(),
+      closed: () => {
+        this.serverEnds();
+        this.context.gone(this);
+      },
+    };
+  }
+
+  /** Sends a message of our own, or bytes that are not looked at. */
+  private say(wire: Wire, bytes: Buffer): boolean {
+    const { out } = this.context;
+    out.add(bytes);
+    return wire.send(out);
   }
 
   /** What a drain looks at. */
@@ -134,11 +153,11 @@ export class Session {
   private fromClient(chunk: Buffer): void {
     if (this.ending || this.clientGone) return;
     if (this.raw) {
-      if (!this.server.write(chunk)) this.client.pause();
+      if (!this.say(this.server, chunk)) this.client.pause();
       return;
     }
     if (this.d.waiting !== null) {
-      this.backlog.push(chunk);
+      this.backlog.push(Buffer.from(chunk));
       this.backlogBytes += chunk.length;
       if (this.backlogBytes > this.context.limits.backlogBytes) this.client.pause();
       return;
@@ -152,7 +171,7 @@ export class Session {
     const { reader } = this.frontend;
     for (;;) {
       const result = reader.run();
-      if (!writeAll(this.server, reader.take())) this.client.pause();
+      if (!this.server.send(reader.out)) this.client.pause();
       if (result === 'more') {
         const next = this.backlog.shift();
         if (!next) break;
@@ -171,20 +190,20 @@ export class Session {
   }
 
   private mayRead(): void {
-    if (this.server.writableNeedDrain) return;
+    if (!this.server.flowing) return;
     if (this.backlogBytes <= this.context.limits.backlogBytes) this.client.resume();
   }
 
   private fromServer(chunk: Buffer): void {
     if (this.raw) {
       if (this.login && !this.login.done) this.followLogin(chunk, this.login);
-      if (!this.clientGone && !this.client.write(chunk)) this.server.pause();
+      if (!this.clientGone && !this.say(this.client, chunk)) this.server.pause();
       return;
     }
     const { backend, d } = this;
     backend.reader.feed(chunk);
     const result = backend.reader.run();
-    this.toClient(backend.reader.take());
+    this.toClient(backend.reader.out);
     if (result !== 'more') {
       if (backend.misplaced) this.misplaced();
       else this.outOfSync();
@@ -207,11 +226,12 @@ export class Session {
     if (login.done) this.context.loggedIn(this);
   }
 
-  private toClient(buffers: readonly Buffer[]): void {
+  private toClient(out: Outbox): void {
     if (this.clientGone || this.ending) {
-      for (const buffer of buffers) this.discarded += buffer.length;
+      this.discarded += out.length;
+      out.clear();
       if (this.discarded > this.context.limits.bufferBytes) this.server.destroy();
-    } else if (!writeAll(this.client, buffers)) this.server.pause();
+    } else if (!this.client.send(out)) this.server.pause();
   }
 
   private resumeWaiting(): void {
@@ -330,7 +350,8 @@ export class Session {
     this.ending = true;
     this.loggedIn();
     this.closeClient();
-    this.server.end(TERMINATE);
+    this.say(this.server, TERMINATE);
+    this.server.end();
     this.server.resume();
   }
 
@@ -350,11 +371,12 @@ export class Session {
     if (this.ending) return;
     this.ending = true;
     this.loggedIn();
-    if (this.backend.reader.atBoundary && this.client.writable && !this.clientGone) {
-      this.client.write(writeError({ severity: 'FATAL', code, message }, this.d.resolver.utf8));
+    if (this.backend.reader.atBoundary && !this.client.over && !this.clientGone) {
+      const error = { severity: 'FATAL', code, message } as const;
+      this.say(this.client, writeError(error, this.d.resolver.utf8));
     }
     this.closeClient();
-    if (this.server.writable && this.frontend.reader.atBoundary) this.server.write(TERMINATE);
+    if (!this.server.over && this.frontend.reader.atBoundary) this.say(this.server, TERMINATE);
     this.server.end();
     this.server.resume();
   }
@@ -366,10 +388,12 @@ export class Session {
       this.d.waiting = null;
       this.noteHold();
     }
-    if (this.client.destroyed || this.client.writableEnded) return;
+    if (this.client.over) return;
     this.client.end();
     this.client.resume();
-    const timer = setTimeout(() => this.client.destroy(), this.context.limits.connectTimeoutMs);
-    this.client.once('close', () => clearTimeout(timer));
+    this.lingerTimer = setTimeout(
+      () => this.client.destroy(),
+      this.context.limits.connectTimeoutMs,
+    );
   }
 }
