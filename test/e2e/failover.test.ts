@@ -12,7 +12,7 @@ import { until } from '../proxy/harness.js';
 t.setTimeout(120_000);
 
 const SETUP = `CREATE TABLE counters (id int PRIMARY KEY, n int NOT NULL DEFAULT 0, note text);
-  INSERT INTO counters (id) SELECT generate_series(1, 200000)`;
+  INSERT INTO counters (id) SELECT generate_series(1, 40000)`;
 const ALTER = 'ALTER TABLE counters ALTER COLUMN n TYPE bigint';
 
 /** A connection string of several servers. */
