@@ -22,7 +22,7 @@ export const METRICS = {
   },
   pgtandem_client_connections_total: {
     kind: 'counter',
-    help: 'Client connections accepted, by how they ended up: relayed, cancel, refused.',
+    help: 'Client connections accepted, by how they ended up: relayed, cancel, cancel-unknown (not sent: no server is known to have given its key), refused.',
     labels: ['outcome'],
   },
   pgtandem_statements_total: {
@@ -69,8 +69,8 @@ export const METRICS = {
   },
   pgtandem_epoch: {
     kind: 'gauge',
-    help: 'Epoch of the rule set in force at this proxy.',
-    labels: [],
+    help: 'Epoch of the rule set in force at this proxy, by target.',
+    labels: ['database'],
   },
   pgtandem_backfill_rows_total: {
     kind: 'counter',

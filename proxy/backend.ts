@@ -42,11 +42,15 @@ export class Backend implements FrameSink {
   loggedIn = false;
   /** A ReadyForQuery has come since this was set to false. */
   becameReady = false;
+  /** The server is not of the wanted kind; the client has been told, and gets no more of it. */
+  misplaced = false;
 
+  /** @param standby what `in_hot_standby` has to be at login; null: either. */
   constructor(
     private readonly d: Dialogue,
     metrics: Metrics,
     out?: Outbox,
+    private readonly standby: boolean | null = null,
   ) {
     this.timings = metrics.timings('pgtandem_request_seconds');
     this.reader = new FrameReader(this, out);
@@ -132,8 +136,25 @@ export class Backend implements FrameSink {
     if (name !== null) {
       const value = cString(buf, at + name.length + 1, end);
       this.d.resolver.parameter(name, value ?? '');
+      if (name === 'in_hot_standby' && this.isMisplaced(value)) return this.refuse();
     }
     return verdictOf(this.d.ledger.reply(BACKEND.parameterStatus));
+  }
+
+  /** From PostgreSQL 14 on a server says at login whether it is a standby. */
+  private isMisplaced(inHotStandby: string | null): boolean {
+    return !this.loggedIn && this.standby !== null && (inHotStandby === 'on') !== this.standby;
+  }
+
+  private refuse(): Verdict {
+    this.misplaced = true;
+    const message = this.standby
+      ? 'the server is not in hot standby mode'
+      : 'the server is in hot standby mode';
+    const hint = 'The proxy is looking for the right one now; connect again.';
+    const { utf8 } = this.d.resolver;
+    this.reader.emit(writeError({ severity: 'FATAL', code: '57P03', message, hint }, utf8));
+    return FAIL;
   }
 
   private parameterTypes(length: number, buf: Buffer, at: number, end: number): Verdict {

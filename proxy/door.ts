@@ -2,13 +2,14 @@ import type { Socket } from 'node:net';
 import type { Metrics } from '../metrics/registry.js';
 import { type Arrival, arrive } from './arrival.js';
 import type { Cancels } from './cancel.js';
-import { describeUpstream, dial } from './dial.js';
 import type { Limits } from './limits.js';
 import { legsOf, logIn, type ScramOptions, wayOf } from './login.js';
 import { Unreadable } from './mailbox.js';
 import { writeError } from './messages.js';
+import type { Realm } from './realm.js';
 import { ScramError } from './scram.js';
 import { Session, type SessionContext } from './session.js';
+import { withDatabase } from './startup.js';
 import type { TlsFront } from './tls.js';
 
 /** What a door has of its proxy. */
@@ -18,10 +19,10 @@ export interface House {
   readonly cancels: Cancels;
   /** null: clients are not served TLS. */
   readonly tls: TlsFront | null;
-  readonly scram: ScramOptions;
-  /** Where a session with these start-up parameters belongs. */
-  contextOf(parameters: ReadonlyMap<string, string>): SessionContext;
-  admitted(session: Session): void;
+  readonly scram: ScramOptions['mode'];
+  /** Where a session that asks for this database (in latin1) belongs. */
+  realmOf(database: string | undefined): Realm;
+  admitted(session: Session, context: SessionContext, realm: Realm): void;
   /** Sessions there are. */
   readonly size: number;
   failed(kind: string, detail: string): void;
@@ -101,8 +102,7 @@ export class Door {
       this.refuse(client, '28000', 'connection requires a valid client certificate');
     } else if (arrival.step === 'cancel') {
       clearTimeout(loginTimer);
-      const sent = cancels.relay(Buffer.from(arrival.packet), client);
-      const outcome = sent ? 'cancel' : 'refused';
+      const outcome = await cancels.relay(Buffer.from(arrival.packet), client);
       metrics.count('pgtandem_client_connections_total', { outcome });
     } else if (this.shut) {
       this.refuse(client, '57P03', 'the database system is shutting down');
@@ -118,30 +118,34 @@ export class Door {
     loginTimer: NodeJS.Timeout,
   ): Promise<void> {
     const { client, packet, rest, raw, parameters } = arrival;
-    const context = this.house.contextOf(parameters);
+    // As the server sees it: without a database it is the one of the user's name.
+    const database = parameters.get('database') || parameters.get('user');
+    const realm = this.house.realmOf(database);
     const call = new AbortController();
     this.dialling.add(call);
     // Until the session listens: a client that goes now is found closed below.
     const ignore = () => undefined;
     client.on('error', ignore);
     try {
-      const server = await dial(context.upstream, this.house.limits, call.signal);
+      const { server, context } = await realm.reach(database, call.signal);
       if (client.destroyed) {
         server.destroy();
         return;
       }
-      const start = { packet: Buffer.from(packet), rest, loginTimer };
-      const way = wayOf(this.house.scram, legsOf(client, server));
+      const own = realm.name === null ? Buffer.from(packet) : withDatabase(packet, realm.database);
+      const start = { packet: own, rest, loginTimer };
+      const scram = { mode: this.house.scram, verifierOf: realm.verifierOf };
+      const way = wayOf(scram, legsOf(client, server));
       if (way !== 'relay') {
         server.write(start.packet);
         start.packet = NOTHING;
-        start.rest = await this.logIn(way, arrival, server, call.signal);
+        start.rest = await this.logIn(way, arrival, server, realm, call.signal);
       }
       const session = new Session(client, server, start, raw, context);
-      this.house.admitted(session);
+      this.house.admitted(session, context, realm);
       this.house.metrics.count('pgtandem_client_connections_total', { outcome: 'relayed' });
     } catch (error) {
-      this.notConnected(client, error as Error, context, call.signal);
+      this.notConnected(client, error as Error, call.signal);
     } finally {
       this.dialling.delete(call);
       client.removeListener('error', ignore);
@@ -153,13 +157,13 @@ export class Door {
     way: 'strip' | 'terminate',
     { client, rest, parameters }: Extract<Arrival, { step: 'start' }>,
     server: Socket,
+    { verifierOf }: Realm,
     signal: AbortSignal,
   ): Promise<Buffer> {
     const end = () => server.destroy();
     client.once('close', end);
     signal.addEventListener('abort', end);
     const user = utf8(parameters.get('user') ?? '');
-    const { verifierOf } = this.house.scram;
     try {
       return await logIn(way, { client, server }, rest, async () => {
         if (!verifierOf) return null;
@@ -177,12 +181,7 @@ export class Door {
     }
   }
 
-  private notConnected(
-    client: Socket,
-    error: Error,
-    { upstream }: SessionContext,
-    signal: AbortSignal,
-  ): void {
+  private notConnected(client: Socket, error: Error, signal: AbortSignal): void {
     if (signal.aborted) {
       this.refuse(client, '57P01', 'terminating connection due to administrator command');
     } else if (error instanceof ScramError) {
@@ -195,10 +194,9 @@ export class Door {
       this.house.failed('scram', error.message);
       this.refuse(client, '08006', 'could not look up the role for its authentication');
     } else {
-      const what = `could not connect to the PostgreSQL server at ${describeUpstream(upstream)}`;
-      this.house.failed('upstream', `${what}: ${error.message}`);
+      this.house.failed('upstream', error.message);
       // A server that is starting, stopping or in recovery answers, and its own words are relayed.
-      this.refuse(client, '08006', what);
+      this.refuse(client, '08006', error.message);
     }
   }
 

@@ -2,12 +2,13 @@ import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import type { Metrics } from '../metrics/registry.js';
 import { Backend } from './backend.js';
-import { type Cancels, cancelRequest } from './cancel.js';
+import type { Cancels } from './cancel.js';
 import type { Upstream } from './dial.js';
 import { Dialogue } from './dialogue.js';
 import type { DrainView } from './drain.js';
 import { Frontend } from './frontend.js';
 import type { Control } from './gate.js';
+import { KeyReader } from './key-data.js';
 import { IDLE, STARTUP } from './ledger.js';
 import type { Limits } from './limits.js';
 import { TERMINATE, writeError } from './messages.js';
@@ -21,6 +22,12 @@ export interface SessionContext {
   readonly limits: Limits;
   readonly metrics: Metrics;
   readonly cancels: Cancels;
+  /** What `in_hot_standby` of the server has to be; null: either. */
+  readonly standby: boolean | null;
+  /** The login is over; `keyData` is known, if there is any. */
+  loggedIn(session: Session): void;
+  /** The server was a standby where a primary is wanted, or the reverse; the client is told. */
+  misplaced(session: Session): void;
   readonly out: Outbox;
   /** A ReadyForQuery has come. */
   progressed(session: Session): void;
@@ -51,6 +58,8 @@ export class Session {
   private heldSince = 0;
   private discarded = 0;
   private loginTimer: NodeJS.Timeout | undefined;
+  /** Of a raw session, until its login is over. */
+  private login: KeyReader | null = null;
   private lingerTimer: NodeJS.Timeout | undefined;
 
   /**
@@ -69,9 +78,12 @@ export class Session {
     this.loginTimer = start.loginTimer;
     this.d = new Dialogue(limits, control.force.rewriter !== null);
     this.frontend = new Frontend(this.d, control, limits, metrics, out);
-    this.backend = new Backend(this.d, metrics, out);
+    this.backend = new Backend(this.d, metrics, out, context.standby);
     this.d.ledger.push(STARTUP);
-    if (raw) this.loggedIn();
+    if (raw) {
+      this.loggedIn();
+      this.login = new KeyReader();
+    }
     this.client = openWire(client, this.ofClient());
     this.server = openWire(server, this.ofServer());
     if (start.packet.length > 0) this.say(this.server, start.packet);
@@ -119,6 +131,15 @@ export class Session {
   /** Replication: nothing is known of what it does. */
   get isRaw(): boolean {
     return this.raw;
+  }
+
+  /** Process id and secret key, as its server gave them. */
+  get keyData(): Buffer | null {
+    return this.raw ? (this.login?.keyData ?? null) : this.backend.keyData;
+  }
+
+  get upstream(): Upstream {
+    return this.context.upstream;
   }
 
   isUnder(control: Control): boolean {
@@ -175,6 +196,7 @@ export class Session {
 
   private fromServer(chunk: Buffer): void {
     if (this.raw) {
+      if (this.login && !this.login.done) this.followLogin(chunk, this.login);
       if (!this.clientGone && !this.say(this.client, chunk)) this.server.pause();
       return;
     }
@@ -183,16 +205,25 @@ export class Session {
     const result = backend.reader.run();
     this.toClient(backend.reader.out);
     if (result !== 'more') {
-      this.outOfSync();
+      if (backend.misplaced) this.misplaced();
+      else this.outOfSync();
       return;
     }
     if (backend.becameReady) {
       backend.becameReady = false;
-      if (this.loginTimer && backend.loggedIn) this.loggedIn();
+      if (this.loginTimer && backend.loggedIn) {
+        this.loggedIn();
+        this.context.loggedIn(this);
+      }
       this.context.progressed(this);
       if (this.draining) this.endWhenIdle();
     }
     if (d.waiting !== null) this.resumeWaiting();
+  }
+
+  private followLogin(chunk: Buffer, login: KeyReader): void {
+    login.feed(chunk);
+    if (login.done) this.context.loggedIn(this);
   }
 
   private toClient(out: Outbox): void {
@@ -226,9 +257,14 @@ export class Session {
   /** Ends it if something of it that has not ended touches these tables, or if it is held. */
   closeTouching(oids: Iterable<number>, reason: string): void {
     if (!this.isHeld && !this.d.touches.touching(oids)) return;
+    this.leave(reason);
+  }
+
+  /** Ends it, and what it has running on the server. */
+  leave(reason: string): void {
     const { keyData } = this.backend;
     if (this.d.ledger.pending > 0 && keyData) {
-      this.context.cancels.relay(cancelRequest(keyData), null);
+      this.context.cancels.order(keyData, this.context.upstream);
     }
     this.endWith('57P01', reason);
   }
@@ -306,6 +342,17 @@ export class Session {
     this.loggedIn();
     this.server.destroy();
     this.closeClient();
+  }
+
+  /** The client has been told by `Backend`, in place of the rest of the login. */
+  private misplaced(): void {
+    this.context.misplaced(this);
+    this.ending = true;
+    this.loggedIn();
+    this.closeClient();
+    this.say(this.server, TERMINATE);
+    this.server.end();
+    this.server.resume();
   }
 
   private outOfSync(): void {

@@ -82,6 +82,27 @@ export class StartupReader {
   }
 }
 
+/**
+ * A StartupMessage with another database, all else as it was: the version, the options that are
+ * not known here, the order. Pure.
+ */
+export function withDatabase(packet: Buffer, database: string): Buffer {
+  const words = packet.toString('latin1', 8).split('\0');
+  const wanted = Buffer.from(database).toString('latin1');
+  let i = 0;
+  let set = false;
+  for (; i + 1 < words.length && words[i] !== ''; i += 2) {
+    if (words[i] !== 'database') continue;
+    words[i + 1] = wanted;
+    set = true;
+  }
+  if (!set) words.splice(i, 0, 'database', wanted);
+  const body = Buffer.from(words.join('\0'), 'latin1');
+  const header = Buffer.from(packet.subarray(0, 8));
+  header.writeInt32BE(8 + body.length, 0);
+  return Buffer.concat([header, body]);
+}
+
 /** Name and value pairs of a StartupMessage, as latin1; what is not well formed is left out. */
 function readParameters(packet: Buffer): Map<string, string> {
   const words = packet.toString('latin1', 8).split('\0');

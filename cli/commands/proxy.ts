@@ -2,20 +2,18 @@ import { Command, Option } from 'commander';
 import pino from 'pino';
 import { startEndpoint } from '../../metrics/endpoint.js';
 import { Metrics } from '../../metrics/registry.js';
-import { Coordinator } from '../../migration/coordinator.js';
-import { Follower } from '../../migration/follower.js';
 import { Proxy as Relay } from '../../proxy/proxy.js';
 import { loadParser, makeRewriter } from '../../sql/rewriter.js';
 import { warmUp } from '../../sql/warm.js';
-import { openDatabase } from '../database.js';
-import { address, duration } from '../options.js';
-import { judgeScram, mayReadVerifiers, VerifierReader } from '../scram.js';
+import { address, duration, namedTarget } from '../options.js';
+import { DatabaseTarget, refuseDuplicates } from '../target.js';
 import { addTlsOptions, describeCertificate, loadTls, type TlsOptions } from '../tls.js';
-import { reloadUpstream, upstreamOf } from '../upstream.js';
 import { version } from '../version.js';
 
 export interface ProxySettings extends TlsOptions {
   upstream: string;
+  /** Further databases, by the name that clients ask for. */
+  databases: { name: string; url: string }[];
   listen: { host: string; port: number };
   metrics: { host: string; port: number } | null;
   graceMs: number;
@@ -24,6 +22,7 @@ export interface ProxySettings extends TlsOptions {
 
 interface ProxyCommandOptions extends TlsOptions {
   upstream: string;
+  database: { name: string; url: string }[];
   listen: { host: string; port: number };
   metrics: { host: string; port: number };
   grace: number;
@@ -40,6 +39,11 @@ export function proxyCommand(): Command {
       new Option('--upstream <url>', 'the server, and the role and database that control uses')
         .env('PGTANDEM_UPSTREAM')
         .makeOptionMandatory(),
+    )
+    .addOption(
+      new Option('--database <name=url>', 'another database, by the name that clients ask for')
+        .argParser(namedTarget)
+        .default([], 'none'),
     )
     .addOption(
       new Option('--listen <address>', 'where applications connect')
@@ -64,7 +68,11 @@ export function proxyCommand(): Command {
         .default('info'),
     );
   return addTlsOptions(command).action(async (options: ProxyCommandOptions) => {
-    const running = await runProxy({ ...options, graceMs: options.grace });
+    const running = await runProxy({
+      ...options,
+      databases: options.database,
+      graceMs: options.grace,
+    });
     const stop = () => running.stop();
     process.once('SIGTERM', stop);
     process.once('SIGINT', stop);
@@ -85,89 +93,68 @@ export interface RunningProxy {
 }
 
 /**
- * Starts a proxy with its follower and coordinator, and wires them: rules go from the follower to
- * the proxy, and what the proxy has drained goes back as an acknowledgement.
+ * Starts a proxy, and for each of its databases what follows and carries out the migrations there.
  */
 export async function runProxy(settings: ProxySettings): Promise<RunningProxy> {
   const log = pino({ level: settings.logLevel, base: null }, pino.destination({ dest: 2 }));
   const metrics = new Metrics(true);
   await loadParser();
   warmUp();
-  const upstream = upstreamOf(settings.upstream);
   const tls = loadTls(settings);
-  const control = await openDatabase(settings.upstream);
-  const { rows } = await control.query('SELECT current_database() AS name');
-  const verifiers = (await mayReadVerifiers(control))
-    ? new VerifierReader(settings.upstream)
-    : null;
-  await control.end();
-  const scram = {
-    mode: settings.scram ?? 'auto',
-    verifierOf: verifiers ? (user: string) => verifiers.verifierOf(user) : undefined,
+  const house = {
+    address: `${settings.listen.host}:${settings.listen.port} (pid ${process.pid})`,
+    version: version(),
+    metrics,
+    log,
   };
-  const { ways, warning } = await judgeScram(scram, upstream, tls);
-  log.info({ scram: ways, certificate: tls && describeCertificate(tls) }, 'encryption');
-  if (warning) log.warn({ scram: ways }, warning);
+  const targets = await Promise.all(
+    [{ name: null, url: settings.upstream }, ...settings.databases].map((target) =>
+      DatabaseTarget.open(target, house),
+    ),
+  );
+  refuseDuplicates(targets);
+  for (const target of targets) await target.judge(settings.scram ?? 'auto', tls);
+  const [main, ...others] = targets.map((target) => target.realm());
   const proxy = new Relay({
-    upstream,
+    ...main!,
+    targets: others,
     listen: settings.listen,
-    database: rows[0].name,
     metrics,
     log,
     makeRewriter: (rules) => makeRewriter(rules),
     tls,
-    scram,
+    scram: settings.scram,
   });
   const reload = () => {
     try {
       const fresh = loadTls(settings);
       if (fresh) proxy.reloadTls(fresh);
-      reloadUpstream(upstream, settings.upstream);
+      for (const target of targets) target.reload();
       log.info({ certificate: fresh && describeCertificate(fresh) }, 'certificates read again');
     } catch (error) {
       log.error({ error: String(error) }, 'certificates not read again; the old ones stay');
     }
   };
   const stopping = new AbortController();
-  const follower = new Follower({
-    url: settings.upstream,
-    address: `${settings.listen.host}:${settings.listen.port} (pid ${process.pid})`,
-    version: version(),
-    log,
+  const firstRules: Promise<void>[] = [];
+  const runs = targets.map((target) => {
+    let ruled!: () => void;
+    firstRules.push(
+      new Promise((resolve) => {
+        ruled = resolve;
+      }),
+    );
+    return target.run(proxy, stopping.signal, ruled);
   });
-  let following = false;
-  let lease: 'held' | 'doubt' | 'lost' = 'held';
-  let ruled!: () => void;
-  const firstRules = new Promise<void>((resolve) => {
-    ruled = resolve;
-  });
-  const follow = async () => {
-    for await (const item of follower.follow(stopping.signal)) {
-      if (item.kind === 'rules') {
-        const { rules } = item;
-        log.info({ epoch: rules.epoch, tables: rules.tables.map((table) => table.name) }, 'rules');
-        // Not awaited: the next rules may come before this drain is over.
-        const drained = rules.epoch === 0 ? Promise.resolve() : proxy.apply(rules);
-        drained.then(
-          () => follower.acknowledge(rules.epoch),
-          (error) => log.error({ error: String(error) }, 'rules could not be put in force'),
-        );
-        following = true;
-        ruled();
-      } else {
-        lease = item.state;
-        log.warn({ lease }, 'lease');
-        proxy.fence(lease !== 'held');
-        if (lease === 'lost') proxy.closeTouching('pgtandem has lost touch with its database');
-      }
-    }
-  };
-  const followed = follow();
-  await Promise.race([firstRules, followed]);
+  const followed = Promise.all(runs);
+  await Promise.race([Promise.all(firstRules), followed]);
   const bound = await proxy.listen();
-  const coordinator = new Coordinator({ url: settings.upstream, metrics, log });
-  const coordinated = coordinator.run(stopping.signal);
-  const state = () => ({ lease, ...proxy.stats() });
+  const state = () => ({
+    lease: worst(targets.map(({ lease }) => lease)),
+    ...(targets.length > 1 && { databases: targets.map((target) => target.state()) }),
+    ...proxy.stats(),
+  });
+  const isReady = () => targets.every(({ following, lease }) => following && lease === 'held');
   const endpoint =
     settings.metrics === null
       ? null
@@ -175,7 +162,7 @@ export async function runProxy(settings: ProxySettings): Promise<RunningProxy> {
           ...settings.metrics,
           metrics,
           health: () => ({ ok: true, ...state() }),
-          ready: () => ({ ok: following && lease === 'held', ...state() }),
+          ready: () => ({ ok: isReady(), ...state() }),
         });
   log.info(
     { listen: bound, metrics: endpoint && { host: endpoint.host, port: endpoint.port } },
@@ -186,7 +173,8 @@ export async function runProxy(settings: ProxySettings): Promise<RunningProxy> {
       stopping.signal.addEventListener('abort', () => resolve(), { once: true }),
     );
     await proxy.close(settings.graceMs);
-    await Promise.all([followed, coordinated, verifiers?.close()]);
+    await followed;
+    await Promise.all(targets.map((target) => target.close()));
     await endpoint?.close();
   })();
   return {
@@ -197,4 +185,9 @@ export async function runProxy(settings: ProxySettings): Promise<RunningProxy> {
     stop: () => stopping.abort(),
     ended,
   };
+}
+
+function worst(leases: ('held' | 'doubt' | 'lost')[]): 'held' | 'doubt' | 'lost' {
+  if (leases.includes('lost')) return 'lost';
+  return leases.includes('doubt') ? 'doubt' : 'held';
 }
