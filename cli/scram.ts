@@ -77,7 +77,7 @@ export async function judgeScram(
   tls: ClientTls | undefined,
 ): Promise<{ ways: WaysInForce; warning: string | null }> {
   const server = await dial(upstream, DEFAULT_LIMITS, AbortSignal.timeout(10_000));
-  const seen = server instanceof TLSSocket ? server.getPeerX509Certificate()?.raw : undefined;
+  const seen = server instanceof TLSSocket ? server.getPeerCertificate().raw : undefined;
   server.destroy();
   const shown = tls ? new X509Certificate(tls.cert).raw : undefined;
   return judge(scram, tls?.required ?? false, {

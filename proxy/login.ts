@@ -44,11 +44,14 @@ export function wayOf({ mode, verifierOf }: ScramOptions, legs: Legs): ScramWay 
   return verifierOf ? 'terminate' : 'strip';
 }
 
-/** The certificates, in DER, that this client was shown, and that this server has shown. */
+/**
+ * The certificates, in DER, that this client was shown, and that this server has shown (not by
+ * `getPeerX509Certificate`: Node 20 takes it out of the chain, and has none the second time).
+ */
 function certificates(client: Socket, server: Socket) {
   return {
     shown: client instanceof TLSSocket ? client.getX509Certificate()?.raw : undefined,
-    seen: server instanceof TLSSocket ? server.getPeerX509Certificate()?.raw : undefined,
+    seen: server instanceof TLSSocket ? server.getPeerCertificate().raw : undefined,
   };
 }
 

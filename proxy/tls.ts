@@ -97,7 +97,7 @@ export class TlsFront {
   private judge(client: TLSSocket): string | null {
     const { clientCert } = this.settings;
     if (clientCert === 'none' || client.authorized) return null;
-    const shown = client.getPeerX509Certificate() !== undefined;
+    const shown = client.getPeerCertificate().raw !== undefined;
     if (!shown && clientCert === 'optional') return null;
     return shown ? `${client.authorizationError}` : 'none was shown';
   }
