@@ -3,11 +3,24 @@ import type { Metrics } from '../metrics/registry.js';
 import type { Rewrite, StatementRewriter } from '../sql/outcome.js';
 import { type Dialogue, Hidden, Refused, Replaced, type Side } from './dialogue.js';
 import { DROP, FAIL, FrameReader, type FrameSink, HOLD, PASS, type Verdict } from './frames.js';
-import { REFUSED_CODE } from './frontend.js';
-import { FORWARD, MISMATCH, QUERY, STARTUP, SWALLOW } from './ledger.js';
-import { Lookup } from './lookup.js';
+import {
+  BIND,
+  DESCRIBE_STATEMENT,
+  EXECUTE,
+  FORWARD,
+  IDLE,
+  type Kind,
+  MISMATCH,
+  QUERY,
+  STARTUP,
+  SWALLOW,
+} from './ledger.js';
+import { Errand, Lookup } from './lookup.js';
 import { BACKEND, cString, readDataRow, readFields, writeError, writeFields } from './messages.js';
+import { Preparation } from './prepare.js';
+import { tagMatters } from './schema.js';
 import { Statement } from './statements.js';
+import { REFUSED_CODE } from './use.js';
 
 /** Longest message of the types that are never long; the server's own client library does the same. */
 const SHORT_MESSAGE = 30_000;
@@ -27,8 +40,12 @@ const LONGEST = 0x3fffffff;
 /** Longest message that is gathered to be read; a longer one goes by as it is. */
 const HOLD_BYTES = 1024 * 1024;
 
-const LETTER_D = 0x44;
-const LETTER_L = 0x4c;
+/**
+ * Name of the server's function that refuses a prepared statement whose result would have another
+ * type than the client was told. The message is translated; this is not.
+ */
+const REVALIDATES = 'RevalidateCachedQuery';
+const RESULT_TYPE_CODE = '0A000';
 
 /** What a server's messages lead to. Pure: the session writes what the reader collects. */
 export class Backend implements FrameSink {
@@ -39,10 +56,13 @@ export class Backend implements FrameSink {
   loggedIn = false;
   /** A ReadyForQuery has come since this was set to false. */
   becameReady = false;
+  /** A ParameterDescription, until it is known that the rest of the answer follows. */
+  private types: Buffer | null = null;
 
   constructor(
     private readonly d: Dialogue,
     private readonly metrics: Metrics,
+    private readonly client: Pick<FrameReader, 'isClean'>,
   ) {}
 
   valid(type: number, length: number): boolean {
@@ -54,6 +74,7 @@ export class Backend implements FrameSink {
   }
 
   frame(type: number, length: number, buf: Buffer, at: number, end: number): Verdict {
+    if (this.types && type !== BACKEND.error) this.tellTypes();
     switch (type) {
       case BACKEND.dataRow:
         if (this.d.ledger.headFate === SWALLOW) return this.hiddenRow(buf, at);
@@ -86,8 +107,7 @@ export class Backend implements FrameSink {
   private commandComplete(buf: Buffer, at: number, end: number): Verdict {
     const { d } = this;
     const fate = d.ledger.headFate;
-    // DEALLOCATE, DISCARD and DECLARE always matter; DELETE is told apart by its third letter.
-    const matters = d.attentive || (buf[at] === LETTER_D && buf[at + 2] !== LETTER_L);
+    const matters = d.attentive || tagMatters(buf, at, d.schema.isChanged);
     if (fate !== FORWARD || !matters) return verdictOf(d.ledger.reply(BACKEND.commandComplete));
     const tag = cString(buf, at, end) ?? '';
     d.tagged(tag);
@@ -111,7 +131,7 @@ export class Backend implements FrameSink {
       metrics.observe('pgtandem_request_seconds', {}, seconds);
     }
     // The answer to our question was an error, and it stands for the client's own Query.
-    const endsQuery = side instanceof Lookup && side.failed && side.forQuery;
+    const endsQuery = side instanceof Errand && side.failed && side.forQuery;
     return fate === FORWARD || endsQuery ? PASS : DROP;
   }
 
@@ -120,8 +140,14 @@ export class Backend implements FrameSink {
     if (name !== null) {
       const value = cString(buf, at + name.length + 1, end);
       this.d.resolver.parameter(name, value ?? '');
+      if (name === 'search_path' && this.loggedIn) this.d.schema.namesChanged();
     }
     return verdictOf(this.d.ledger.reply(BACKEND.parameterStatus));
+  }
+
+  private tellTypes(): void {
+    if (this.types) this.reader.emit(this.types);
+    this.types = null;
   }
 
   private parameterTypes(length: number, buf: Buffer, at: number, end: number): Verdict {
@@ -129,16 +155,55 @@ export class Backend implements FrameSink {
     if (side instanceof Statement && end - at === length - 4) {
       side.learnt = buf.toString('latin1', at + 2, end);
     }
-    return verdictOf(this.d.ledger.reply(BACKEND.parameterDescription));
+    const { ledger, retained } = this.d;
+    const verdict = verdictOf(ledger.reply(BACKEND.parameterDescription));
+    if (verdict !== PASS || !retained.canReplay(ledger.answered + 1)) return verdict;
+    if (end - at !== length - 4) return verdict;
+    this.types = Buffer.from(buf.subarray(at - 5, end));
+    return DROP;
+  }
+
+  /**
+   * Somebody has altered what a statement gives, and no command that went by here has said so.
+   * True: the error is swallowed, and the client's batch will be sent again.
+   */
+  private resultTypeChanged(fields: Map<string, string>): boolean {
+    const { ledger, retained, schema, status } = this.d;
+    if (fields.get('R') !== REVALIDATES || fields.get('C') !== RESULT_TYPE_CODE) return false;
+    schema.found();
+    const alone = status === IDLE && this.client.isClean && this.d.waiting === null;
+    const first = retained.canReplay(ledger.answered + 1) && !ledger.headBegun;
+    if (!alone || !first) {
+      this.metrics.count('pgtandem_result_type_errors_total', {});
+      return false;
+    }
+    ledger.reply(BACKEND.error);
+    ledger.swallowHead();
+    retained.replaying = true;
+    this.d.waiting = 'replay';
+    this.metrics.count('pgtandem_replayed_total', {});
+    return true;
   }
 
   private error(length: number, buf: Buffer, at: number, end: number): Verdict {
     const { ledger, resolver } = this.d;
     const change = changeOf(ledger.headSide);
-    if (!change) return verdictOf(ledger.reply(BACKEND.error));
+    const runs = RUNS.has(ledger.headKind) && ledger.headFate === FORWARD;
+    if (!change && !runs) {
+      this.tellTypes();
+      return verdictOf(ledger.reply(BACKEND.error));
+    }
     if (at < 0) return HOLD;
+    const whole = end - at === length - 4;
+    if (runs && whole && buf.subarray(at, end).includes(REVALIDATES)) {
+      if (this.resultTypeChanged(readFields(buf, at, end))) {
+        this.types = null;
+        return DROP;
+      }
+    }
+    this.tellTypes();
     ledger.reply(BACKEND.error);
-    if (end - at !== length - 4) return PASS;
+    if (!change || !whole) return PASS;
     const fields = readFields(buf, at, end);
     if ('refusal' in change) {
       // In a failed transaction, or cancelled: the server's own word stands.
@@ -159,6 +224,9 @@ export class Backend implements FrameSink {
   }
 }
 
+/** Messages that a statement whose result would have another type makes fail. */
+const RUNS: ReadonlySet<Kind> = new Set([BIND, DESCRIBE_STATEMENT, EXECUTE, QUERY]);
+
 function verdictOf(fate: number): Verdict {
   if (fate === FORWARD) return PASS;
   return fate === SWALLOW ? DROP : FAIL;
@@ -173,7 +241,8 @@ function changeOf(side: Side | undefined): Change | null {
   if (side === undefined) return null;
   if (side instanceof Refused) return { refusal: side.refusal };
   if (side instanceof Replaced) return side;
-  const statement = side instanceof Hidden ? side.statement : side;
+  const hidden = side instanceof Hidden || side instanceof Preparation;
+  const statement = hidden ? side.statement : side;
   if (!(statement instanceof Statement)) return null;
   const { rewrite, rewriter, text } = statement;
   if (!rewrite || !rewriter || text === null) return null;

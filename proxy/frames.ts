@@ -71,6 +71,12 @@ export class FrameReader {
     return this.rest === 0 || !this.restPasses;
   }
 
+  /** True when all that was fed has been judged, and no message is begun. */
+  get isClean(): boolean {
+    const gathers = this.wanted > 0 || this.message !== null || this.headerBytes > 0;
+    return this.rest === 0 && !gathers && this.pos >= this.chunk.length;
+  }
+
   /** Puts a message of our own before the one that the sink is being asked about. */
   emit(bytes: Buffer): void {
     this.endSpan();

@@ -38,7 +38,7 @@ export interface ProxyOptions {
 /** The relay between PostgreSQL clients and one server. */
 class Relay {
   private readonly server: Server;
-  private readonly control: Control = { force: Force.none, fenced: false };
+  private readonly control: Control = { force: Force.none, fenced: false, schema: 0 };
   private readonly sessions = new Set<Session>();
   private readonly door: Door;
   private readonly drains = new Set<Drain<Session>>();
@@ -69,7 +69,7 @@ class Relay {
         log.error({ kind }, detail);
       },
     };
-    this.elsewhere = { ...this.context, control: { force: Force.none, fenced: false } };
+    this.elsewhere = { ...this.context, control: { force: Force.none, fenced: false, schema: 0 } };
     const { sessions, context } = this;
     this.door = new Door({
       limits,

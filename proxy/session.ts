@@ -62,9 +62,9 @@ export class Session {
   ) {
     const { control, limits, metrics } = context;
     this.loginTimer = start.loginTimer;
-    this.d = new Dialogue(limits, control.force.rewriter !== null);
+    this.d = new Dialogue(limits, control.force.rewriter !== null, control);
     this.frontend = new Frontend(this.d, control, limits, metrics);
-    this.backend = new Backend(this.d, metrics);
+    this.backend = new Backend(this.d, metrics, this.frontend.reader);
     this.d.ledger.push(STARTUP);
     if (raw) this.loggedIn();
     this.listen();
@@ -88,6 +88,7 @@ export class Session {
     server.on('error', () => undefined);
     server.on('close', () => {
       this.serverEnds();
+      this.d.schema.gone();
       this.context.gone(this);
     });
   }
@@ -186,6 +187,11 @@ export class Session {
   private resumeWaiting(): void {
     const { waiting, ledger, lookup } = this.d;
     if (this.clientGone || this.ending) return;
+    if (waiting === 'replay') {
+      if (this.frontend.replay()) this.pump();
+      else writeAll(this.server, this.frontend.reader.take());
+      return;
+    }
     const settled = waiting === 'settle' && (ledger.pending === 0 || ledger.copyOpen);
     if (settled || (waiting === 'lookup' && lookup?.done)) this.pump();
   }
