@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import type { Metrics } from '../metrics/registry.js';
 import type { Rewrite, StatementRewriter } from '../sql/outcome.js';
-import { type Dialogue, Hidden, Refused, Replaced, type Side } from './dialogue.js';
+import { type Dialogue, Hidden, Refused, Replaced, type Side, SqlChange } from './dialogue.js';
 import { DROP, FAIL, FrameReader, type FrameSink, HOLD, PASS, type Verdict } from './frames.js';
 import {
   BIND,
@@ -62,7 +62,7 @@ export class Backend implements FrameSink {
   constructor(
     private readonly d: Dialogue,
     private readonly metrics: Metrics,
-    private readonly client: Pick<FrameReader, 'isClean'>,
+    private readonly client: Pick<FrameReader, 'canRewind'>,
   ) {}
 
   valid(type: number, length: number): boolean {
@@ -171,7 +171,7 @@ export class Backend implements FrameSink {
     const { ledger, retained, schema, status } = this.d;
     if (fields.get('R') !== REVALIDATES || fields.get('C') !== RESULT_TYPE_CODE) return false;
     schema.found();
-    const alone = status === IDLE && this.client.isClean && this.d.waiting === null;
+    const alone = status === IDLE && this.client.canRewind && this.d.waiting !== 'hold';
     const first = retained.canReplay(ledger.answered + 1) && !ledger.headBegun;
     if (!alone || !first) {
       this.metrics.count('pgtandem_result_type_errors_total', {});
@@ -216,8 +216,10 @@ export class Backend implements FrameSink {
     const position = Number(fields.get('P'));
     if (!position) return PASS;
     const { original, rewrite, rewriter } = change;
-    const mapped = rewriter.mapPosition(original, rewrite, position);
-    if (mapped > 0) fields.set('P', String(mapped));
+    const lead = charactersOf(change.prefix ?? '', resolver.utf8);
+    if (position <= lead) return PASS;
+    const mapped = rewriter.mapPosition(original, rewrite, position - lead);
+    if (mapped > 0) fields.set('P', String(mapped + lead));
     else fields.delete('P');
     this.reader.emit(writeFields(fields));
     return DROP;
@@ -234,17 +236,26 @@ function verdictOf(fate: number): Verdict {
 
 type Change =
   | { refusal: { message: string; hint: string } }
-  | { original: Buffer; rewrite: Rewrite; rewriter: StatementRewriter };
+  | { original: Buffer; rewrite: Rewrite; rewriter: StatementRewriter; prefix?: string | null };
 
 /** What an error about this entry has to be changed by; null: it goes by as it is. */
 function changeOf(side: Side | undefined): Change | null {
   if (side === undefined) return null;
   if (side instanceof Refused) return { refusal: side.refusal };
   if (side instanceof Replaced) return side;
-  const hidden = side instanceof Hidden || side instanceof Preparation;
-  const statement = hidden ? side.statement : side;
+  const statement = statementOf(side);
   if (!(statement instanceof Statement)) return null;
-  const { rewrite, rewriter, text } = statement;
+  const { rewrite, rewriter, text, prefix } = statement;
   if (!rewrite || !rewriter || text === null) return null;
-  return { original: Buffer.from(text, 'latin1'), rewrite, rewriter };
+  return { original: Buffer.from(text, 'latin1'), rewrite, rewriter, prefix };
+}
+
+function statementOf(side: Side): Side {
+  if (side instanceof Hidden || side instanceof Preparation) return side.statement;
+  return side instanceof SqlChange ? side.change : side;
+}
+
+/** Characters of a text that is bytes in latin1, as the server counts positions. */
+function charactersOf(text: string, utf8: boolean): number {
+  return utf8 ? Array.from(Buffer.from(text, 'latin1').toString('utf8')).length : text.length;
 }

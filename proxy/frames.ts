@@ -71,10 +71,21 @@ export class FrameReader {
     return this.rest === 0 || !this.restPasses;
   }
 
-  /** True when all that was fed has been judged, and no message is begun. */
-  get isClean(): boolean {
-    const gathers = this.wanted > 0 || this.message !== null || this.headerBytes > 0;
-    return this.rest === 0 && !gathers && this.pos >= this.chunk.length;
+  /** Whether `rewind` is possible: no message has gone on in part. */
+  get canRewind(): boolean {
+    return this.rest === 0;
+  }
+
+  /** Puts bytes before all that has not been judged yet. */
+  rewind(bytes: Buffer): void {
+    const gathered = this.message ? [this.message] : this.parts;
+    const header = this.header.subarray(0, this.headerBytes);
+    this.chunk = Buffer.concat([bytes, header, ...gathered, this.chunk.subarray(this.pos)]);
+    this.pos = 0;
+    this.headerBytes = 0;
+    this.message = null;
+    this.parts = [];
+    this.wanted = 0;
   }
 
   /** Puts a message of our own before the one that the sink is being asked about. */

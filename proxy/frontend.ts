@@ -3,7 +3,7 @@ import type { Rewrite } from '../sql/outcome.js';
 import { executedNames, leads, NO_COMMAND, readCommand, type SqlCommand } from './command.js';
 import { type Dialogue, Refused, Replaced, SqlChange } from './dialogue.js';
 import { DROP, FAIL, FrameReader, type FrameSink, HOLD, PASS, type Verdict } from './frames.js';
-import { AS_IS, type Control, decide } from './gate.js';
+import { AS_IS, type Control, type Decision, decide } from './gate.js';
 import {
   BIND,
   CLOSE,
@@ -37,6 +37,8 @@ import { REFUSED_TEXT, Use } from './use.js';
 /** The longest message but Query, Parse, Bind, CopyData and FunctionCall, as the server has it. */
 const SMALL_MESSAGE = 10_004;
 const LARGE_MESSAGE = 0x3fffffff;
+
+type Sent = Extract<Decision, { step: 'send' }>;
 
 /** What a client's messages lead to. Pure: the session writes what the reader collects. */
 export class Frontend implements FrameSink {
@@ -150,7 +152,8 @@ export class Frontend implements FrameSink {
       const waits = this.use.inQuery(name, command!.isExecute);
       if (waits !== PASS) return waits;
     }
-    const decision = decide(text, 'too-large', d, this.control);
+    const body = command?.prepares ? Buffer.from(command.prepares.body, 'latin1') : text;
+    const decision = decide(body, 'too-large', d, this.control);
     if (decision.step !== 'send') return this.use.wait(decision, true);
     const latin1 = text && d.resolver.plain ? text.toString('latin1') : null;
     d.resolver.runs(latin1);
@@ -159,12 +162,22 @@ export class Frontend implements FrameSink {
     if (command?.alters) d.schema.sent(command.temporary);
     if (command?.isExecute && fresh) d.retained.begin(d.ledger.pushed + 1);
     const change = command && this.change(command, decision === AS_IS ? '' : null);
-    if (change && !decision.rewrite?.refusal && !isReplaced(decision.rewrite)) {
-      d.statements.sent(change, d.ledger.pushed + 1);
-      d.ledger.push(QUERY, FORWARD, new SqlChange(change));
-      return PASS;
-    }
-    return this.sendQuery(text, decision.rewrite);
+    if (!change || decision.rewrite?.refusal) return this.sendQuery(text, decision.rewrite);
+    return this.sendChange(change, decision);
+  }
+
+  /** A simple Query that is PREPARE or DEALLOCATE. */
+  private sendChange(change: Statement | Closing, { rewrite, touches, reason }: Sent): Verdict {
+    const { d } = this;
+    d.statements.sent(change, d.ledger.pushed + 1);
+    d.ledger.push(QUERY, FORWARD, new SqlChange(change));
+    if (change instanceof Closing || !rewrite || reason !== null) return PASS;
+    const key = this.control.force.touchKey(touches);
+    markRight(change, { rewrite, touches, key, reason }, d, this.control);
+    if (!isReplaced(rewrite)) return PASS;
+    const prefix = Buffer.from(change.prefix ?? '', 'latin1');
+    this.reader.emit(writeQuery(Buffer.concat([prefix, rewrite.text])));
+    return DROP;
   }
 
   /** Nothing of the client's is under way: what fails now has had no effect. */
@@ -366,7 +379,7 @@ export class Frontend implements FrameSink {
       ledger.push(SYNC, SWALLOW);
     }
     if (ledger.pending > 0) return false;
-    this.reader.feed(retained.take());
+    this.reader.rewind(retained.take());
     this.d.waiting = null;
     return true;
   }
