@@ -54,7 +54,17 @@ export const METRICS = {
   },
   pgtandem_reprepared_total: {
     kind: 'counter',
-    help: 'Prepared statements that were prepared again under the hood after an epoch change.',
+    help: 'Prepared statements that were prepared again under the hood after an epoch or a schema change.',
+    labels: [],
+  },
+  pgtandem_replayed_total: {
+    kind: 'counter',
+    help: 'Batches sent again because a statement in them gave another result type than before (0A000).',
+    labels: [],
+  },
+  pgtandem_result_type_errors_total: {
+    kind: 'counter',
+    help: 'Errors 0A000 `cached plan must not change result type` that clients were told.',
     labels: [],
   },
   pgtandem_errors_total: {

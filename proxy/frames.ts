@@ -81,6 +81,23 @@ export class FrameReader {
     return this.rest === 0 || !this.restPasses;
   }
 
+  /** Whether `rewind` is possible: no message has gone on in part. */
+  get canRewind(): boolean {
+    return this.rest === 0;
+  }
+
+  /** Puts bytes before all that has not been judged yet. */
+  rewind(bytes: Buffer): void {
+    const gathered = this.message ? [this.message] : this.parts;
+    const header = this.header.subarray(0, this.headerBytes);
+    this.chunk = Buffer.concat([bytes, header, ...gathered, this.chunk.subarray(this.pos)]);
+    this.pos = 0;
+    this.headerBytes = 0;
+    this.message = null;
+    this.parts = [];
+    this.wanted = 0;
+  }
+
   /** Puts a message of our own before the one that the sink is being asked about. */
   emit(bytes: Buffer): void {
     this.endSpan();

@@ -18,6 +18,8 @@ export interface Limits {
   bindPrefixBytes: number;
   /** Texts of one session's prepared statements, bytes; the text of one more is not kept. */
   statementBytes: number;
+  /** A batch in flight, kept so that it can be sent again, bytes; a larger one is not. */
+  replayBytes: number;
   /** What a client may send ahead while its statement waits in the proxy, bytes. */
   backlogBytes: number;
   /** Unsent bytes on a socket from which the other side is not read, bytes. */
@@ -36,6 +38,7 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   parseBytes: 4 * 1024 * 1024,
   bindPrefixBytes: 16 * 1024,
   statementBytes: 32 * 1024 * 1024,
+  replayBytes: 64 * 1024,
   backlogBytes: 256 * 1024,
   bufferBytes: 256 * 1024,
   unanswered: 1024 * 1024,

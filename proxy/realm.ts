@@ -78,7 +78,7 @@ const MOVED = 'the database has moved to another server';
 export class Realm {
   readonly name: string | null;
   readonly database: string;
-  private control: Control = { force: Force.none, fenced: false };
+  private control: Control = { force: Force.none, fenced: false, schema: 0 };
   private readonly sessions = new Set<Session>();
   private readonly drains = new Set<Drain<Session>>();
   private place: Place | null = null;
@@ -136,7 +136,7 @@ export class Realm {
     const force =
       rules.epoch > 0 ? Force.none.followedBy(rules, this.house.makeRewriter) : Force.none;
     const old = [...this.sessions];
-    this.control = { force, fenced: false };
+    this.control = { force, fenced: false, schema: 0 };
     this.showEpoch();
     for (const session of old) session.leave(MOVED);
     const last = setTimeout(() => {
@@ -308,7 +308,7 @@ export class Realm {
       },
       failed: (kind, detail) => this.house.failed(kind, detail),
     };
-    const elsewhere = { ...ruled, control: { force: Force.none, fenced: false } };
+    const elsewhere = { ...ruled, control: { force: Force.none, fenced: false, schema: 0 } };
     const place: Place = { upstream, ruled, elsewhere, left: new AbortController() };
     return place;
   }

@@ -76,9 +76,9 @@ export class Session {
   ) {
     const { control, limits, metrics, out } = context;
     this.loginTimer = start.loginTimer;
-    this.d = new Dialogue(limits, control.force.rewriter !== null);
+    this.d = new Dialogue(limits, control.force.rewriter !== null, control);
     this.frontend = new Frontend(this.d, control, limits, metrics, out);
-    this.backend = new Backend(this.d, metrics, out, context.standby);
+    this.backend = new Backend(this.d, metrics, this.frontend.reader, out, context.standby);
     this.d.ledger.push(STARTUP);
     if (raw) {
       this.loggedIn();
@@ -111,6 +111,7 @@ export class Session {
       drained: () => this.mayRead(),
       closed: () => {
         this.serverEnds();
+        this.d.schema.gone();
         this.context.gone(this);
       },
     };
@@ -237,6 +238,11 @@ export class Session {
   private resumeWaiting(): void {
     const { waiting, ledger, lookup } = this.d;
     if (this.clientGone || this.ending) return;
+    if (waiting === 'replay') {
+      if (this.frontend.replay()) this.pump();
+      else this.server.send(this.frontend.reader.out);
+      return;
+    }
     const settled = waiting === 'settle' && (ledger.pending === 0 || ledger.copyOpen);
     if (settled || (waiting === 'lookup' && lookup?.done)) this.pump();
   }

@@ -263,8 +263,8 @@ for (const major of [14, 18]) {
     client.send(Q("SET client_encoding = 'UTF8'"), Q('SELECT count(*) /*guard*/ FROM users'));
     await client.ready(2);
     t.equal(await b.metric('pgtandem_guarded_total', { reason: 'marker' }), 1);
-    client.send(Q('PREPARE p AS SELECT 3'), B('', 'p'), E(), S);
-    t.equal(brief(await client.ready(2)), 'C:PREPARE Z:I 2 D:3 C:SELECT 1 Z:I');
+    client.send(Q("SET a.b = ''; PREPARE p AS SELECT 3"), B('', 'p'), E(), S);
+    t.equal(brief(await client.ready(2)), 'C:SET C:PREPARE Z:I 2 D:3 C:SELECT 1 Z:I');
     t.equal(await b.metric('pgtandem_guarded_total', { reason: 'unknown-statement' }), 1);
     client.send(
       Q('SELECT 1'),
