@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
+import { dial, type Upstream } from './dial.js';
 import type { Limits } from './limits.js';
-import { connectUpstream, type Upstream } from './sockets.js';
 
 const CANCEL_REQUEST = 80877102;
 
@@ -34,18 +34,29 @@ export class Cancels {
       return false;
     }
     this.running++;
-    const server = connectUpstream(this.upstream, this.limits.bufferBytes);
-    const timer = setTimeout(() => server.destroy(), this.limits.cancelTimeoutMs);
-    server.on('connect', () => server.write(packet));
-    server.on('data', () => undefined);
-    server.on('end', () => server.destroy());
-    // Nobody is told: a cancel has no answer, and the client sees the connection closed.
-    server.on('error', () => server.destroy());
-    server.on('close', () => {
-      clearTimeout(timer);
+    void this.send(packet).finally(() => {
       this.running--;
       client?.destroy();
     });
     return true;
+  }
+
+  /** Resolves when the server has closed, or the time is up. Nobody is told what went wrong. */
+  private async send(packet: Buffer): Promise<void> {
+    const signal = AbortSignal.timeout(this.limits.cancelTimeoutMs);
+    const server = await dial(this.upstream, this.limits, signal).catch(() => null);
+    if (!server) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => server.destroy(), this.limits.cancelTimeoutMs);
+      server.on('data', () => undefined);
+      server.on('end', () => server.destroy());
+      server.on('error', () => server.destroy());
+      server.on('close', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+      server.write(packet);
+      server.resume();
+    });
   }
 }

@@ -1,16 +1,15 @@
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import type { Metrics } from '../metrics/registry.js';
 import type { StatementRewriter } from '../sql/outcome.js';
 import type { RuleSet } from '../sql/rules.js';
 import { Cancels } from './cancel.js';
+import type { Upstream } from './dial.js';
+import { Door } from './door.js';
 import { Drain } from './drain.js';
 import { Force } from './force.js';
 import type { Control } from './gate.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
-import { writeError } from './messages.js';
-import { Session, type SessionContext } from './session.js';
-import type { Upstream } from './sockets.js';
-import { StartupReader, type StartupStep } from './startup.js';
+import type { Session, SessionContext } from './session.js';
 
 /** Where the proxy tells what happened; pino fits. */
 export interface ProxyLog {
@@ -36,19 +35,12 @@ export interface ProxyOptions {
   limits?: Partial<Limits>;
 }
 
-/** Connections that are not yet sessions (or are cancels), beyond the limit on sessions. */
-const CONNECTIONS_BEYOND = 200;
-
 /** The relay between PostgreSQL clients and one server. */
 class Relay {
-  private readonly limits: Limits;
   private readonly server: Server;
   private readonly control: Control = { force: Force.none, fenced: false };
   private readonly sessions = new Set<Session>();
-  /** Clients that have not sent their StartupMessage yet. */
-  private readonly strangers = new Set<Socket>();
-  /** All client sockets that are open. */
-  private readonly sockets = new Set<Socket>();
+  private readonly door: Door;
   private readonly drains = new Set<Drain<Session>>();
   private readonly context: SessionContext;
   /** The same for sessions of other databases, for which there never is a rule. */
@@ -59,7 +51,6 @@ class Relay {
   constructor(private readonly options: ProxyOptions) {
     const { metrics, log, upstream } = options;
     const limits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.limits = limits;
     this.context = {
       upstream,
       control: this.control,
@@ -73,12 +64,27 @@ class Relay {
       held: (ms) => {
         this.longestHoldMs = Math.max(this.longestHoldMs, ms);
       },
-      failed: (_session, kind, detail) => {
+      failed: (kind, detail) => {
         metrics.count('pgtandem_errors_total', { kind });
         log.error({ kind }, detail);
       },
     };
     this.elsewhere = { ...this.context, control: { force: Force.none, fenced: false } };
+    const { sessions, context } = this;
+    this.door = new Door({
+      limits,
+      metrics,
+      cancels: context.cancels,
+      contextOf: (parameters) => this.contextOf(parameters),
+      admitted: (session) => {
+        sessions.add(session);
+        metrics.add('pgtandem_client_connections', {}, 1);
+      },
+      get size() {
+        return sessions.size;
+      },
+      failed: (kind, detail) => context.failed(kind, detail),
+    });
     this.server = createServer(
       {
         noDelay: true,
@@ -87,7 +93,7 @@ class Relay {
         keepAliveInitialDelay: 60_000,
         highWaterMark: limits.bufferBytes,
       },
-      (socket) => this.accept(socket),
+      (socket) => void this.door.enter(socket),
     );
   }
 
@@ -181,7 +187,7 @@ class Relay {
    */
   async close(graceMs: number): Promise<void> {
     const stopped = new Promise<void>((resolve) => this.server.close(() => resolve()));
-    for (const socket of this.strangers) socket.destroy();
+    this.door.close();
     const empty = new Promise<void>((resolve) => {
       this.closed = resolve;
     });
@@ -192,14 +198,19 @@ class Relay {
     }, graceMs);
     const last = setTimeout(() => {
       for (const session of [...this.sessions]) session.destroy();
-      for (const socket of this.sockets) socket.destroy();
     }, graceMs + 1_000);
     await empty;
     // A client that does not close its side in turn is not waited for.
-    for (const socket of this.sockets) socket.destroySoon();
+    this.door.clear();
     await stopped;
     clearTimeout(timer);
     clearTimeout(last);
+  }
+
+  private contextOf(parameters: ReadonlyMap<string, string>): SessionContext {
+    const database = parameters.get('database') ?? parameters.get('user');
+    const here = database === Buffer.from(this.options.database).toString('latin1');
+    return here ? this.context : this.elsewhere;
   }
 
   private forget(session: Session): void {
@@ -207,77 +218,6 @@ class Relay {
     this.options.metrics.add('pgtandem_client_connections', {}, -1);
     for (const drain of this.drains) drain.gone(session);
     if (this.sessions.size === 0) this.closed?.();
-  }
-
-  private accept(socket: Socket): void {
-    const { limits, strangers, sockets } = this;
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
-    if (strangers.size + this.sessions.size >= limits.connections + CONNECTIONS_BEYOND) {
-      this.refuse(socket, '53300', 'sorry, too many clients already');
-      return;
-    }
-    strangers.add(socket);
-    const reader = new StartupReader(limits.startupPacketBytes);
-    const loginTimer = setTimeout(() => socket.destroy(), limits.loginTimeoutMs);
-    const onData = (chunk: Buffer) => {
-      const step = reader.feed(chunk);
-      if (step.step === 'more') return;
-      if (step.step === 'decline') {
-        socket.write('N');
-        return;
-      }
-      socket.removeListener('data', onData);
-      socket.removeListener('end', onEnd);
-      strangers.delete(socket);
-      this.admit(socket, step, loginTimer);
-    };
-    const onEnd = () => socket.destroy();
-    socket.on('data', onData);
-    socket.on('end', onEnd);
-    socket.on('error', () => socket.destroy());
-    socket.once('close', () => {
-      clearTimeout(loginTimer);
-      strangers.delete(socket);
-    });
-  }
-
-  private admit(
-    socket: Socket,
-    step: Exclude<StartupStep, { step: 'more' | 'decline' }>,
-    loginTimer: NodeJS.Timeout,
-  ): void {
-    const { metrics } = this.options;
-    if (step.step === 'bad') {
-      this.refuse(socket, '08P01', step.message);
-    } else if (step.step === 'cancel') {
-      clearTimeout(loginTimer);
-      const sent = this.context.cancels.relay(Buffer.from(step.packet), socket);
-      const outcome = sent ? 'cancel' : 'refused';
-      metrics.count('pgtandem_client_connections_total', { outcome });
-    } else if (this.closed) {
-      this.refuse(socket, '57P03', 'the database system is shutting down');
-    } else if (this.sessions.size >= this.limits.connections) {
-      this.refuse(socket, '53300', 'sorry, too many clients already');
-    } else {
-      const { packet, rest, raw, parameters } = step;
-      const database = parameters.get('database') ?? parameters.get('user');
-      const here = database === Buffer.from(this.options.database).toString('latin1');
-      const context = here ? this.context : this.elsewhere;
-      this.sessions.add(new Session(socket, { packet, rest, loginTimer }, raw, context));
-      metrics.count('pgtandem_client_connections_total', { outcome: 'relayed' });
-      metrics.add('pgtandem_client_connections', {}, 1);
-    }
-  }
-
-  private refuse(socket: Socket, code: string, message: string): void {
-    this.options.metrics.count('pgtandem_client_connections_total', { outcome: 'refused' });
-    socket.on('error', () => socket.destroy());
-    socket.on('data', () => undefined);
-    socket.on('end', () => socket.destroy());
-    socket.end(writeError({ severity: 'FATAL', code, message }));
-    const timer = setTimeout(() => socket.destroy(), this.limits.cancelTimeoutMs);
-    socket.once('close', () => clearTimeout(timer));
   }
 }
 

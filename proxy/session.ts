@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks';
 import type { Metrics } from '../metrics/registry.js';
 import { Backend } from './backend.js';
 import { type Cancels, cancelRequest } from './cancel.js';
+import type { Upstream } from './dial.js';
 import { Dialogue } from './dialogue.js';
 import type { DrainView } from './drain.js';
 import { Frontend } from './frontend.js';
@@ -10,7 +11,7 @@ import type { Control } from './gate.js';
 import { IDLE, STARTUP } from './ledger.js';
 import type { Limits } from './limits.js';
 import { TERMINATE, writeError } from './messages.js';
-import { connectUpstream, describeUpstream, type Upstream, writeAll } from './sockets.js';
+import { writeAll } from './sockets.js';
 
 /** What a session has of its proxy. */
 export interface SessionContext {
@@ -24,7 +25,7 @@ export interface SessionContext {
   /** Its server connection is closed: nothing of it can happen any more. */
   gone(session: Session): void;
   held(ms: number): void;
-  failed(session: Session, kind: string, detail: string): void;
+  failed(kind: string, detail: string): void;
 }
 
 /**
@@ -35,8 +36,6 @@ export class Session {
   private readonly d: Dialogue;
   private readonly frontend: Frontend;
   private readonly backend: Backend;
-  private readonly server: Socket;
-  private connected = false;
   private clientEnded = false;
   private clientGone = false;
   private ending = false;
@@ -50,11 +49,13 @@ export class Session {
   private loginTimer: NodeJS.Timeout | undefined;
 
   /**
-   * @param packet the StartupMessage, `rest` what came behind it.
+   * @param client and `server`, both connected and paused.
+   * @param start the StartupMessage, `rest` what came behind it.
    * @param raw messages are passed without being read (replication).
    */
   constructor(
     private readonly client: Socket,
+    private readonly server: Socket,
     start: { packet: Buffer; rest: Buffer; loginTimer: NodeJS.Timeout },
     private readonly raw: boolean,
     private readonly context: SessionContext,
@@ -65,22 +66,12 @@ export class Session {
     this.frontend = new Frontend(this.d, control, limits, metrics);
     this.backend = new Backend(this.d, metrics);
     this.d.ledger.push(STARTUP);
-    this.server = connectUpstream(context.upstream, limits.bufferBytes);
-    const connectTimer = setTimeout(
-      () => this.server.destroy(new Error('timed out')),
-      limits.connectTimeoutMs,
-    );
-    client.pause();
-    this.server.on('connect', () => {
-      clearTimeout(connectTimer);
-      this.connected = true;
-      if (raw) this.loggedIn();
-      this.server.write(Buffer.from(start.packet));
-      if (start.rest.length > 0) this.fromClient(start.rest);
-      client.resume();
-    });
+    if (raw) this.loggedIn();
     this.listen();
-    this.server.on('close', () => clearTimeout(connectTimer));
+    server.write(start.packet);
+    if (start.rest.length > 0) this.fromClient(start.rest);
+    client.resume();
+    server.resume();
   }
 
   private listen(): void {
@@ -93,7 +84,8 @@ export class Session {
     server.on('data', (chunk) => this.fromServer(chunk));
     server.on('drain', () => this.mayRead());
     server.on('end', () => this.serverEnds());
-    server.on('error', (error) => this.serverFails(error));
+    // Its 'close' follows.
+    server.on('error', () => undefined);
     server.on('close', () => {
       this.serverEnds();
       this.context.gone(this);
@@ -158,7 +150,7 @@ export class Session {
   }
 
   private mayRead(): void {
-    if (this.server.writableNeedDrain || !this.connected) return;
+    if (this.server.writableNeedDrain) return;
     if (this.backlogBytes <= this.context.limits.backlogBytes) this.client.resume();
   }
 
@@ -230,9 +222,7 @@ export class Session {
   private endWhenIdle(): void {
     const { ledger, status, waiting } = this.d;
     const idle =
-      !this.raw &&
-      (!this.connected ||
-        (ledger.pending === 0 && !ledger.openBatch && status === IDLE && waiting === null));
+      !this.raw && ledger.pending === 0 && !ledger.openBatch && status === IDLE && waiting === null;
     if (idle) this.shutDown();
   }
 
@@ -270,7 +260,7 @@ export class Session {
   /** The client has no more to say; what it said before is still answered, unless it is held. */
   private clientEnds(): void {
     this.clientEnded = true;
-    if (!this.connected || this.ending) this.client.destroy();
+    if (this.ending) this.client.destroy();
     else if (this.d.waiting === 'hold') this.abandon();
     else if (this.d.waiting === null) this.server.end();
   }
@@ -286,20 +276,8 @@ export class Session {
     this.noteHold();
     this.backlog = [];
     this.client.destroy();
-    if (!this.connected) {
-      this.server.destroy();
-      return;
-    }
     this.server.end();
     this.server.resume();
-  }
-
-  private serverFails(error: Error): void {
-    if (this.connected || this.ending || this.clientGone) return;
-    const where = describeUpstream(this.context.upstream);
-    this.context.failed(this, 'upstream', `could not connect to ${where}: ${error.message}`);
-    // A server that is starting, stopping or in recovery answers, and its own words are relayed.
-    this.endWith('08006', `could not connect to the PostgreSQL server at ${where}`);
   }
 
   /** The server is gone: the client has what it said, and nothing is added. */
@@ -312,12 +290,12 @@ export class Session {
 
   private outOfSync(): void {
     this.context.metrics.count('pgtandem_out_of_sync_total', {});
-    this.context.failed(this, 'out_of_sync', 'a reply of the server did not match the ledger');
+    this.context.failed('out_of_sync', 'a reply of the server did not match the ledger');
     this.endWith('08P01', 'pgtandem lost track of the conversation with the server');
   }
 
   private protocolError(detail: string): void {
-    this.context.failed(this, 'protocol', detail);
+    this.context.failed('protocol', detail);
     this.endWith('08P01', detail);
   }
 
@@ -330,10 +308,6 @@ export class Session {
       this.client.write(writeError({ severity: 'FATAL', code, message }, this.d.resolver.utf8));
     }
     this.closeClient();
-    if (!this.connected) {
-      this.server.destroy();
-      return;
-    }
     if (this.server.writable && this.frontend.reader.atBoundary) this.server.write(TERMINATE);
     this.server.end();
     this.server.resume();

@@ -16,12 +16,20 @@ export class ProxyProcess {
   /**
    * Starts one and waits until it says that it is ready.
    * @param listen port 0 is the kernel's choice; give the old one to start it again in its place.
+   * @param options more of `pgtandem proxy`.
    */
-  static async start(upstream: string, listen = '127.0.0.1:0'): Promise<ProxyProcess> {
+  static async start(
+    upstream: string,
+    listen = '127.0.0.1:0',
+    options: readonly string[] = [],
+  ): Promise<ProxyProcess> {
     const main = fileURLToPath(new URL('../main.js', import.meta.url));
     const child = spawn(
       process.execPath,
-      [main, 'proxy', '--upstream', upstream, '--listen', listen, '--metrics', '127.0.0.1:0'],
+      [
+        ...[main, 'proxy', '--upstream', upstream, '--listen', listen],
+        ...['--metrics', '127.0.0.1:0', ...options],
+      ],
       { stdio: ['ignore', 'ignore', 'pipe'] },
     );
     const kill = () => child.kill('SIGKILL');
@@ -45,6 +53,10 @@ export class ProxyProcess {
   /** Connection string of a database through the proxy. */
   url(database = 'postgres', user = 'postgres'): string {
     return `postgres://${user}@${this.address}/${database}`;
+  }
+
+  get pid(): number {
+    return this.child.pid!;
   }
 
   /** What it has logged so far. */

@@ -1,0 +1,82 @@
+import Table from 'cli-table3';
+import { Command } from 'commander';
+import { type Cell, type Figures, pgbench } from './pgbench.js';
+import { setStage } from './stage.js';
+
+interface Options {
+  seconds: number;
+  rounds: number;
+  scale: number;
+  clients: number[];
+  modes: Cell['mode'][];
+  workloads: Cell['workload'][];
+  only: string[];
+}
+
+const list = (text: string) => text.split(',');
+
+const options = new Command('bench/relay')
+  .description('What the relay costs, beside PgBouncer, socat and no proxy at all (Linux).')
+  .option('--seconds <n>', 'of one run', Number, 3)
+  .option('--rounds <n>', 'runs of each, of which the median is shown', Number, 3)
+  .option('--scale <n>', "pgbench's scale", Number, 10)
+  .option('--clients <list>', 'connections', (text) => list(text).map(Number), [1, 8, 32, 128])
+  .option('--modes <list>', 'of the protocol', list, ['simple', 'extended', 'prepared'])
+  .option('--workloads <list>', 'select, tpcb, pipeline', list, ['select', 'pipeline', 'tpcb'])
+  .option('--only <list>', 'contenders', list, [])
+  .parse()
+  .opts<Options>();
+
+const cells = options.workloads.flatMap((workload) =>
+  options.modes
+    // The simple protocol has no pipelines.
+    .filter((mode) => workload !== 'pipeline' || mode !== 'simple')
+    .flatMap((mode) => options.clients.map((clients): Cell => ({ workload, mode, clients }))),
+);
+const stage = await setStage(options.scale, options.only);
+try {
+  for (const cell of cells) {
+    const runs = new Map(stage.contenders.map(({ name }) => [name, [] as Figures[]]));
+    for (let round = 0; round < options.rounds; round++) {
+      for (const contender of stage.contenders) {
+        const figures = await pgbench(contender, cell, options.seconds, options.scale);
+        runs.get(contender.name)!.push(figures);
+      }
+    }
+    print(cell, runs);
+  }
+} finally {
+  await stage.stop();
+}
+
+function print(cell: Cell, runs: ReadonlyMap<string, Figures[]>): void {
+  const yardstick = runs.get('pgbouncer');
+  const table = new Table({
+    head: ['', 'tps', 'of PgBouncer', 'of socat', 'p50 ms', 'p99 ms', 'of', 'CPU us', 'of'],
+    style: { head: [], border: [] },
+    colAligns: ['left', ...Array(8).fill('right')],
+  });
+  const ratio = (own: Figures[], other: Figures[] | undefined, of: keyof Figures) =>
+    other ? (median(own, of) / median(other, of)).toFixed(2) : '';
+  for (const [name, own] of runs) {
+    const cpu = median(own, 'cpu');
+    table.push([
+      name,
+      Math.round(median(own, 'tps')),
+      ratio(own, yardstick, 'tps'),
+      ratio(own, runs.get('socat'), 'tps'),
+      median(own, 'p50').toFixed(2),
+      median(own, 'p99').toFixed(2),
+      ratio(own, yardstick, 'p99'),
+      cpu > 0 ? cpu.toFixed(1) : '',
+      cpu > 0 ? ratio(own, yardstick, 'cpu') : '',
+    ]);
+  }
+  console.log(`${cell.workload}, ${cell.mode}, ${cell.clients} clients\n${table}`);
+}
+
+function median(runs: readonly Figures[], of: keyof Figures): number {
+  const values = runs.map((run) => run[of]).sort((a, b) => a - b);
+  const middle = values.length >> 1;
+  return values.length % 2 ? values[middle]! : (values[middle - 1]! + values[middle]!) / 2;
+}

@@ -1,0 +1,86 @@
+import pg from 'pg';
+import { Cluster } from '../../cli/demo/cluster.js';
+import { connect } from '../../db/connect.js';
+import { loadParser } from '../../sql/rewriter.js';
+import { startMigration, untilMigration } from '../../test/migration/drive.js';
+import { type Contender, direct, pgbouncer, pgtandem, socat } from './contenders.js';
+import { initialise } from './pgbench.js';
+
+const DATABASES = {
+  /** No migration. */
+  plain: null,
+  /** One on a table that the load does not use. */
+  other: 'ALTER TABLE bystander ALTER COLUMN id TYPE bigint',
+  /** One on the table that it reads and writes. */
+  same: 'ALTER TABLE pgbench_accounts ALTER COLUMN abalance TYPE bigint',
+};
+
+/** A server, and all the ways to it that are compared. */
+export interface Stage {
+  cluster: Cluster;
+  contenders: Contender[];
+  stop(): Promise<void>;
+}
+
+/** @param names of the contenders that are wanted; all when empty. */
+export async function setStage(scale: number, names: readonly string[]): Promise<Stage> {
+  await loadParser();
+  const cluster = await Cluster.create({
+    settings: { max_connections: 1500, shared_buffers: '512MB', synchronous_commit: 'off' },
+  });
+  const contenders: Contender[] = [];
+  const stop = async () => {
+    for (const contender of contenders) await contender.stop();
+    await cluster.destroy();
+  };
+  try {
+    await makeDatabases(cluster, scale);
+    const ways: Record<string, () => Contender | Promise<Contender>> = {
+      direct: () => direct(cluster, 'plain'),
+      socat: () => socat(cluster, 'plain'),
+      pgbouncer: () => pgbouncer(cluster, 'plain'),
+      pgtandem: () => pgtandem('pgtandem', cluster, 'plain', 1),
+      'two workers': () => pgtandem('two workers', cluster, 'plain', 2),
+      'other table': () => pgtandem('other table', cluster, 'other', 1),
+      'this table': () => pgtandem('this table', cluster, 'same', 1),
+    };
+    for (const [name, make] of Object.entries(ways)) {
+      if (names.length === 0 || names.includes(name)) contenders.push(await make());
+    }
+    for (const contender of contenders) await migrate(cluster, contender.database);
+    return { cluster, contenders, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function makeDatabases(cluster: Cluster, scale: number): Promise<void> {
+  const admin = await cluster.client();
+  await admin.query('CREATE DATABASE plain');
+  await initialise(direct(cluster, 'plain'), scale);
+  const plain = new pg.Client({ connectionString: cluster.url('plain') });
+  await plain.connect();
+  await plain.query('CREATE TABLE bystander (id int PRIMARY KEY, note text)');
+  await plain.query('VACUUM ANALYZE');
+  await plain.end();
+  for (const name of Object.keys(DATABASES).filter((each) => each !== 'plain')) {
+    await admin.query(`CREATE DATABASE ${name} TEMPLATE plain`);
+  }
+  await admin.end();
+}
+
+/** Brings a database's migration to where it writes both columns and everything is filled. */
+async function migrate(cluster: Cluster, database: string): Promise<void> {
+  const sql = DATABASES[database as keyof typeof DATABASES];
+  if (sql === null) return;
+  const control = await connect({ url: cluster.url(database), role: 'bench' });
+  try {
+    await startMigration(control, 'bench', sql);
+    const ready = (phase: { name: string }) => phase.name === 'ready';
+    await untilMigration(cluster.url(database), 'bench', ({ phase }) => ready(phase));
+    await control.query('VACUUM ANALYZE');
+  } finally {
+    await control.end();
+  }
+}
