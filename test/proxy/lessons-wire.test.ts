@@ -50,6 +50,8 @@ t.setTimeout(120_000);
 const m = (type: string, body: Buffer | string = '') => message(type.charCodeAt(0), body);
 const HELLO = Buffer.concat([m('R', '\0\0\0\0'), m('Z', 'I')]);
 
+const END = Buffer.concat([m('C', 'SELECT 0\0'), m('Z', 'I')]);
+
 /** A server that says what it is told to: `talk` has the socket and what came. */
 async function fake(
   t: Parameters<typeof front>[0],
@@ -111,8 +113,8 @@ for (const major of [14, 18]) {
 
     await t.test('a start-up packet: the limit is that of the server, to the byte', async (t) => {
       for (const [length, starts] of [
-        [10_000, true],
-        [10_001, false],
+        [10_004, true],
+        [10_005, false],
       ] as const) {
         const base = startupPacket({ user: 'postgres', application_name: '' });
         const application_name = 'a'.repeat(length - base.length);
@@ -143,10 +145,12 @@ for (const major of [14, 18]) {
           answers.push(brief(await client.end()));
           client.destroy();
         }
-        t.equal(answers[1], answers[0], `${type} of ${length}`);
+        // The server closes without a word; where we have read the message ourselves, we say why.
+        const silent = ['D', 'C', 'E'].includes(type);
+        t.equal(answers[1], `${answers[0]}${silent ? ' E:08P01' : ''}`, `${type} of ${length}`);
       }
       const client = await RawClient.login(b.port);
-      client.send(small('D', 10_000), S);
+      client.send(small('D', 9_999), S);
       t.equal(brief(await client.ready()), 'E:26000 Z:I', 'the longest that there may be');
       client.destroy();
     });
@@ -228,32 +232,39 @@ for (const major of [14, 18]) {
         t.ok(said[0]);
       }
     });
+  });
 
-    await t.test('when the server goes, what it said is passed and nothing added', async (t) => {
-      await until('none is left', async () => (await backends()).length === 0);
-      const idle = await RawClient.login(b.port);
-      const busy = await RawClient.login(b.port);
-      busy.send(Q('BEGIN'));
-      await busy.ready();
-      const [first] = await backends();
-      await b.direct(`SELECT pg_terminate_backend(${first})`);
-      t.equal(brief(await idle.end()), 'E:57P01');
-      const victim = await RawClient.login(b.port);
-      const pids = await backends();
-      t.same(b.errors, []);
-      process.kill(pids.at(-1)!, 'SIGKILL');
-      t.equal(brief(await victim.end()), '', 'it had nothing to say');
-      const last = await busy.end();
+  t.test(
+    `PostgreSQL ${major}: when the server goes, what it said is passed and nothing added`,
+    async (t) => {
+      const b = await bench(t, { major });
+      const control = await b.cluster.client();
+      control.on('error', () => undefined);
+      const pids: number[] = [];
+      const clients: RawClient[] = [];
+      for (let i = 0; i < 3; i++) {
+        const client = await RawClient.open(b.port);
+        client.send(startupPacket({ user: 'postgres', database: 'postgres' }));
+        pids.push((await client.ready()).find((m) => m.type === 'K')!.body.readInt32BE(0));
+        clients.push(client);
+      }
+      const [idle, victim, busy] = clients;
+      busy!.send(Q('BEGIN'));
+      await busy!.ready();
+      await control.query('SELECT pg_terminate_backend($1)', [pids[0]]);
+      t.equal(brief(await idle!.end()), 'E:57P01');
+      process.kill(pids[1]!, 'SIGKILL');
+      t.equal(brief(await victim!.end()), '', 'it had nothing to say');
       t.same(
-        last.map((m) => `${m.type}:${error(m).code}`),
+        (await busy!.end()).map((m) => `${m.type}:${error(m).code}`),
         ['N:57P02'],
         'a warning that nobody asked for, while nothing was pending',
       );
       await until('no session is left', () => b.proxy.stats().connections === 0);
       t.equal(await b.metric('pgtandem_out_of_sync_total'), 0);
       t.same(b.errors, []);
-    });
-  });
+    },
+  );
 }
 
 t.test('backend messages over 30,000 bytes of a type that is never long: lost sync', async (t) => {
@@ -263,7 +274,10 @@ t.test('backend messages over 30,000 bytes of a type that is never long: lost sy
     const header = Buffer.from([type.charCodeAt(0), 0, 0, 0x75, 0x31]);
     const port = await fake(t, (socket, _chunk, nth) => {
       if (nth === 0) socket.write(HELLO);
-      else socket.write(Buffer.concat([header, Buffer.alloc(29_997), m('Z', 'I')]));
+      else
+        socket.write(
+          Buffer.concat([header, Buffer.alloc(29_997), type === 'V' ? END.subarray(14) : END]),
+        );
     });
     const b = await front(t, { port } as Parameters<typeof front>[1]);
     const client = await RawClient.login(b.port);
@@ -272,7 +286,7 @@ t.test('backend messages over 30,000 bytes of a type that is never long: lost sy
     const messages = isShort ? await client.end() : [];
     if (isShort) t.equal(brief(messages), 'E:08P01', type);
     else {
-      await client.wait(() => client.messages.length > 0);
+      await client.wait(() => client.messages.some((m) => m.type === 'Z'));
       t.equal(client.messages[0]?.body.length, 29_997, type);
     }
     t.equal(await b.metric('pgtandem_out_of_sync_total'), isShort ? 1 : 0);
@@ -283,7 +297,7 @@ t.test('backend messages over 30,000 bytes of a type that is never long: lost sy
 t.test('BackendKeyData may be absent', async (t) => {
   const port = await fake(t, (socket, _chunk, nth) => {
     if (nth === 0) socket.write(HELLO);
-    else socket.write(Buffer.concat([m('C', 'SELECT 0\0'), m('Z', 'I')]));
+    else socket.write(END);
   });
   const b = await front(t, { port } as Parameters<typeof front>[1], { loginTimeoutMs: 200 });
   const client = await RawClient.login(b.port);
@@ -300,17 +314,19 @@ t.test('noDelay on both sides: small messages do not wait for an acknowledgement
   const b = await bench(t);
   const client = await RawClient.login(b.port);
   const rounds = 60;
-  const start = performance.now();
-  // Three writes in a row each: Nagle's algorithm would hold back the second until the
+  const times: number[] = [];
+  // Several writes in a row each: Nagle's algorithm would hold back the second until the
   // acknowledgement, which the other side delays by 40 ms.
   for (let i = 0; i < rounds; i++) {
+    const start = performance.now();
     for (const part of [P('', 'SELECT 1'), B('', ''), E(), C('S', 'x'), S]) {
       client.send(part);
       await new Promise((resolve) => setImmediate(resolve));
     }
     await client.ready();
+    times.push(performance.now() - start);
   }
-  const ms = performance.now() - start;
-  t.ok(ms < rounds * 20, `${Math.round(ms)} ms for ${rounds} pipelines`);
+  const median = times.sort((a, b) => a - b)[rounds / 2]!;
+  t.ok(median < 30, `${median.toFixed(1)} ms for a pipeline`);
   client.destroy();
 });
