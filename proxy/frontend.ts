@@ -36,8 +36,8 @@ import { Closing, type Statement } from './statements.js';
 import { REFUSED_TEXT, Use } from './use.js';
 
 /** The longest message but Query, Parse, Bind, CopyData and FunctionCall, as the server has it. */
-const SMALL_MESSAGE = 10_004;
-const LARGE_MESSAGE = 0x3fffffff;
+const SMALL_MESSAGE = 10_000;
+const LARGE_MESSAGE = 0x3ffffffe;
 
 type Sent = Extract<Decision, { step: 'send' }>;
 
@@ -105,7 +105,7 @@ export class Frontend implements FrameSink {
       case FRONTEND.parse:
         return at < 0 ? HOLD : this.parse(length, buf, at, end);
       case FRONTEND.bind:
-        return this.bind(buf, at, end);
+        return this.bind(length, buf, at, end);
       case FRONTEND.execute:
         return at < 0 ? HOLD : this.execute(buf, at, end);
       case FRONTEND.describe:
@@ -286,7 +286,7 @@ export class Frontend implements FrameSink {
     return PASS;
   }
 
-  private bind(buf: Buffer, at: number, end: number): Verdict {
+  private bind(length: number, buf: Buffer, at: number, end: number): Verdict {
     const { d } = this;
     const fresh = this.isFresh;
     if (!d.attentive && !d.schema.active) {
@@ -301,7 +301,12 @@ export class Frontend implements FrameSink {
     if (at < 0) return HOLD;
     const portal = cString(buf, at, end);
     const name = portal === null ? null : cString(buf, at + portal.length + 1, end);
-    if (portal === null || name === null) return FAIL;
+    if (portal === null || name === null) {
+      if (end - at < length - 4) return FAIL;
+      // The server refuses it as malformed.
+      d.ledger.push(BIND);
+      return PASS;
+    }
     const statement = d.statements.find(name);
     const waits = this.use.inBatch(name, statement);
     if (waits !== PASS) return waits;

@@ -2,7 +2,7 @@
 export interface Limits {
   /** Sessions at once; one more is refused with 53300, as the server would. */
   connections: number;
-  /** Size of a start-up packet, bytes (the server's own MAX_STARTUP_PACKET_LENGTH). */
+  /** Size of a start-up packet, bytes (the server's own: 10,000 behind the word of its length). */
   startupPacketBytes: number;
   /** From the accepted connection to the first ReadyForQuery, milliseconds. */
   loginTimeoutMs: number;
@@ -30,7 +30,7 @@ export interface Limits {
 
 export const DEFAULT_LIMITS: Readonly<Limits> = {
   connections: 10_000,
-  startupPacketBytes: 10_000,
+  startupPacketBytes: 10_004,
   loginTimeoutMs: 60_000,
   connectTimeoutMs: 10_000,
   cancelsAtOnce: 100,

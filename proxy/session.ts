@@ -50,6 +50,8 @@ export class Session {
   private clientEnded = false;
   private clientGone = false;
   private ending = false;
+  /** Why the client is not listened to any more; what it said before is still answered. */
+  private unreadable: string | null = null;
   /** Ends as soon as it is idle. */
   private draining = false;
   /** What the client has sent behind a message that waits. */
@@ -152,7 +154,7 @@ export class Session {
   }
 
   private fromClient(chunk: Buffer): void {
-    if (this.ending || this.clientGone) return;
+    if (this.ending || this.clientGone || this.unreadable !== null) return;
     if (this.raw) {
       if (!this.say(this.server, chunk)) this.client.pause();
       return;
@@ -344,6 +346,7 @@ export class Session {
 
   /** The server is gone: the client has what it said, and nothing is added. */
   private serverEnds(): void {
+    if (this.unreadable !== null) this.endWith('08P01', this.unreadable);
     this.ending = true;
     this.loggedIn();
     this.server.destroy();
@@ -367,9 +370,17 @@ export class Session {
     this.endWith('08P01', 'pgtandem lost track of the conversation with the server');
   }
 
+  /**
+   * The client's messages cannot be told apart any more. The server would close after it has
+   * answered what came before, and so it does: to it this is the client's end.
+   */
   private protocolError(detail: string): void {
     this.context.failed('protocol', detail);
-    this.endWith('08P01', detail);
+    this.unreadable = detail;
+    this.backlog = [];
+    this.backlogBytes = 0;
+    this.server.end();
+    this.mayRead();
   }
 
   /** Ends both sides, the client with a FATAL error if it is not in the middle of a message. */
