@@ -16,6 +16,7 @@ import {
   STARTUP,
   SWALLOW,
 } from './ledger.js';
+import { isServerLength } from './lengths.js';
 import { Errand, Lookup } from './lookup.js';
 import { BACKEND, cString, readDataRow, readFields, writeError, writeFields } from './messages.js';
 import type { Outbox } from './outbox.js';
@@ -24,21 +25,6 @@ import { tagMatters } from './schema.js';
 import { Statement } from './statements.js';
 import { REFUSED_CODE } from './use.js';
 
-/** Longest message of the types that are never long; the server's own client library does the same. */
-const SHORT_MESSAGE = 30_000;
-const LONG_TYPES: ReadonlySet<number> = new Set([
-  BACKEND.rowDescription,
-  BACKEND.dataRow,
-  BACKEND.copyData,
-  BACKEND.functionResult,
-  BACKEND.error,
-  BACKEND.notice,
-  BACKEND.notification,
-  // Beyond the client library's list: 65,535 parameters, and tokens of GSSAPI.
-  BACKEND.parameterDescription,
-  BACKEND.authentication,
-]);
-const LONGEST = 0x3fffffff;
 /** Longest message that is gathered to be read; a longer one goes by as it is. */
 const HOLD_BYTES = 1024 * 1024;
 
@@ -77,7 +63,7 @@ export class Backend implements FrameSink {
   }
 
   valid(type: number, length: number): boolean {
-    return length >= 4 && length <= (LONG_TYPES.has(type) ? LONGEST : SHORT_MESSAGE);
+    return isServerLength(type, length);
   }
 
   steady(type: number): boolean {

@@ -121,6 +121,12 @@ export class Dialogue implements LedgerListener<Side>, GateView {
     return this.ledger.namedPortal || this.ledger.unnamedPortal || this.cursor;
   }
 
+  /** Nothing is under way, and no transaction is open. */
+  get isIdle(): boolean {
+    const { ledger, status, waiting } = this;
+    return ledger.pending === 0 && !ledger.openBatch && status === IDLE && waiting === null;
+  }
+
   /** A CommandComplete of the client's has come, and is in the ledger. */
   ended(tag: string): void {
     if (this.attentive && COMMITS_AT_ONCE.test(tag)) this.ledger.committed();

@@ -8,7 +8,8 @@ import { Unreadable } from './mailbox.js';
 import { writeError } from './messages.js';
 import type { Realm } from './realm.js';
 import { ScramError } from './scram.js';
-import { Session, type SessionContext } from './session.js';
+import { Session } from './session.js';
+import type { SessionContext } from './session-context.js';
 import { withDatabase } from './startup.js';
 import type { TlsFront } from './tls.js';
 

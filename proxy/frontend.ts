@@ -19,6 +19,7 @@ import {
   SWALLOW,
   SYNC,
 } from './ledger.js';
+import { isClientLength, SMALL_MESSAGE } from './lengths.js';
 import type { Limits } from './limits.js';
 import {
   cString,
@@ -34,10 +35,6 @@ import { isReplaced, markRight } from './prepare.js';
 import { endsTransaction, mayChangeNames } from './resolve.js';
 import { Closing, type Statement } from './statements.js';
 import { REFUSED_TEXT, Use } from './use.js';
-
-/** The longest message but Query, Parse, Bind, CopyData and FunctionCall, as the server has it. */
-const SMALL_MESSAGE = 10_000;
-const LARGE_MESSAGE = 0x3ffffffe;
 
 type Sent = Extract<Decision, { step: 'send' }>;
 
@@ -60,9 +57,7 @@ export class Frontend implements FrameSink {
   }
 
   valid(type: number, length: number): boolean {
-    if (length < 4 || length > LARGE_MESSAGE) return false;
-    const small = type === FRONTEND.describe || type === FRONTEND.close;
-    return !((small || type === FRONTEND.execute) && length > SMALL_MESSAGE);
+    return isClientLength(type, length);
   }
 
   steady(type: number): boolean {
@@ -77,10 +72,8 @@ export class Frontend implements FrameSink {
   frame(type: number, length: number, buf: Buffer, at: number, end: number): Verdict {
     const verdict = this.judge(type, length, buf, at, end);
     if (this.d.retained.seq > 0 && (verdict === PASS || verdict === DROP)) {
-      const whole = at >= 0 && end - at === length - 4;
-      if (whole)
-        this.d.retained.add(buf, at - 5, end, type === FRONTEND.sync || type === FRONTEND.query);
-      else this.d.retained.clear();
+      if (at < 0 || end - at !== length - 4) this.d.retained.clear();
+      else this.d.retained.add(buf, at - 5, end, type);
     }
     return verdict;
   }
@@ -97,7 +90,7 @@ export class Frontend implements FrameSink {
     if (d.lookup?.done) {
       const { failed, synced } = d.lookup;
       d.lookup = null;
-      if (failed) return this.afterFailedLookup(type === FRONTEND.query, synced);
+      if (failed) return this.use.afterFailedLookup(type === FRONTEND.query, synced);
     }
     switch (type) {
       case FRONTEND.query:
@@ -394,19 +387,5 @@ export class Frontend implements FrameSink {
     this.reader.rewind(retained.take());
     this.d.waiting = null;
     return true;
-  }
-
-  /**
-   * The client has been told the error of our lookup as the answer to its message, which is not
-   * sent. What is left is to bring the rest of the batch to where the client believes it is.
-   */
-  private afterFailedLookup(query: boolean, synced: boolean): Verdict {
-    if (!query) this.d.skipping = synced;
-    else if (!synced) {
-      // The ReadyForQuery that the client waits for; the server has rolled back already.
-      this.reader.emit(SYNC_MESSAGE);
-      this.d.ledger.push(SYNC);
-    }
-    return DROP;
   }
 }

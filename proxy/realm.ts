@@ -11,7 +11,8 @@ import type { Control } from './gate.js';
 import type { Limits } from './limits.js';
 import type { ScramOptions } from './login.js';
 import type { Outbox } from './outbox.js';
-import type { Session, SessionContext } from './session.js';
+import type { Session } from './session.js';
+import type { SessionContext } from './session-context.js';
 
 /** A database that clients are led to, and the server that it is on now. */
 export interface RealmOptions {

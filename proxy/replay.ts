@@ -1,3 +1,5 @@
+import { FRONTEND } from './messages.js';
+
 /** How often one batch is sent again before its error is passed on. */
 const ATTEMPTS = 3;
 const NONE = Buffer.alloc(0);
@@ -29,8 +31,8 @@ export class Retained {
     this.seq = seq;
   }
 
-  /** A message goes on, from `start` to `end` in `buf`. @param ends it is the batch's last. */
-  add(buf: Buffer, start: number, end: number, ends: boolean): void {
+  /** A message goes on, from `start` to `end` in `buf`. */
+  add(buf: Buffer, start: number, end: number, type: number): void {
     const length = this.length + end - start;
     // What comes behind the batch would be overtaken by it.
     if (this.ended || length > this.maxBytes) {
@@ -42,7 +44,7 @@ export class Retained {
     if (end - start > SHORT) buf.copy(bytes, this.length, start, end);
     else for (let from = start, to = this.length; from < end; from++) bytes[to++] = buf[from]!;
     this.length = length;
-    this.ended = ends;
+    this.ended = type === FRONTEND.sync || type === FRONTEND.query;
   }
 
   /** Whether the batch can be sent again, having failed at message `seq`. */

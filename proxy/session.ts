@@ -1,8 +1,6 @@
 import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
-import type { Metrics } from '../metrics/registry.js';
 import { Backend } from './backend.js';
-import type { Cancels } from './cancel.js';
 import type { Upstream } from './dial.js';
 import { Dialogue } from './dialogue.js';
 import type { DrainView } from './drain.js';
@@ -10,32 +8,10 @@ import { Frontend } from './frontend.js';
 import type { Control } from './gate.js';
 import { KeyReader } from './key-data.js';
 import { IDLE, STARTUP } from './ledger.js';
-import type { Limits } from './limits.js';
 import { TERMINATE, writeError } from './messages.js';
 import type { Outbox } from './outbox.js';
+import type { SessionContext } from './session-context.js';
 import { openWire, type Wire, type WireListener } from './wire.js';
-
-/** What a session has of its proxy. */
-export interface SessionContext {
-  readonly upstream: Upstream;
-  readonly control: Control;
-  readonly limits: Limits;
-  readonly metrics: Metrics;
-  readonly cancels: Cancels;
-  /** What `in_hot_standby` of the server has to be; null: either. */
-  readonly standby: boolean | null;
-  /** The login is over; `keyData` is known, if there is any. */
-  loggedIn(session: Session): void;
-  /** The server was a standby where a primary is wanted, or the reverse; the client is told. */
-  misplaced(session: Session): void;
-  readonly out: Outbox;
-  /** A ReadyForQuery has come. */
-  progressed(session: Session): void;
-  /** Its server connection is closed: nothing of it can happen any more. */
-  gone(session: Session): void;
-  held(ms: number): void;
-  failed(kind: string, detail: string): void;
-}
 
 /**
  * One client socket and one server socket, from the StartupMessage on. It reads, asks `Frontend`
@@ -284,10 +260,7 @@ export class Session {
   }
 
   private endWhenIdle(): void {
-    const { ledger, status, waiting } = this.d;
-    const idle =
-      !this.raw && ledger.pending === 0 && !ledger.openBatch && status === IDLE && waiting === null;
-    if (idle) this.shutDown();
+    if (!this.raw && this.d.isIdle) this.shutDown();
   }
 
   shutDown(): void {

@@ -3,9 +3,9 @@ import type { Rewrite } from '../sql/outcome.js';
 import { type Dialogue, Hidden, Refused } from './dialogue.js';
 import { DROP, type FrameReader, PASS, type Verdict, WAIT } from './frames.js';
 import { type Control, type Decision, decide } from './gate.js';
-import { FORWARD, PARSE, QUERY, SWALLOW } from './ledger.js';
+import { FORWARD, PARSE, QUERY, SWALLOW, SYNC } from './ledger.js';
 import { type Errand, Lookup, OWN_NAME } from './lookup.js';
-import { FLUSH, writeParse, writeQuery } from './messages.js';
+import { FLUSH, SYNC as SYNC_BYTES, writeParse, writeQuery } from './messages.js';
 import {
   decideUse,
   markRight,
@@ -162,5 +162,19 @@ export class Use {
     if (outcome !== 'guarded') return;
     const why = reason ?? rewrite?.reason ?? 'unknown';
     this.metrics.count('pgtandem_guarded_total', { reason: why });
+  }
+
+  /**
+   * The client has been told the error of our lookup as the answer to its message, which is not
+   * sent. What is left is to bring the rest of the batch to where the client believes it is.
+   */
+  afterFailedLookup(query: boolean, synced: boolean): Verdict {
+    if (!query) this.d.skipping = synced;
+    else if (!synced) {
+      // The ReadyForQuery that the client waits for; the server has rolled back already.
+      this.reader.emit(SYNC_BYTES);
+      this.d.ledger.push(SYNC);
+    }
+    return DROP;
   }
 }
