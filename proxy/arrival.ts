@@ -7,6 +7,8 @@ import { StartupReader, type StartupStep } from './startup.js';
 export type Arrival = Exclude<StartupStep, { step: 'more' | 'decline' }> & {
   /** What to talk to it through from now on; paused. */
   client: Socket;
+  /** Where it is, for the log: `address:port`, or `[local]`. */
+  from: string;
 };
 
 /**
@@ -16,12 +18,13 @@ export type Arrival = Exclude<StartupStep, { step: 'more' | 'decline' }> & {
  */
 export function arrive(socket: Socket, limits: Limits): Promise<Arrival | null> {
   return new Promise((resolve) => {
+    const from = describePeer(socket);
     const reader = new StartupReader(limits.startupPacketBytes);
     const onData = (chunk: Buffer) => {
       const step = reader.feed(chunk);
       if (step.step === 'more') return;
       if (step.step === 'decline') socket.write('N');
-      else leave({ ...step, client: socket });
+      else leave({ ...step, client: socket, from });
     };
     const onEnd = () => socket.destroy();
     const onError = () => socket.destroy();
@@ -40,4 +43,9 @@ export function arrive(socket: Socket, limits: Limits): Promise<Arrival | null> 
     socket.on('error', onError);
     socket.on('close', onClose);
   });
+}
+
+/** Who is at the other end, as long as the socket is open; PostgreSQL's word for a Unix socket. */
+function describePeer({ remoteAddress, remotePort }: Socket): string {
+  return remoteAddress === undefined ? '[local]' : `${remoteAddress}:${remotePort}`;
 }

@@ -5,6 +5,7 @@ import type { Cancels } from './cancel.js';
 import { describeUpstream, dial } from './dial.js';
 import type { Limits } from './limits.js';
 import { writeError } from './messages.js';
+import type { Seat } from './seat.js';
 import { Session, type SessionContext } from './session.js';
 
 /** What a door has of its proxy. */
@@ -17,7 +18,7 @@ export interface House {
   admitted(session: Session): void;
   /** Sessions there are. */
   readonly size: number;
-  failed(kind: string, detail: string): void;
+  failed(kind: string, detail: string, from: string): void;
 }
 
 /** Connections that are not yet sessions (or are cancels), beyond the limit on sessions. */
@@ -35,22 +36,27 @@ export class Door {
 
   constructor(private readonly house: House) {}
 
-  /** Takes over an accepted connection. Never throws; resolves when it is a session, or is gone. */
-  async enter(socket: Socket): Promise<void> {
+  /** How many are on their way in. */
+  get expected(): number {
+    return this.strangers.size + this.dialling.size;
+  }
+
+  /** Takes over an accepted connection. Never throws. @returns null when it is not a session. */
+  async enter(socket: Socket, seat: Seat): Promise<Session | null> {
     const { limits, size } = this.house;
-    const { sockets, strangers, dialling } = this;
+    const { sockets, strangers } = this;
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
     const loginTimer = setTimeout(() => socket.destroy(), limits.loginTimeoutMs);
     socket.once('close', () => clearTimeout(loginTimer));
-    if (strangers.size + dialling.size + size >= limits.connections + CONNECTIONS_BEYOND) {
+    if (this.expected + size >= limits.connections + CONNECTIONS_BEYOND) {
       this.refuse(socket, '53300', 'sorry, too many clients already');
-      return;
+      return null;
     }
     strangers.add(socket);
     const arrival = await arrive(socket, limits);
     strangers.delete(socket);
-    if (arrival) await this.admit(arrival, loginTimer);
+    return arrival ? this.admit(arrival, seat, loginTimer) : null;
   }
 
   /** Nobody else comes in; who is on the way in is shown out. */
@@ -65,7 +71,11 @@ export class Door {
     for (const socket of this.sockets) socket.destroySoon();
   }
 
-  private async admit(arrival: Arrival, loginTimer: NodeJS.Timeout): Promise<void> {
+  private async admit(
+    arrival: Arrival,
+    seat: Seat,
+    loginTimer: NodeJS.Timeout,
+  ): Promise<Session | null> {
     const { limits, metrics, cancels } = this.house;
     const { client } = arrival;
     if (arrival.step === 'bad') {
@@ -77,18 +87,19 @@ export class Door {
       metrics.count('pgtandem_client_connections_total', { outcome });
     } else if (this.shut) {
       this.refuse(client, '57P03', 'the database system is shutting down');
-    } else if (this.house.size + this.dialling.size >= limits.connections) {
+    } else if (seat.full || this.house.size + this.dialling.size >= limits.connections) {
       this.refuse(client, '53300', 'sorry, too many clients already');
     } else {
-      await this.connect(arrival, loginTimer);
+      return this.connect(arrival, loginTimer);
     }
+    return null;
   }
 
   private async connect(
     arrival: Extract<Arrival, { step: 'start' }>,
     loginTimer: NodeJS.Timeout,
-  ): Promise<void> {
-    const { client, packet, rest, raw, parameters } = arrival;
+  ): Promise<Session | null> {
+    const { client, from, packet, rest, raw, parameters } = arrival;
     const context = this.house.contextOf(parameters);
     const call = new AbortController();
     this.dialling.add(call);
@@ -99,22 +110,24 @@ export class Door {
       const server = await dial(context.upstream, this.house.limits, call.signal);
       if (client.destroyed) {
         server.destroy();
-        return;
+        return null;
       }
-      const start = { packet: Buffer.from(packet), rest, loginTimer };
+      const start = { packet: Buffer.from(packet), rest, loginTimer, from };
       const session = new Session(client, server, start, raw, context);
       this.house.admitted(session);
       this.house.metrics.count('pgtandem_client_connections_total', { outcome: 'relayed' });
+      return session;
     } catch (error) {
       if (call.signal.aborted) {
         this.refuse(client, '57P01', 'terminating connection due to administrator command');
-        return;
+        return null;
       }
       const where = describeUpstream(context.upstream);
       const what = `could not connect to the PostgreSQL server at ${where}`;
-      this.house.failed('upstream', `${what}: ${(error as Error).message}`);
+      this.house.failed('upstream', `${what}: ${(error as Error).message}`, from);
       // A server that is starting, stopping or in recovery answers, and its own words are relayed.
       this.refuse(client, '08006', what);
+      return null;
     } finally {
       this.dialling.delete(call);
       client.removeListener('error', ignore);

@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import type { Metrics } from '../metrics/registry.js';
 import type { StatementRewriter } from '../sql/outcome.js';
 import type { RuleSet } from '../sql/rules.js';
@@ -8,8 +8,10 @@ import { Door } from './door.js';
 import { Drain } from './drain.js';
 import { Force } from './force.js';
 import type { Control } from './gate.js';
+import { IdleWatch } from './idle.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
 import { Outbox } from './outbox.js';
+import type { Seat } from './seat.js';
 import type { Session, SessionContext } from './session.js';
 
 /** Where the proxy tells what happened; pino fits. */
@@ -22,8 +24,8 @@ export interface ProxyLog {
 export interface ProxyOptions {
   /** The server: an address, or the path of its Unix socket. */
   upstream: Upstream;
-  /** Port 0: the kernel gives one. */
-  listen: { host: string; port: number };
+  /** Where `listen` listens; port 0: the kernel gives one. */
+  listen?: { host: string; port: number };
   /**
    * The database that the rules are of. Sessions of another one are relayed and never rewritten:
    * a table of the same name, even of the same oid, is not the same table there.
@@ -35,6 +37,11 @@ export interface ProxyOptions {
   makeRewriter: (rules: RuleSet) => StatementRewriter;
   limits?: Partial<Limits>;
 }
+
+/** Idle sessions are looked for so many times within the time that they may be idle. */
+const LOOKS = 5;
+/** In a gentle end: after so long nobody is thought to be just about to use a session. */
+const UNUSED_MS = 1_000;
 
 /** The relay between PostgreSQL clients and one server. */
 class Relay {
@@ -48,6 +55,9 @@ class Relay {
   private readonly elsewhere: SessionContext;
   private longestHoldMs = 0;
   private closed: (() => void) | undefined;
+  /** Who waits for a session to be gone. */
+  private readonly departures = new Map<Session, () => void>();
+  private readonly idleTimer: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: ProxyOptions) {
     const { metrics, log, upstream } = options;
@@ -66,9 +76,9 @@ class Relay {
       held: (ms) => {
         this.longestHoldMs = Math.max(this.longestHoldMs, ms);
       },
-      failed: (kind, detail) => {
+      failed: (kind, detail, client) => {
         metrics.count('pgtandem_errors_total', { kind });
-        log.error({ kind }, detail);
+        log.error({ kind, client }, detail);
       },
     };
     this.elsewhere = { ...this.context, control: { force: Force.none, fenced: false } };
@@ -85,25 +95,52 @@ class Relay {
       get size() {
         return sessions.size;
       },
-      failed: (kind, detail) => context.failed(kind, detail),
+      failed: (...what) => context.failed(...what),
     });
     this.server = createServer(
       {
         noDelay: true,
-        allowHalfOpen: true,
-        keepAlive: true,
-        keepAliveInitialDelay: 60_000,
+        keepAlive: limits.keepAliveMs > 0,
+        keepAliveInitialDelay: limits.keepAliveMs,
         highWaterMark: limits.bufferBytes,
       },
-      (socket) => void this.door.enter(socket),
+      (socket) => void this.accept(socket, { full: false, announced: false }),
     );
+    const { idleTimeoutMs } = limits;
+    if (idleTimeoutMs > 0) {
+      const watch = new IdleWatch<Session>();
+      this.idleTimer = setInterval(
+        () => {
+          const long = watch.look(sessions, performance.now(), idleTimeoutMs);
+          for (const session of long) session.timeOut();
+        },
+        Math.ceil(idleTimeoutMs / LOOKS),
+      );
+      this.idleTimer.unref();
+    }
+  }
+
+  /**
+   * Takes over a client's connection that somebody else has accepted; nothing has been read of it.
+   * Never throws. Resolves when nothing of it is left: socket and session are closed.
+   */
+  async accept(socket: Socket, seat: Seat): Promise<void> {
+    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+    socket.allowHalfOpen = true;
+    const session = await this.door.enter(socket, seat);
+    if (session && this.sessions.has(session)) {
+      await new Promise<void>((resolve) => this.departures.set(session, resolve));
+    } else {
+      this.checkEmpty();
+    }
+    await closed;
   }
 
   /** Starts to accept clients. @throws Error of the operating system when it cannot listen. */
   listen(): Promise<{ host: string; port: number }> {
     return new Promise((resolve, reject) => {
       this.server.once('error', reject);
-      this.server.listen(this.options.listen.port, this.options.listen.host, () => {
+      this.server.listen({ port: 0, host: '127.0.0.1', ...this.options.listen }, () => {
         this.server.removeListener('error', reject);
         // A failed accept (out of file descriptors) costs that client only.
         this.server.on('error', (error) => {
@@ -186,15 +223,25 @@ class Relay {
   /**
    * Stops accepting, ends idle sessions with 57P01, and gives the others `graceMs` to finish
    * what they are doing. Resolves when all are gone.
+   * @param gently others take the new clients, so there is no hurry: who is on the way in still
+   *   gets in, and for the first half of the grace only sessions that have not been used for a
+   *   second are ended, not those that are just between two statements.
    */
-  async close(graceMs: number): Promise<void> {
+  async close(graceMs: number, gently = false): Promise<void> {
     const stopped = new Promise<void>((resolve) => this.server.close(() => resolve()));
-    this.door.close();
+    clearInterval(this.idleTimer);
     const empty = new Promise<void>((resolve) => {
       this.closed = resolve;
     });
-    for (const session of [...this.sessions]) session.drainAndEnd();
-    if (this.sessions.size === 0) this.closed?.();
+    const unused = gently ? this.endUnused() : undefined;
+    const shut = () => {
+      clearInterval(unused);
+      this.door.close();
+      for (const session of [...this.sessions]) session.drainAndEnd();
+      this.checkEmpty();
+    };
+    const half = gently ? setTimeout(shut, graceMs / 2) : shut();
+    this.checkEmpty();
     const timer = setTimeout(() => {
       for (const session of [...this.sessions]) session.shutDown();
     }, graceMs);
@@ -205,8 +252,22 @@ class Relay {
     // A client that does not close its side in turn is not waited for.
     this.door.clear();
     await stopped;
+    clearInterval(unused);
+    if (half) clearTimeout(half);
     clearTimeout(timer);
     clearTimeout(last);
+  }
+
+  private endUnused(): NodeJS.Timeout {
+    const watch = new IdleWatch<Session>();
+    return setInterval(() => {
+      const unused = watch.look(this.sessions, performance.now(), UNUSED_MS);
+      for (const session of unused) session.shutDown();
+    }, UNUSED_MS / LOOKS);
+  }
+
+  private checkEmpty(): void {
+    if (this.sessions.size === 0 && this.door.expected === 0) this.closed?.();
   }
 
   private contextOf(parameters: ReadonlyMap<string, string>): SessionContext {
@@ -219,7 +280,9 @@ class Relay {
     if (!this.sessions.delete(session)) return;
     this.options.metrics.add('pgtandem_client_connections', {}, -1);
     for (const drain of this.drains) drain.gone(session);
-    if (this.sessions.size === 0) this.closed?.();
+    this.departures.get(session)?.();
+    this.departures.delete(session);
+    this.checkEmpty();
   }
 }
 

@@ -27,7 +27,8 @@ export interface SessionContext {
   /** Its server connection is closed: nothing of it can happen any more. */
   gone(session: Session): void;
   held(ms: number): void;
-  failed(kind: string, detail: string): void;
+  /** @param from the client. */
+  failed(kind: string, detail: string, from: string): void;
 }
 
 /**
@@ -52,6 +53,7 @@ export class Session {
   private discarded = 0;
   private loginTimer: NodeJS.Timeout | undefined;
   private lingerTimer: NodeJS.Timeout | undefined;
+  private readonly from: string;
 
   /**
    * @param client and `server`, both connected and paused.
@@ -61,12 +63,13 @@ export class Session {
   constructor(
     client: Socket,
     server: Socket,
-    start: { packet: Buffer; rest: Buffer; loginTimer: NodeJS.Timeout },
+    start: { packet: Buffer; rest: Buffer; loginTimer: NodeJS.Timeout; from: string },
     private readonly raw: boolean,
     private readonly context: SessionContext,
   ) {
     const { control, limits, metrics, out } = context;
     this.loginTimer = start.loginTimer;
+    this.from = start.from;
     this.d = new Dialogue(limits, control.force.rewriter !== null);
     this.frontend = new Frontend(this.d, control, limits, metrics, out);
     this.backend = new Backend(this.d, metrics, out);
@@ -240,14 +243,29 @@ export class Session {
   }
 
   private endWhenIdle(): void {
+    if (this.isIdle) this.shutDown();
+  }
+
+  /** Logged in, outside a transaction, and nothing is asked of it. */
+  private get isIdle(): boolean {
     const { ledger, status, waiting } = this.d;
-    const idle =
-      !this.raw && ledger.pending === 0 && !ledger.openBatch && status === IDLE && waiting === null;
-    if (idle) this.shutDown();
+    return (
+      !this.raw && ledger.pending === 0 && !ledger.openBatch && status === IDLE && waiting === null
+    );
+  }
+
+  /** While it is idle: a number that is another one the next time that it is. */
+  get idleMark(): number | null {
+    return this.isIdle && this.frontend.reader.atBoundary ? this.d.ledger.pushed : null;
   }
 
   shutDown(): void {
     this.endWith('57P01', 'terminating connection due to administrator command');
+  }
+
+  /** Its idle time is over. The server's own words for it. */
+  timeOut(): void {
+    this.endWith('57P05', 'terminating connection due to idle-session timeout');
   }
 
   /** Ends both sides at once. */
@@ -310,12 +328,12 @@ export class Session {
 
   private outOfSync(): void {
     this.context.metrics.count('pgtandem_out_of_sync_total', {});
-    this.context.failed('out_of_sync', 'a reply of the server did not match the ledger');
+    this.context.failed('out_of_sync', 'a reply of the server did not match the ledger', this.from);
     this.endWith('08P01', 'pgtandem lost track of the conversation with the server');
   }
 
   private protocolError(detail: string): void {
-    this.context.failed('protocol', detail);
+    this.context.failed('protocol', detail, this.from);
     this.endWith('08P01', detail);
   }
 

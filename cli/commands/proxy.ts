@@ -1,32 +1,30 @@
 import { Command, Option } from 'commander';
-import pino from 'pino';
-import { startEndpoint } from '../../metrics/endpoint.js';
-import { Metrics } from '../../metrics/registry.js';
-import { Coordinator } from '../../migration/coordinator.js';
-import { Follower } from '../../migration/follower.js';
-import { Proxy as Relay } from '../../proxy/proxy.js';
-import { loadParser, makeRewriter } from '../../sql/rewriter.js';
-import { warmUp } from '../../sql/warm.js';
-import { openDatabase } from '../database.js';
-import { address, duration } from '../options.js';
-import { upstreamOf } from '../upstream.js';
-import { version } from '../version.js';
-
-export interface ProxySettings {
-  upstream: string;
-  listen: { host: string; port: number };
-  metrics: { host: string; port: number } | null;
-  graceMs: number;
-  logLevel: string;
-}
+import { UserError } from '../../migration/errors.js';
+import { DEFAULT_LIMITS } from '../../proxy/limits.js';
+import type { Place } from '../keeper/listeners.js';
+import { address, count, duration, mode, places } from '../options.js';
 
 interface ProxyCommandOptions {
   upstream: string;
-  listen: { host: string; port: number };
+  listen: Place[];
+  socketMode: number;
+  proxyProtocol?: boolean;
   metrics: { host: string; port: number };
+  workers: number;
+  maxConnections: number;
+  loginTimeout: number;
+  connectTimeout: number;
+  idleTimeout: number;
+  tcpKeepalive: number;
   grace: number;
   logLevel: string;
 }
+
+const USUAL_PLACES: Place[] = [{ kind: 'tcp', host: '127.0.0.1', port: 6432 }];
+
+/** `--listen` adds to what was given before it, and not to the default. */
+const addPlaces = (text: string, before: Place[]): Place[] =>
+  before === USUAL_PLACES ? places(text) : [...before, ...places(text)];
 
 export function proxyCommand(): Command {
   return new Command('proxy')
@@ -40,16 +38,53 @@ export function proxyCommand(): Command {
         .makeOptionMandatory(),
     )
     .addOption(
-      new Option('--listen <address>', 'where applications connect')
+      new Option('--listen <address>', 'where applications connect: host:port or unix:/path')
         .env('PGTANDEM_LISTEN')
-        .argParser(address)
-        .default({ host: '127.0.0.1', port: 6432 }, '127.0.0.1:6432'),
+        .argParser(addPlaces)
+        .default(USUAL_PLACES, '127.0.0.1:6432'),
     )
+    .addOption(
+      new Option('--socket-mode <mode>', 'permissions of Unix sockets')
+        .argParser(mode)
+        .default(0o777, '0777'),
+    )
+    .option('--proxy-protocol', 'TCP clients come through a load balancer that sends PROXY v2')
     .addOption(
       new Option('--metrics <address>', 'where /metrics, /healthz and /readyz are served')
         .env('PGTANDEM_METRICS')
         .argParser(address)
         .default({ host: '127.0.0.1', port: 9187 }, '127.0.0.1:9187'),
+    )
+    .addOption(
+      new Option('--workers <number>', 'processes that relay: one for each core that they may use')
+        .env('PGTANDEM_WORKERS')
+        .argParser(count)
+        .default(1),
+    )
+    .addOption(
+      new Option('--max-connections <number>', 'sessions at once; one more gets 53300')
+        .argParser(count)
+        .default(DEFAULT_LIMITS.connections),
+    )
+    .addOption(
+      new Option('--login-timeout <duration>', 'from the connection to the end of the login')
+        .argParser(duration)
+        .default(DEFAULT_LIMITS.loginTimeoutMs, '60s'),
+    )
+    .addOption(
+      new Option('--connect-timeout <duration>', 'for a connection to the server')
+        .argParser(duration)
+        .default(DEFAULT_LIMITS.connectTimeoutMs, '10s'),
+    )
+    .addOption(
+      new Option('--idle-timeout <duration>', 'idle sessions end after it with 57P05; 0s: never')
+        .argParser(duration)
+        .default(DEFAULT_LIMITS.idleTimeoutMs, '0s'),
+    )
+    .addOption(
+      new Option('--tcp-keepalive <duration>', 'silence until the kernel asks; 0s: it does not')
+        .argParser(duration)
+        .default(DEFAULT_LIMITS.keepAliveMs, '60s'),
     )
     .addOption(
       new Option('--grace <duration>', 'how long running statements may take to finish at the end')
@@ -62,109 +97,26 @@ export function proxyCommand(): Command {
         .default('info'),
     )
     .action(async (options: ProxyCommandOptions) => {
-      const running = await runProxy({ ...options, graceMs: options.grace });
-      const stop = () => running.stop();
-      process.once('SIGTERM', stop);
-      process.once('SIGINT', stop);
-      await running.ended;
-    });
-}
-
-export interface RunningProxy {
-  address: { host: string; port: number };
-  metricsAddress: { host: string; port: number } | null;
-  proxy: Relay;
-  stop: () => void;
-  ended: Promise<void>;
-}
-
-/**
- * Starts a proxy with its follower and coordinator, and wires them: rules go from the follower to
- * the proxy, and what the proxy has drained goes back as an acknowledgement.
- */
-export async function runProxy(settings: ProxySettings): Promise<RunningProxy> {
-  const log = pino({ level: settings.logLevel, base: null }, pino.destination({ dest: 2 }));
-  const metrics = new Metrics(true);
-  await loadParser();
-  warmUp();
-  const upstream = upstreamOf(settings.upstream);
-  const control = await openDatabase(settings.upstream);
-  const { rows } = await control.query('SELECT current_database() AS name');
-  await control.end();
-  const proxy = new Relay({
-    upstream,
-    listen: settings.listen,
-    database: rows[0].name,
-    metrics,
-    log,
-    makeRewriter: (rules) => makeRewriter(rules),
-  });
-  const stopping = new AbortController();
-  const follower = new Follower({
-    url: settings.upstream,
-    address: `${settings.listen.host}:${settings.listen.port} (pid ${process.pid})`,
-    version: version(),
-    log,
-  });
-  let following = false;
-  let lease: 'held' | 'doubt' | 'lost' = 'held';
-  let ruled!: () => void;
-  const firstRules = new Promise<void>((resolve) => {
-    ruled = resolve;
-  });
-  const follow = async () => {
-    for await (const item of follower.follow(stopping.signal)) {
-      if (item.kind === 'rules') {
-        const { rules } = item;
-        log.info({ epoch: rules.epoch, tables: rules.tables.map((table) => table.name) }, 'rules');
-        // Not awaited: the next rules may come before this drain is over.
-        const drained = rules.epoch === 0 ? Promise.resolve() : proxy.apply(rules);
-        drained.then(
-          () => follower.acknowledge(rules.epoch),
-          (error) => log.error({ error: String(error) }, 'rules could not be put in force'),
-        );
-        following = true;
-        ruled();
-      } else {
-        lease = item.state;
-        log.warn({ lease }, 'lease');
-        proxy.fence(lease !== 'held');
-        if (lease === 'lost') proxy.closeTouching('pgtandem has lost touch with its database');
+      if (options.loginTimeout === 0 || options.connectTimeout === 0) {
+        throw new UserError('A timeout of 0 lets nobody in.', 'Give a longer one, or none.');
       }
-    }
-  };
-  const followed = follow();
-  await Promise.race([firstRules, followed]);
-  const bound = await proxy.listen();
-  const coordinator = new Coordinator({ url: settings.upstream, metrics, log });
-  const coordinated = coordinator.run(stopping.signal);
-  const state = () => ({ lease, ...proxy.stats() });
-  const endpoint =
-    settings.metrics === null
-      ? null
-      : await startEndpoint({
-          ...settings.metrics,
-          metrics,
-          health: () => ({ ok: true, ...state() }),
-          ready: () => ({ ok: following && lease === 'held', ...state() }),
-        });
-  log.info(
-    { listen: bound, metrics: endpoint && { host: endpoint.host, port: endpoint.port } },
-    'ready',
-  );
-  const ended = (async () => {
-    await new Promise<void>((resolve) =>
-      stopping.signal.addEventListener('abort', () => resolve(), { once: true }),
-    );
-    await proxy.close(settings.graceMs);
-    await Promise.all([followed, coordinated]);
-    await endpoint?.close();
-  })();
-  return {
-    address: bound,
-    metricsAddress: endpoint && { host: endpoint.host, port: endpoint.port },
-    proxy,
-    stop: () => stopping.abort(),
-    ended,
-  };
+      const { runProxy } = await import('../run-proxy.js');
+      process.exitCode = await runProxy({
+        upstream: options.upstream,
+        places: options.listen,
+        socketMode: options.socketMode,
+        proxyProtocol: options.proxyProtocol ?? false,
+        metrics: options.metrics,
+        workers: options.workers,
+        graceMs: options.grace,
+        logLevel: options.logLevel,
+        limits: {
+          connections: options.maxConnections,
+          loginTimeoutMs: options.loginTimeout,
+          connectTimeoutMs: options.connectTimeout,
+          idleTimeoutMs: options.idleTimeout,
+          keepAliveMs: options.tcpKeepalive,
+        },
+      });
+    });
 }

@@ -1,0 +1,34 @@
+/** What a lease is worth; see migration/follower.ts. */
+export type LeaseState = 'held' | 'doubt' | 'lost';
+
+/** What a worker says of itself. */
+export interface WorkerHealth {
+  lease: LeaseState;
+  /** Sessions open now, those of them that are held, and the longest hold since its start. */
+  connections: number;
+  held: number;
+  longestHoldMs: number;
+}
+
+export interface FleetHealth extends WorkerHealth {
+  /** Workers that have answered, and how many there should be. */
+  workers: number;
+  wanted: number;
+}
+
+const WORST: readonly LeaseState[] = ['lost', 'doubt', 'held'];
+
+/** All workers as one: the worst lease, the sum of the sessions. Without any the lease is lost. */
+export function combine(healths: readonly WorkerHealth[], wanted: number): FleetHealth {
+  const sum = (of: (health: WorkerHealth) => number) =>
+    healths.reduce((total, health) => total + of(health), 0);
+  const lease = WORST.find((state) => healths.some((health) => health.lease === state));
+  return {
+    lease: lease ?? 'lost',
+    connections: sum((health) => health.connections),
+    held: sum((health) => health.held),
+    longestHoldMs: Math.max(0, ...healths.map((health) => health.longestHoldMs)),
+    workers: healths.length,
+    wanted,
+  };
+}
