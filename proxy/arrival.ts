@@ -1,10 +1,16 @@
 import type { Socket } from 'node:net';
 import { quiesce } from './handle-wire.js';
 import type { Limits } from './limits.js';
+import { ProxyHeader } from './proxy-protocol.js';
+import type { Seat } from './seat.js';
 import { StartupReader, type StartupStep } from './startup.js';
 
 /** What a client turns out to want, once its start-up packet is here. */
-export type Arrival = Exclude<StartupStep, { step: 'more' | 'decline' }> & {
+export type Arrival = (
+  | Exclude<StartupStep, { step: 'more' | 'decline' }>
+  /** The load balancer does not say who the client is; nothing may be said to it. */
+  | { step: 'malformed'; message: string }
+) & {
   /** What to talk to it through from now on; paused. */
   client: Socket;
   /** Where it is, for the log: `address:port`, or `[local]`. */
@@ -16,12 +22,26 @@ export type Arrival = Exclude<StartupStep, { step: 'more' | 'decline' }> & {
  * @returns null when it has gone without a word, or was silent for too long (the caller's
  *   `loginTimeoutMs` runs on).
  */
-export function arrive(socket: Socket, limits: Limits): Promise<Arrival | null> {
+export function arrive(socket: Socket, limits: Limits, seat: Seat): Promise<Arrival | null> {
   return new Promise((resolve) => {
-    const from = describePeer(socket);
+    let header = seat.announced ? new ProxyHeader() : null;
+    let from = describePeer(socket.remoteAddress, socket.remotePort);
     const reader = new StartupReader(limits.startupPacketBytes);
     const onData = (chunk: Buffer) => {
-      const step = reader.feed(chunk);
+      let bytes = chunk;
+      if (header) {
+        const step = header.feed(bytes);
+        if (step.step === 'more') return;
+        if (step.step === 'bad') {
+          leave({ step: 'malformed', message: step.message, client: socket, from });
+          return;
+        }
+        if (step.source) from = describePeer(step.source.address, step.source.port);
+        header = null;
+        bytes = step.rest;
+        if (bytes.length === 0) return;
+      }
+      const step = reader.feed(bytes);
       if (step.step === 'more') return;
       if (step.step === 'decline') socket.write('N');
       else leave({ ...step, client: socket, from });
@@ -45,7 +65,8 @@ export function arrive(socket: Socket, limits: Limits): Promise<Arrival | null> 
   });
 }
 
-/** Who is at the other end, as long as the socket is open; PostgreSQL's word for a Unix socket. */
-function describePeer({ remoteAddress, remotePort }: Socket): string {
-  return remoteAddress === undefined ? '[local]' : `${remoteAddress}:${remotePort}`;
+/** PostgreSQL's word for a client that has no address, since it came by a Unix socket. */
+function describePeer(address: string | undefined, port: number | undefined): string {
+  if (address === undefined) return '[local]';
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }

@@ -19,6 +19,8 @@ export interface House {
   /** Sessions there are. */
   readonly size: number;
   failed(kind: string, detail: string, from: string): void;
+  /** Somebody else's fault. */
+  noticed(detail: string, from: string): void;
 }
 
 /** Connections that are not yet sessions (or are cancels), beyond the limit on sessions. */
@@ -54,7 +56,7 @@ export class Door {
       return null;
     }
     strangers.add(socket);
-    const arrival = await arrive(socket, limits);
+    const arrival = await arrive(socket, limits, seat);
     strangers.delete(socket);
     return arrival ? this.admit(arrival, seat, loginTimer) : null;
   }
@@ -78,7 +80,11 @@ export class Door {
   ): Promise<Session | null> {
     const { limits, metrics, cancels } = this.house;
     const { client } = arrival;
-    if (arrival.step === 'bad') {
+    if (arrival.step === 'malformed') {
+      this.house.noticed(arrival.message, arrival.from);
+      metrics.count('pgtandem_client_connections_total', { outcome: 'malformed' });
+      client.destroy();
+    } else if (arrival.step === 'bad') {
       this.refuse(client, '08P01', arrival.message);
     } else if (arrival.step === 'cancel') {
       clearTimeout(loginTimer);

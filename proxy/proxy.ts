@@ -96,6 +96,7 @@ class Relay {
         return sessions.size;
       },
       failed: (...what) => context.failed(...what),
+      noticed: (detail, client) => log.warn({ client }, detail),
     });
     this.server = createServer(
       {
