@@ -130,7 +130,10 @@ export class Keeper {
     return (await Promise.all(endings)).every(({ asked }) => asked);
   }
 
+  /** Ends all workers at once, and starts none. */
   kill(): void {
+    this.ending = true;
+    for (const timer of this.pauses) clearTimeout(timer);
     for (const worker of this.workers) worker.kill();
   }
 
@@ -196,7 +199,7 @@ export class Keeper {
     this.workers.delete(worker);
     const last = growing(worker.numbers);
     this.retired = this.retired.then((sum) => combineNumbers([sum, last]));
-    if (!ending.asked) {
+    if (!ending.asked && !this.ending) {
       this.failures = ageMs >= SOUND_MS ? 1 : this.failures + 1;
       metrics.count('pgtandem_worker_failures_total', {});
       log.error({ worker: worker.pid, reason: ending.message }, 'a worker has failed');

@@ -6,6 +6,8 @@ export interface Guest {
   client: pg.Client;
   /** The server's last words, or the driver's. */
   ended: Promise<Error & { code?: string }>;
+  /** What it was told besides answers. */
+  notices: { code: string | undefined; message: string | undefined }[];
   /** Whether it has been ended. */
   gone(): boolean;
 }
@@ -19,8 +21,10 @@ export async function guest(url: string, name = 'guest'): Promise<Guest> {
       resolve(error);
     });
   });
+  const notices: Guest['notices'] = [];
+  client.on('notice', ({ code, message }) => notices.push({ code, message }));
   await client.connect();
-  return { client, ended, gone: () => gone };
+  return { client, ended, notices, gone: () => gone };
 }
 
 /**
