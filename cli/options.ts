@@ -1,5 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander';
 import ms from 'ms';
+import type { Place } from './keeper/listeners.js';
 
 /** Exit codes; docs/cli.md has the same table. */
 export const EXIT = { ok: 0, failed: 1, usage: 2, refused: 3, notReached: 4 } as const;
@@ -29,6 +30,32 @@ export function address(text: string): { host: string; port: number } {
     throw new InvalidArgumentError('Write an address such as 127.0.0.1:6432.');
   }
   return { host: match[1] ?? (match[2] || '0.0.0.0'), port };
+}
+
+/** `127.0.0.1:6432`, `unix:/run/pgtandem`; several, with commas between them. */
+export function places(text: string): Place[] {
+  return text.split(',').map((part) => {
+    if (!part.startsWith('unix:')) return { kind: 'tcp', ...address(part) };
+    const path = part.slice('unix:'.length);
+    // Longer ones are cut off silently by the operating system.
+    if (!path.startsWith('/') || Buffer.byteLength(path) > 90) {
+      throw new InvalidArgumentError('Write an absolute path of at most 90 bytes after unix:.');
+    }
+    return { kind: 'unix', path };
+  });
+}
+
+/** Permissions as chmod takes them: `0770`. */
+export function mode(text: string): number {
+  if (!/^0?[0-7]{3}$/.test(text)) throw new InvalidArgumentError('Write a mode such as 0770.');
+  return Number.parseInt(text, 8);
+}
+
+/** A whole number from 1 on. */
+export function count(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('Write a number.');
+  return value;
 }
 
 export function rows(text: string): number {

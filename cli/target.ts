@@ -11,6 +11,7 @@ import type { Proxy as Relay } from '../proxy/proxy.js';
 import type { RealmOptions } from '../proxy/realm.js';
 import type { ClientTls } from '../proxy/tls.js';
 import { withDatabase } from './database.js';
+import type { LeaseState } from './keeper/health.js';
 import { judgeScram, mayReadVerifiers, VerifierReader } from './scram.js';
 import { describeCertificate } from './tls.js';
 import { reloadUpstream, upstreamOf } from './upstream.js';
@@ -35,7 +36,7 @@ const SURVEY_MS = 5_000;
 
 /** One database behind the proxy: where it is, its rules, its migrations. */
 export class DatabaseTarget {
-  lease: 'held' | 'doubt' | 'lost' = 'held';
+  lease: LeaseState = 'held';
   /** Rules are in force, or never will be. */
   following = false;
   private readonly follower: Follower | null;
@@ -57,6 +58,8 @@ export class DatabaseTarget {
 
   /** @throws UserError that says which server was tried, and what to look at. */
   static async open(settings: TargetSettings, house: TargetHouse): Promise<DatabaseTarget> {
+    // What is wrong with its TLS is said by name, before anything is connected to.
+    for (const url of parseTarget(settings.url).urls) upstreamOf(url);
     const found = await withDatabase(settings.url, identify);
     const { connection, url } = await open({ url: settings.url, role: 'cli' });
     const verifiers = (await mayReadVerifiers(connection))
@@ -129,8 +132,17 @@ export class DatabaseTarget {
     return { ...common, cluster, upstream: null, standby: false, doubt };
   }
 
-  /** Runs until `signal` aborts; `first` is called when rules are in force. */
-  async run(proxy: Relay, signal: AbortSignal, first: () => void): Promise<void> {
+  /**
+   * Runs until both signals abort.
+   * @param signals end following the rules, and coordinating migrations.
+   * @param first is called when rules are in force.
+   */
+  async run(
+    proxy: Relay,
+    signals: { follow: AbortSignal; coordinate: AbortSignal },
+    first: () => void,
+  ): Promise<void> {
+    const signal = signals.follow;
     const { metrics, log } = this.house;
     const { url } = this.settings;
     const surveyed = moves(this.target) ? this.watch(proxy, signal) : undefined;
@@ -143,12 +155,12 @@ export class DatabaseTarget {
     const coordinator = new Coordinator({ url, metrics, log });
     await Promise.all([
       this.follow(this.follower, proxy, signal, first),
-      coordinator.run(signal),
+      coordinator.run(signals.coordinate),
       surveyed,
     ]);
   }
 
-  state(): object {
+  state(): { database: string; lease: LeaseState } {
     return { database: this.settings.name ?? this.found.database, lease: this.lease };
   }
 

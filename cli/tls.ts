@@ -43,6 +43,19 @@ export function addTlsOptions(command: Command): Command {
     );
 }
 
+/** Of all options of the command, those about encryption and passwords. */
+export function tlsOptionsOf(options: TlsOptions): TlsOptions {
+  const { tls, tlsCert, tlsKey, tlsClientCa, tlsClientCert, scram } = options;
+  return {
+    ...(tls && { tls }),
+    ...(tlsCert !== undefined && { tlsCert }),
+    ...(tlsKey !== undefined && { tlsKey }),
+    ...(tlsClientCa !== undefined && { tlsClientCa }),
+    ...(tlsClientCert && { tlsClientCert }),
+    ...(scram && { scram }),
+  };
+}
+
 /**
  * Reads the files that the options name, and proves that they fit together.
  * @returns undefined when clients are not served TLS.

@@ -1,5 +1,4 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { Metrics } from './registry.js';
 
 /** What `/healthz` and `/readyz` answer: the status by `ok`, the whole as JSON. */
 export interface Health {
@@ -11,7 +10,8 @@ export interface EndpointOptions {
   host: string;
   /** 0: one that the kernel gives. */
   port: number;
-  metrics: Metrics;
+  /** Gives the metrics in the text format of Prometheus. */
+  metrics: { expose(): Promise<string> };
   /** Whether the process is well; when it is not it should be started again. */
   health: () => Health | Promise<Health>;
   /** Whether it can serve now. */
@@ -24,6 +24,7 @@ export interface Endpoint {
   close(): Promise<void>;
 }
 
+const TEXT_FORMAT = 'text/plain; version=0.0.4; charset=utf-8';
 const MAX_CONNECTIONS = 64;
 /** A client has so long to send a request, to take the answer, or to ask again, milliseconds. */
 const PATIENCE_MS = 5_000;
@@ -87,10 +88,8 @@ async function answer(options: EndpointOptions, request: IncomingMessage): Promi
     return { status: 405, type: 'text/plain; charset=utf-8', body: 'GET or HEAD only\n' };
   }
   switch ((request.url ?? '').split('?', 1)[0]) {
-    case '/metrics': {
-      const { registry } = options.metrics;
-      return { status: 200, type: registry.contentType, body: await registry.metrics() };
-    }
+    case '/metrics':
+      return { status: 200, type: TEXT_FORMAT, body: await options.metrics.expose() };
     case '/healthz':
       return probe(options.health);
     case '/readyz':

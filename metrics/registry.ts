@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { Numbers } from './aggregate.js';
 import { METRICS, type MetricDefinition, type MetricName } from './table.js';
 import { Timings } from './timings.js';
 
@@ -33,6 +34,7 @@ export class Metrics {
         help: definition.help,
         labelNames: [...definition.labels],
         registers: [this.registry],
+        aggregator: definition.combined ?? ('sum' as const),
       };
       if (definition.kind === 'counter') this.byName.set(name, new Counter(common));
       else if (definition.kind === 'gauge') this.byName.set(name, new Gauge(common));
@@ -43,6 +45,16 @@ export class Metrics {
         this.byName.set(name, plain ? new Timings(config) : new Histogram(config));
       }
     }
+  }
+
+  /** All of it in the text format of Prometheus. */
+  expose(): Promise<string> {
+    return this.registry.metrics();
+  }
+
+  /** All of it as plain data, for another process. */
+  async numbers(): Promise<Numbers> {
+    return (await this.registry.getMetricsAsJSON()) as unknown as Numbers;
   }
 
   /** Adds to a counter. */
@@ -75,6 +87,14 @@ export class Metrics {
   /** Forgets the series of a gauge or counter with these labels (a standby or migration gone). */
   remove<N extends MetricName>(name: N, labels: LabelsOf<N>): void {
     this.byName.get(name)!.remove(labels);
+  }
+
+  /** Another process tells the phases from now on. */
+  forgetPhases(): void {
+    for (const [migration, phase] of this.phases) {
+      this.remove('pgtandem_migration_phase', { migration, phase });
+    }
+    this.phases.clear();
   }
 
   /** Shows 1 for a migration's present phase, and 0 for the one it was in before. */

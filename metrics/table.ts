@@ -10,6 +10,10 @@ export interface MetricDefinition {
   labels: readonly string[];
   /** Upper bounds of a histogram, in the metric's unit. */
   buckets?: readonly number[];
+  /** How a gauge of several worker processes becomes one; by default the sum. */
+  combined?: 'max' | 'min';
+  /** A gauge of the process that keeps the workers, and not of each of them. */
+  ofKeeper?: true;
 }
 
 const LATENCY = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10];
@@ -22,7 +26,7 @@ export const METRICS = {
   },
   pgtandem_client_connections_total: {
     kind: 'counter',
-    help: 'Client connections accepted, by how they ended up: relayed, cancel, cancel-unknown (not sent: no server is known to have given its key), refused.',
+    help: 'Client connections accepted, by how they ended up: relayed, cancel, cancel-unknown (not sent: no server is known to have given its key), refused, malformed (no PROXY header).',
     labels: ['outcome'],
   },
   pgtandem_statements_total: {
@@ -81,6 +85,7 @@ export const METRICS = {
     kind: 'gauge',
     help: 'Epoch of the rule set in force at this proxy, by target.',
     labels: ['database'],
+    combined: 'min',
   },
   pgtandem_backfill_rows_total: {
     kind: 'counter',
@@ -91,6 +96,7 @@ export const METRICS = {
     kind: 'gauge',
     help: 'Share of the table that the backfill has passed, 0 to 1, by blocks.',
     labels: ['migration'],
+    combined: 'max',
   },
   pgtandem_backfill_chunk_seconds: {
     kind: 'histogram',
@@ -117,26 +123,53 @@ export const METRICS = {
     kind: 'gauge',
     help: 'Replication lag of a standby in time, seconds.',
     labels: ['standby'],
+    combined: 'max',
   },
   pgtandem_replica_lag_bytes: {
     kind: 'gauge',
     help: 'WAL not yet replayed by a standby, bytes.',
     labels: ['standby'],
+    combined: 'max',
   },
   pgtandem_migration_phase: {
     kind: 'gauge',
     help: '1 for the phase in which a migration stands, 0 for the others it has been in.',
     labels: ['migration', 'phase'],
+    combined: 'max',
   },
   pgtandem_guard_repairs: {
     kind: 'gauge',
     help: 'Rows that the guard has repaired since the migration began (counted by the database).',
     labels: ['migration'],
+    combined: 'max',
   },
   pgtandem_cutover_attempts_total: {
     kind: 'counter',
     help: 'Attempts at a cutover or a revert, by outcome: done, blocked, failed.',
     labels: ['migration', 'outcome'],
+  },
+  pgtandem_workers: {
+    kind: 'gauge',
+    help: 'Worker processes of this proxy, by state: starting, ready, draining.',
+    labels: ['state'],
+    ofKeeper: true,
+  },
+  pgtandem_silent_workers: {
+    kind: 'gauge',
+    help: 'Worker processes that did not tell their numbers in time; what only grows is shown as they told it last.',
+    labels: [],
+    ofKeeper: true,
+  },
+  pgtandem_worker_failures_total: {
+    kind: 'counter',
+    help: 'Worker processes that ended unasked, or could not start.',
+    labels: [],
+  },
+  pgtandem_waiting_connections: {
+    kind: 'gauge',
+    help: 'Client connections that wait for a worker process to be ready.',
+    labels: [],
+    ofKeeper: true,
   },
 } as const satisfies Record<string, MetricDefinition>;
 

@@ -54,6 +54,7 @@ export class Coordinator {
       const { rows } = await connection.query(`SELECT pg_try_advisory_lock(${LOCK_KEY}) AS mine`);
       if (rows[0].mine) await this.supervise(connection, signal, wake);
     } finally {
+      this.options.metrics.forgetPhases();
       await connection.end().catch(() => undefined);
     }
   }

@@ -42,8 +42,8 @@ export function dial(upstream: Upstream, limits: Limits, signal: AbortSignal): P
       ...('path' in upstream ? upstream : { host: upstream.host, port: upstream.port }),
       noDelay: true,
       allowHalfOpen: true,
-      keepAlive: true,
-      keepAliveInitialDelay: 60_000,
+      keepAlive: limits.keepAliveMs > 0,
+      keepAliveInitialDelay: limits.keepAliveMs,
       highWaterMark: limits.bufferBytes,
     };
     const socket = connect(options);

@@ -8,6 +8,7 @@ import { Unreadable } from './mailbox.js';
 import { writeError } from './messages.js';
 import type { Realm } from './realm.js';
 import { ScramError } from './scram.js';
+import type { Seat } from './seat.js';
 import { Session } from './session.js';
 import type { SessionContext } from './session-context.js';
 import { withDatabase } from './startup.js';
@@ -26,9 +27,10 @@ export interface House {
   admitted(session: Session, context: SessionContext, realm: Realm): void;
   /** Sessions there are. */
   readonly size: number;
-  failed(kind: string, detail: string): void;
+  /** @param from the client. */
+  failed(kind: string, detail: string, from: string): void;
   /** A client has failed, not the proxy. */
-  warned(kind: string, detail: string): void;
+  warned(kind: string, detail: string, from: string): void;
 }
 
 /** Connections that are not yet sessions (or are cancels), beyond the limit on sessions. */
@@ -50,26 +52,32 @@ export class Door {
 
   constructor(private readonly house: House) {}
 
+  /** How many are on their way in. */
+  get expected(): number {
+    return this.strangers.size + this.dialling.size;
+  }
+
   /**
-   * Takes over an accepted connection. Never throws; resolves when it is a session, or is gone.
-   * @param local it came by a Unix socket, on which there is no TLS, as on the server's own.
+   * Takes over an accepted connection. Never throws. On a Unix socket there is no TLS, as on the
+   * server's own.
+   * @returns null when it is not a session.
    */
-  async enter(socket: Socket, local = false): Promise<void> {
+  async enter(socket: Socket, seat: Seat): Promise<Session | null> {
     const { limits, size } = this.house;
-    const tls = local ? null : this.house.tls;
-    const { sockets, strangers, dialling } = this;
+    const tls = socket.remoteAddress === undefined ? null : this.house.tls;
+    const { sockets, strangers } = this;
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
     const loginTimer = setTimeout(() => socket.destroy(), limits.loginTimeoutMs);
     socket.once('close', () => clearTimeout(loginTimer));
-    if (strangers.size + dialling.size + size >= limits.connections + CONNECTIONS_BEYOND) {
+    if (this.expected + size >= limits.connections + CONNECTIONS_BEYOND) {
       this.refuse(socket, '53300', 'sorry, too many clients already');
-      return;
+      return null;
     }
     strangers.add(socket);
-    const arrival = await arrive(socket, limits, tls);
+    const arrival = await arrive(socket, limits, tls, seat);
     strangers.delete(socket);
-    if (!arrival) return;
+    if (!arrival) return null;
     const { client, encrypted } = arrival;
     if (client !== socket) {
       sockets.delete(socket);
@@ -78,7 +86,9 @@ export class Door {
     }
     if (arrival.step === 'start' && tls?.required && !encrypted) {
       this.refusePlain(arrival);
-    } else await this.admit(arrival, loginTimer);
+      return null;
+    }
+    return this.admit(arrival, seat, loginTimer);
   }
 
   /** Nobody else comes in; who is on the way in is shown out. */
@@ -93,13 +103,22 @@ export class Door {
     for (const socket of this.sockets) socket.destroySoon();
   }
 
-  private async admit(arrival: Arrival, loginTimer: NodeJS.Timeout): Promise<void> {
+  private async admit(
+    arrival: Arrival,
+    seat: Seat,
+    loginTimer: NodeJS.Timeout,
+  ): Promise<Session | null> {
     const { limits, metrics, cancels } = this.house;
     const { client } = arrival;
-    if (arrival.step === 'bad') {
+    if (arrival.step === 'malformed') {
+      this.house.warned('proxy-header', arrival.message, arrival.from);
+      metrics.count('pgtandem_client_connections_total', { outcome: 'malformed' });
+      client.destroy();
+    } else if (arrival.step === 'bad') {
       this.refuse(client, '08P01', arrival.message);
     } else if (arrival.step === 'untrusted') {
-      this.house.warned('tls', `a client's certificate was refused: ${arrival.reason}`);
+      const why = `a client's certificate was refused: ${arrival.reason}`;
+      this.house.warned('tls', why, arrival.from);
       this.refuse(client, '28000', 'connection requires a valid client certificate');
     } else if (arrival.step === 'cancel') {
       clearTimeout(loginTimer);
@@ -107,18 +126,19 @@ export class Door {
       metrics.count('pgtandem_client_connections_total', { outcome });
     } else if (this.shut) {
       this.refuse(client, '57P03', 'the database system is shutting down');
-    } else if (this.house.size + this.dialling.size >= limits.connections) {
+    } else if (seat.full || this.house.size + this.dialling.size >= limits.connections) {
       this.refuse(client, '53300', 'sorry, too many clients already');
     } else {
-      await this.connect(arrival, loginTimer);
+      return this.connect(arrival, loginTimer);
     }
+    return null;
   }
 
   private async connect(
     arrival: Extract<Arrival, { step: 'start' }>,
     loginTimer: NodeJS.Timeout,
-  ): Promise<void> {
-    const { client, packet, rest, raw, parameters } = arrival;
+  ): Promise<Session | null> {
+    const { client, from, packet, rest, raw, parameters } = arrival;
     // As the server sees it: without a database it is the one of the user's name.
     const database = parameters.get('database') || parameters.get('user');
     const realm = this.house.realmOf(database);
@@ -131,10 +151,10 @@ export class Door {
       const { server, context } = await realm.reach(database, call.signal);
       if (client.destroyed) {
         server.destroy();
-        return;
+        return null;
       }
       const own = realm.name === null ? Buffer.from(packet) : withDatabase(packet, realm.database);
-      const start = { packet: own, rest, loginTimer };
+      const start = { packet: own, rest, loginTimer, from };
       const scram = { mode: this.house.scram, verifierOf: realm.verifierOf };
       const way = wayOf(scram, legsOf(client, server));
       if (way !== 'relay') {
@@ -145,8 +165,10 @@ export class Door {
       const session = new Session(client, server, start, raw, context);
       this.house.admitted(session, context, realm);
       this.house.metrics.count('pgtandem_client_connections_total', { outcome: 'relayed' });
+      return session;
     } catch (error) {
-      this.notConnected(client, error as Error, call.signal);
+      this.notConnected(arrival, error as Error, call.signal);
+      return null;
     } finally {
       this.dialling.delete(call);
       client.removeListener('error', ignore);
@@ -182,20 +204,20 @@ export class Door {
     }
   }
 
-  private notConnected(client: Socket, error: Error, signal: AbortSignal): void {
+  private notConnected({ client, from }: Arrival, error: Error, signal: AbortSignal): void {
     if (signal.aborted) {
       this.refuse(client, '57P01', 'terminating connection due to administrator command');
     } else if (error instanceof ScramError) {
-      this.house.warned('scram', [error.message, error.hint].filter(Boolean).join('. '));
+      this.house.warned('scram', [error.message, error.hint].filter(Boolean).join('. '), from);
       this.refuse(client, error.code, error.message, error.hint);
     } else if (error instanceof Unreadable) {
       this.house.metrics.count('pgtandem_client_connections_total', { outcome: 'refused' });
       client.destroySoon();
     } else if (error instanceof LookupError) {
-      this.house.failed('scram', error.message);
+      this.house.failed('scram', error.message, from);
       this.refuse(client, '08006', 'could not look up the role for its authentication');
     } else {
-      this.house.failed('upstream', error.message);
+      this.house.failed('upstream', error.message, from);
       // A server that is starting, stopping or in recovery answers, and its own words are relayed.
       this.refuse(client, '08006', error.message);
     }

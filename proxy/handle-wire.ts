@@ -26,6 +26,7 @@ export interface Handle {
 interface WriteRequest {
   handle: Handle | null;
   oncomplete: (this: WriteRequest, status: number) => void;
+  buffer?: Buffer;
 }
 
 interface StreamWrap {
@@ -119,13 +120,16 @@ export class HandleWire implements Wire {
     spare = null;
     request.handle = this.handle;
     request.oncomplete = onWritten;
-    const failed = this.handle.writeBuffer(request, out.view());
+    const bytes = out.view();
+    const failed = this.handle.writeBuffer(request, bytes);
     if (failed !== 0) {
       out.clear();
       this.socket.destroy();
       return true;
     }
     if (wrap!.streamBaseState[wrap!.kLastWriteWasAsync] !== 0) {
+      // Nobody else keeps the bytes from the garbage collector until they are written.
+      request.buffer = bytes;
       out.giveAway();
       this.writes++;
       return false;

@@ -8,6 +8,10 @@ export interface Limits {
   loginTimeoutMs: number;
   /** For the connection to the server, milliseconds. */
   connectTimeoutMs: number;
+  /** A session that is idle for so long, outside a transaction, ends with 57P05; 0: never. */
+  idleTimeoutMs: number;
+  /** Silence on a TCP connection after which the kernel asks whether anybody is there; 0: never. */
+  keepAliveMs: number;
   /** CancelRequests under way at once; one more is dropped (a cancel is never answered anyway). */
   cancelsAtOnce: number;
   /** For a CancelRequest, from its packet to the server's closing, milliseconds. */
@@ -33,6 +37,8 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   startupPacketBytes: 10_004,
   loginTimeoutMs: 60_000,
   connectTimeoutMs: 10_000,
+  idleTimeoutMs: 0,
+  keepAliveMs: 60_000,
   cancelsAtOnce: 100,
   cancelTimeoutMs: 10_000,
   parseBytes: 4 * 1024 * 1024,

@@ -1,13 +1,16 @@
-import { createServer, type Server } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
+import { performance } from 'node:perf_hooks';
 import type { Metrics } from '../metrics/registry.js';
 import type { StatementRewriter } from '../sql/outcome.js';
 import type { RuleSet } from '../sql/rules.js';
 import { Cancels, type Keys } from './cancel.js';
 import { Door } from './door.js';
+import { IdleWatch } from './idle.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
 import type { ScramOptions } from './login.js';
 import { Outbox } from './outbox.js';
 import { Realm, type RealmOptions, sameDatabase } from './realm.js';
+import type { Seat } from './seat.js';
 import type { Session } from './session.js';
 import { type ClientTls, TlsFront } from './tls.js';
 
@@ -20,8 +23,8 @@ export interface ProxyLog {
 
 /** The realm without a name, and what is the proxy's own. */
 export interface ProxyOptions extends Omit<RealmOptions, 'name'> {
-  /** Port 0: the kernel gives one. */
-  listen: { host: string; port: number };
+  /** Where `listen` listens; port 0: the kernel gives one. */
+  listen?: { host: string; port: number };
   /** Databases that clients are led to by the name they ask for. */
   targets?: readonly RealmOptions[];
   /** Asks the other processes of this proxy to cancel what has this key; see `Keys`. */
@@ -37,6 +40,11 @@ export interface ProxyOptions extends Omit<RealmOptions, 'name'> {
   scram?: ScramOptions['mode'] | undefined;
 }
 
+/** Idle sessions are looked for so many times within the time that they may be idle. */
+const LOOKS = 5;
+/** In a gentle end: after so long nobody is thought to be just about to use a session. */
+const UNUSED_MS = 1_000;
+
 /** The relay between PostgreSQL clients and the servers of their databases. */
 class Relay {
   /** Databases by the name that a client asks for; null: all other names. */
@@ -49,13 +57,16 @@ class Relay {
   /** Sessions by process id and secret key, in latin1. */
   private readonly keys = new Map<string, Session>();
   private closed: (() => void) | undefined;
+  /** Who waits for a session to be gone. */
+  private readonly departures = new Map<Session, () => void>();
+  private readonly idleTimer: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: ProxyOptions) {
     const { metrics, log, makeRewriter } = options;
     const limits = { ...DEFAULT_LIMITS, ...options.limits };
-    const failed = (kind: string, detail: string) => {
+    const failed = (kind: string, detail: string, client: string) => {
       metrics.count('pgtandem_errors_total', { kind });
-      log.error({ kind }, detail);
+      log.error({ kind, client }, detail);
     };
     const cancels = new Cancels(this.keysKnown(), limits);
     this.cancels = cancels;
@@ -72,7 +83,8 @@ class Relay {
       },
       gone: (session: Session) => this.forget(session),
     };
-    const warned = (kind: string, detail: string) => log.warn({ kind }, detail);
+    const warned = (kind: string, detail: string, client?: string) =>
+      log.warn({ kind, client }, detail);
     this.tls = options.tls
       ? new TlsFront(options.tls, limits.loginTimeoutMs, (detail) =>
           warned('tls', `a client's TLS handshake failed: ${detail}`),
@@ -104,20 +116,47 @@ class Relay {
     this.server = createServer(
       {
         noDelay: true,
-        allowHalfOpen: true,
-        keepAlive: true,
-        keepAliveInitialDelay: 60_000,
+        keepAlive: limits.keepAliveMs > 0,
+        keepAliveInitialDelay: limits.keepAliveMs,
         highWaterMark: limits.bufferBytes,
       },
-      (socket) => void this.door.enter(socket),
+      (socket) => void this.accept(socket, { full: false, announced: false }),
     );
+    const { idleTimeoutMs } = limits;
+    if (idleTimeoutMs > 0) {
+      const watch = new IdleWatch<Session>();
+      this.idleTimer = setInterval(
+        () => {
+          const long = watch.look(this.sessions(), performance.now(), idleTimeoutMs);
+          for (const session of long) session.timeOut();
+        },
+        Math.ceil(idleTimeoutMs / LOOKS),
+      );
+      this.idleTimer.unref();
+    }
+  }
+
+  /**
+   * Takes over a client's connection that somebody else has accepted; nothing has been read of it.
+   * Never throws. Resolves when nothing of it is left: socket and session are closed.
+   */
+  async accept(socket: Socket, seat: Seat): Promise<void> {
+    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+    socket.allowHalfOpen = true;
+    const session = await this.door.enter(socket, seat);
+    if (session && !session.isGone) {
+      await new Promise<void>((resolve) => this.departures.set(session, resolve));
+    } else {
+      this.checkEmpty();
+    }
+    await closed;
   }
 
   /** Starts to accept clients. @throws Error of the operating system when it cannot listen. */
   listen(): Promise<{ host: string; port: number }> {
     return new Promise((resolve, reject) => {
       this.server.once('error', reject);
-      this.server.listen(this.options.listen.port, this.options.listen.host, () => {
+      this.server.listen({ port: 0, host: '127.0.0.1', ...this.options.listen }, () => {
         this.server.removeListener('error', reject);
         // A failed accept (out of file descriptors) costs that client only.
         this.server.on('error', (error) => {
@@ -197,15 +236,25 @@ class Relay {
   /**
    * Stops accepting, ends idle sessions with 57P01, and gives the others `graceMs` to finish
    * what they are doing. Resolves when all are gone.
+   * @param gently others take the new clients, so there is no hurry: who is on the way in still
+   *   gets in, and for the first half of the grace only sessions that have not been used for a
+   *   second are ended, not those that are just between two statements.
    */
-  async close(graceMs: number): Promise<void> {
+  async close(graceMs: number, gently = false): Promise<void> {
     const stopped = new Promise<void>((resolve) => this.server.close(() => resolve()));
-    this.door.close();
+    clearInterval(this.idleTimer);
     const empty = new Promise<void>((resolve) => {
       this.closed = resolve;
     });
-    for (const session of this.sessions()) session.drainAndEnd();
-    if (this.size === 0) this.closed?.();
+    const unused = gently ? this.endUnused() : undefined;
+    const shut = () => {
+      clearInterval(unused);
+      this.door.close();
+      for (const session of this.sessions()) session.drainAndEnd();
+      this.checkEmpty();
+    };
+    const half = gently ? setTimeout(shut, graceMs / 2) : shut();
+    this.checkEmpty();
     const timer = setTimeout(() => {
       for (const session of this.sessions()) session.shutDown();
     }, graceMs);
@@ -216,8 +265,22 @@ class Relay {
     // A client that does not close its side in turn is not waited for.
     this.door.clear();
     await stopped;
+    clearInterval(unused);
+    if (half) clearTimeout(half);
     clearTimeout(timer);
     clearTimeout(last);
+  }
+
+  private endUnused(): NodeJS.Timeout {
+    const watch = new IdleWatch<Session>();
+    return setInterval(() => {
+      const unused = watch.look(this.sessions(), performance.now(), UNUSED_MS);
+      for (const session of unused) session.shutDown();
+    }, UNUSED_MS / LOOKS);
+  }
+
+  private checkEmpty(): void {
+    if (this.size === 0 && this.door.expected === 0) this.closed?.();
   }
 
   private get size(): number {
@@ -263,7 +326,9 @@ class Relay {
     const key = session.keyData?.toString('latin1');
     if (key !== undefined && this.keys.get(key) === session) this.keys.delete(key);
     this.options.metrics.add('pgtandem_client_connections', {}, -1);
-    if (this.size === 0) this.closed?.();
+    this.departures.get(session)?.();
+    this.departures.delete(session);
+    this.checkEmpty();
   }
 }
 

@@ -53,7 +53,7 @@ export interface RealmHouse {
   readonly makeRewriter: (rules: RuleSet) => StatementRewriter;
   loggedIn(session: Session): void;
   gone(session: Session): void;
-  failed(kind: string, detail: string): void;
+  failed(kind: string, detail: string, from: string): void;
 }
 
 /** The server could not be reached; the message is for the client. */
@@ -307,7 +307,7 @@ export class Realm {
       held: (ms) => {
         this.longestHoldMs = Math.max(this.longestHoldMs, ms);
       },
-      failed: (kind, detail) => this.house.failed(kind, detail),
+      failed: (...what) => this.house.failed(...what),
     };
     const elsewhere = { ...ruled, control: { force: Force.none, fenced: false, schema: 0 } };
     const place: Place = { upstream, ruled, elsewhere, left: new AbortController() };

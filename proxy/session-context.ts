@@ -25,5 +25,6 @@ export interface SessionContext {
   /** Its server connection is closed: nothing of it can happen any more. */
   gone(session: Session): void;
   held(ms: number): void;
-  failed(kind: string, detail: string): void;
+  /** @param from the client. */
+  failed(kind: string, detail: string, from: string): void;
 }

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { Backend } from './backend.js';
+import { Backlog } from './backlog.js';
 import type { Upstream } from './dial.js';
 import { Dialogue } from './dialogue.js';
 import type { DrainView } from './drain.js';
@@ -30,15 +31,14 @@ export class Session {
   private unreadable: string | null = null;
   /** Ends as soon as it is idle. */
   private draining = false;
-  /** What the client has sent behind a message that waits. */
-  private backlog: Buffer[] = [];
-  private backlogBytes = 0;
+  private readonly backlog = new Backlog();
   private heldSince = 0;
   private discarded = 0;
   private loginTimer: NodeJS.Timeout | undefined;
   /** Of a raw session, until its login is over. */
   private login: KeyReader | null = null;
   private lingerTimer: NodeJS.Timeout | undefined;
+  private readonly from: string;
 
   /**
    * @param client and `server`, both connected and paused.
@@ -48,12 +48,13 @@ export class Session {
   constructor(
     client: Socket,
     server: Socket,
-    start: { packet: Buffer; rest: Buffer; loginTimer: NodeJS.Timeout },
+    start: { packet: Buffer; rest: Buffer; loginTimer: NodeJS.Timeout; from: string },
     private readonly raw: boolean,
     private readonly context: SessionContext,
   ) {
     const { control, limits, metrics, out } = context;
     this.loginTimer = start.loginTimer;
+    this.from = start.from;
     this.d = new Dialogue(limits, control.force.rewriter !== null, control);
     this.frontend = new Frontend(this.d, control, limits, metrics, out);
     this.backend = new Backend(this.d, metrics, this.frontend.reader, out, context.standby);
@@ -90,6 +91,7 @@ export class Session {
       closed: () => {
         this.serverEnds();
         this.d.schema.gone();
+        this.isGone = true;
         this.context.gone(this);
       },
     };
@@ -106,6 +108,9 @@ export class Session {
   get view(): DrainView {
     return this.d;
   }
+
+  /** Its server connection is closed. */
+  isGone = false;
 
   /** Replication: nothing is known of what it does. */
   get isRaw(): boolean {
@@ -136,9 +141,8 @@ export class Session {
       return;
     }
     if (this.d.waiting !== null) {
-      this.backlog.push(Buffer.from(chunk));
-      this.backlogBytes += chunk.length;
-      if (this.backlogBytes > this.context.limits.backlogBytes) this.client.pause();
+      this.backlog.push(chunk);
+      if (this.backlog.bytes > this.context.limits.backlogBytes) this.client.pause();
       return;
     }
     this.frontend.reader.feed(chunk);
@@ -154,7 +158,6 @@ export class Session {
       if (result === 'more') {
         const next = this.backlog.shift();
         if (!next) break;
-        this.backlogBytes -= next.length;
         reader.feed(next);
       } else if (result === 'wait') {
         break;
@@ -170,7 +173,7 @@ export class Session {
 
   private mayRead(): void {
     if (!this.server.flowing) return;
-    if (this.backlogBytes <= this.context.limits.backlogBytes) this.client.resume();
+    if (this.backlog.bytes <= this.context.limits.backlogBytes) this.client.resume();
   }
 
   private fromServer(chunk: Buffer): void {
@@ -263,8 +266,19 @@ export class Session {
     if (!this.raw && this.d.isIdle) this.shutDown();
   }
 
+  /** While it is idle: a number that is another one the next time that it is. */
+  get idleMark(): number | null {
+    const { d, frontend, raw } = this;
+    return !raw && d.isIdle && frontend.reader.atBoundary ? d.ledger.pushed : null;
+  }
+
   shutDown(): void {
     this.endWith('57P01', 'terminating connection due to administrator command');
+  }
+
+  /** Its idle time is over. The server's own words for it. */
+  timeOut(): void {
+    this.endWith('57P05', 'terminating connection due to idle-session timeout');
   }
 
   /** Ends both sides at once. */
@@ -311,7 +325,7 @@ export class Session {
     this.clientGone = true;
     this.loggedIn();
     this.noteHold();
-    this.backlog = [];
+    this.backlog.clear();
     this.client.destroy();
     this.server.end();
     this.server.resume();
@@ -339,7 +353,7 @@ export class Session {
 
   private outOfSync(): void {
     this.context.metrics.count('pgtandem_out_of_sync_total', {});
-    this.context.failed('out_of_sync', 'a reply of the server did not match the ledger');
+    this.context.failed('out_of_sync', 'a reply of the server did not match the ledger', this.from);
     this.endWith('08P01', 'pgtandem lost track of the conversation with the server');
   }
 
@@ -348,10 +362,9 @@ export class Session {
    * answered what came before, and so it does: to it this is the client's end.
    */
   private protocolError(detail: string): void {
-    this.context.failed('protocol', detail);
+    this.context.failed('protocol', detail, this.from);
     this.unreadable = detail;
-    this.backlog = [];
-    this.backlogBytes = 0;
+    this.backlog.clear();
     this.server.end();
     this.mayRead();
   }
@@ -373,7 +386,7 @@ export class Session {
 
   /** Sends what is left and the end, and lets a client that keeps talking have it. */
   private closeClient(): void {
-    this.backlog = [];
+    this.backlog.clear();
     if (this.heldSince > 0) {
       this.d.waiting = null;
       this.noteHold();

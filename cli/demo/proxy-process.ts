@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
@@ -6,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 export class ProxyProcess {
   private constructor(
     private readonly child: ChildProcess,
-    /** host:port for applications. */
+    /** host:port for applications, or the path of a Unix socket. */
     readonly address: string,
     /** http://host:port of metrics and health. */
     readonly metricsUrl: string,
@@ -85,19 +86,29 @@ export class ProxyProcess {
     return sum;
   }
 
-  async end(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
-    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
-    const ended = new Promise((resolve) => this.child.once('exit', resolve));
+  signal(signal: NodeJS.Signals): void {
     this.child.kill(signal);
-    await ended;
+  }
+
+  /** Resolves with its exit code when it has ended; null when a signal has ended it. */
+  async ended(): Promise<number | null> {
+    const { child } = this;
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+    return child.exitCode;
+  }
+
+  async end(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
+    this.signal(signal);
+    await this.ended();
   }
 }
 
 function readyLine(line: string): { address: string; metricsUrl: string } | null {
   if (!line.startsWith('{') || !line.includes('"msg":"ready"')) return null;
   const { listen, metrics } = JSON.parse(line);
+  const host = listen.host?.includes(':') ? `[${listen.host}]` : listen.host;
   return {
-    address: `${listen.host}:${listen.port}`,
+    address: listen.path ?? `${host}:${listen.port}`,
     metricsUrl: `http://${metrics.host}:${metrics.port}`,
   };
 }
