@@ -46,6 +46,8 @@ export class Door {
   private readonly strangers = new Set<Socket>();
   /** Clients for which the server is being called. */
   private readonly dialling = new Set<AbortController>();
+  /** The same, each until it is a session or has been told why not. */
+  private readonly onTheirWay = new Set<Promise<void>>();
   private shut = false;
 
   constructor(private readonly house: House) {}
@@ -81,11 +83,12 @@ export class Door {
     } else await this.admit(arrival, loginTimer);
   }
 
-  /** Nobody else comes in; who is on the way in is shown out. */
-  close(): void {
+  /** Nobody else comes in; who is on the way in is shown out. Resolves when they have been told. */
+  async close(): Promise<void> {
     this.shut = true;
     for (const socket of this.strangers) socket.destroy();
     for (const call of this.dialling) call.abort();
+    await Promise.all(this.onTheirWay);
   }
 
   /** Ends the sockets that are left, after what is still to be sent on them. */
@@ -110,7 +113,10 @@ export class Door {
     } else if (this.house.size + this.dialling.size >= limits.connections) {
       this.refuse(client, '53300', 'sorry, too many clients already');
     } else {
-      await this.connect(arrival, loginTimer);
+      const way = this.connect(arrival, loginTimer);
+      this.onTheirWay.add(way);
+      await way;
+      this.onTheirWay.delete(way);
     }
   }
 
@@ -141,6 +147,11 @@ export class Door {
         server.write(start.packet);
         start.packet = NOTHING;
         start.rest = await this.logIn(way, arrival, server, realm, call.signal);
+      }
+      if (call.signal.aborted) {
+        server.on('error', ignore);
+        server.destroy();
+        throw new Error('given up');
       }
       const session = new Session(client, server, start, raw, context);
       this.house.admitted(session, context, realm);

@@ -200,7 +200,7 @@ class Relay {
    */
   async close(graceMs: number): Promise<void> {
     const stopped = new Promise<void>((resolve) => this.server.close(() => resolve()));
-    this.door.close();
+    const toldAll = this.door.close();
     const empty = new Promise<void>((resolve) => {
       this.closed = resolve;
     });
@@ -212,7 +212,7 @@ class Relay {
     const last = setTimeout(() => {
       for (const session of this.sessions()) session.destroy();
     }, graceMs + 1_000);
-    await empty;
+    await Promise.all([empty, toldAll]);
     // A client that does not close its side in turn is not waited for.
     this.door.clear();
     await stopped;
