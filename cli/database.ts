@@ -1,4 +1,5 @@
 import { type Connection, connect, sqlState } from '../db/connect.js';
+import { readSsl, readSslFiles, SslError } from '../db/ssl.js';
 import { describeHost, parseTarget, TargetError } from '../db/target.js';
 import { UserError } from '../migration/errors.js';
 
@@ -20,13 +21,15 @@ export async function openDatabase(url: string): Promise<Connection> {
   }
 }
 
-/** For messages. @throws UserError when it is not a connection string. */
+/** For messages. @throws UserError when it is not a connection string that can be followed. */
 function whereOf(url: string): string {
   try {
     const { urls } = parseTarget(url);
+    for (const each of urls) readSslFiles(readSsl(new URL(each).searchParams));
     const database = /^[^/]*\/\/[^/?]*(\/[^?]*)?/.exec(url)?.[1] ?? '';
     return `${urls.map(describeHost).join(', ')}${database}`;
   } catch (error) {
+    if (error instanceof SslError) throw new UserError(error.message, error.hint);
     if (!(error instanceof TargetError)) throw error;
     throw new UserError(`"${url}" can't be used: ${error.message}`, error.hint);
   }

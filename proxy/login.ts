@@ -114,6 +114,8 @@ class Login {
   readonly above: Mailbox;
   private readonly below: Mailbox;
   private last: Letter | null = null;
+  /** While the client is waited for, nothing is read from the server. */
+  private readonly onClose = () => this.below.fail('the server has closed the connection');
 
   constructor(
     private readonly client: Socket,
@@ -122,6 +124,7 @@ class Login {
   ) {
     this.above = new Mailbox(server);
     this.below = new Mailbox(client, rest);
+    server.once('close', this.onClose);
   }
 
   /** This message ends our part, and is for the session. */
@@ -131,6 +134,7 @@ class Login {
 
   leave(): Buffer {
     const { server, last } = this;
+    server.removeListener('close', this.onClose);
     const behind = this.above.leave();
     const bytes = last ? Buffer.concat([last.bytes, behind]) : behind;
     if (bytes.length > 0 && !server.destroyed) server.unshift(bytes);

@@ -81,7 +81,8 @@ export class Mailbox {
     };
   }
 
-  private fail(detail: string): void {
+  /** Whoever waits for a message, or will, waits no more. */
+  fail(detail: string): void {
     this.fault ??= new Unreadable(detail);
     this.wake?.();
   }

@@ -26,6 +26,7 @@ export class Session {
   private readonly backend: Backend;
   private clientEnded = false;
   private clientGone = false;
+  isGone = false;
   private ending = false;
   /** Why the client is not listened to any more; what it said before is still answered. */
   private unreadable: string | null = null;
@@ -109,10 +110,7 @@ export class Session {
     return this.d;
   }
 
-  /** Its server connection is closed. */
-  isGone = false;
-
-  /** Replication: nothing is known of what it does. */
+  /** Of replication nothing is known. */
   get isRaw(): boolean {
     return this.raw;
   }
@@ -268,8 +266,8 @@ export class Session {
 
   /** While it is idle: a number that is another one the next time that it is. */
   get idleMark(): number | null {
-    const { d, frontend, raw } = this;
-    return !raw && d.isIdle && frontend.reader.atBoundary ? d.ledger.pushed : null;
+    const idle = !this.raw && this.d.isIdle && this.frontend.reader.atBoundary;
+    return idle ? this.d.ledger.pushed : null;
   }
 
   shutDown(): void {
@@ -281,7 +279,6 @@ export class Session {
     this.endWith('57P05', 'terminating connection due to idle-session timeout');
   }
 
-  /** Ends both sides at once. */
   destroy(): void {
     this.client.destroy();
     this.server.destroy();

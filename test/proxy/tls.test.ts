@@ -301,3 +301,16 @@ t.test('the proxy ends: sessions within TLS are told', async (t) => {
   client.destroy();
   await closing;
 });
+
+t.test('whoever is silent is not waited for, before the handshake nor after it', async (t) => {
+  const b = await front(t, cluster, { loginTimeoutMs: 200 }, { tls: settings });
+  const before = await RawClient.open(b.port);
+  before.send(SSL_REQUEST);
+  t.equal(await before.byte(), 'S');
+  const after = RawClient.through(await ask(b.port));
+  for (const client of [before, after]) {
+    await client.wait(() => client.closed || client.ended);
+    t.same(client.messages, []);
+    client.destroy();
+  }
+});

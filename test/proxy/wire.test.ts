@@ -86,7 +86,7 @@ t.test('it says when more may be sent, and when it is over', async (t) => {
   const { near, far } = await pair(t);
   far.pause();
   const told: string[] = [];
-  let wake = () => undefined as void;
+  let wake: () => void = () => undefined;
   const tell = (what: string) => {
     told.push(what);
     wake();
