@@ -58,8 +58,6 @@ export class DatabaseTarget {
 
   /** @throws UserError that says which server was tried, and what to look at. */
   static async open(settings: TargetSettings, house: TargetHouse): Promise<DatabaseTarget> {
-    // What is wrong with its TLS is said by name, before anything is connected to.
-    for (const url of parseTarget(settings.url).urls) upstreamOf(url);
     const found = await withDatabase(settings.url, identify);
     const { connection, url } = await open({ url: settings.url, role: 'cli' });
     const verifiers = (await mayReadVerifiers(connection))
