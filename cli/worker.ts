@@ -33,6 +33,7 @@ process.on('message', (message: ToWorker, socket?: Socket) => {
       void start(message);
       break;
     case 'client':
+      tell({ kind: 'took', id: message.id });
       void take(message.seat, socket);
       break;
     case 'reload':

@@ -28,7 +28,7 @@ export interface Answer {
 export type ToWorker =
   | { kind: 'start'; settings: WorkerSettings }
   /** With the client's socket; without one if the client has gone meanwhile. */
-  | { kind: 'client'; seat: Seat }
+  | { kind: 'client'; id: number; seat: Seat }
   | { kind: 'reload' }
   /** No more clients come; `gently`: as `Proxy.close` says. */
   | { kind: 'drain'; graceMs: number; gently: boolean }
@@ -39,6 +39,8 @@ export type ToKeeper =
   | { kind: 'ready' }
   /** It cannot start. `code`: what the program should end with because of it. */
   | { kind: 'failed'; message: string; code: number }
+  /** The client is here, and nothing has been read of it: the keeper lets go of its copy. */
+  | { kind: 'took'; id: number }
   /** So many of the clients that it was given are gone. */
   | { kind: 'left'; count: number }
   /** Its last numbers; it exits after this. */
