@@ -29,8 +29,7 @@ process.on('message', (message: ToWorker, socket?: Socket) => {
     socket?.write(`${process.pid} ${JSON.stringify(message.seat)}\n`);
     socket?.on('data', (data) => void obey(String(data).trim(), socket));
   } else if (message.kind === 'drain') {
-    tell({ kind: 'ended', numbers: [] });
-    process.disconnect();
+    process.send!({ kind: 'ended', numbers: [] }, undefined, {}, () => process.exit(0));
   } else if (message.kind !== 'reload') {
     peers.received(message);
   }
