@@ -1,4 +1,5 @@
 import { type Connection, connect, sqlState } from '../db/connect.js';
+import { describeHost, parseTarget, TargetError } from '../db/target.js';
 import { UserError } from '../migration/errors.js';
 
 /**
@@ -6,16 +7,7 @@ import { UserError } from '../migration/errors.js';
  * @throws UserError that says which server was tried and what to look at.
  */
 export async function openDatabase(url: string): Promise<Connection> {
-  let where: string;
-  try {
-    const parsed = new URL(url);
-    where = `${parsed.hostname || 'the local socket'}:${parsed.port || 5432}${parsed.pathname}`;
-  } catch {
-    throw new UserError(
-      `"${url}" is not a connection string.`,
-      'Write it as postgres://user@host:port/database.',
-    );
-  }
+  const where = whereOf(url);
   try {
     return await connect({ url, role: 'cli' });
   } catch (error) {
@@ -25,6 +17,18 @@ export async function openDatabase(url: string): Promise<Connection> {
         ? 'Is the server running there, and is the address right?'
         : 'Look at the user, password and database in the connection string.';
     throw new UserError(`Can't connect to ${where}: ${message}`, hint);
+  }
+}
+
+/** For messages. @throws UserError when it is not a connection string. */
+function whereOf(url: string): string {
+  try {
+    const { urls } = parseTarget(url);
+    const database = /^[^/]*\/\/[^/?]*(\/[^?]*)?/.exec(url)?.[1] ?? '';
+    return `${urls.map(describeHost).join(', ')}${database}`;
+  } catch (error) {
+    if (!(error instanceof TargetError)) throw error;
+    throw new UserError(`"${url}" can't be used: ${error.message}`, error.hint);
   }
 }
 

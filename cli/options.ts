@@ -69,6 +69,18 @@ export const databaseOption = () =>
     .env('PGTANDEM_DATABASE')
     .makeOptionMandatory();
 
+/** `NAME=postgres://...`, given again and again. */
+export function namedTarget(
+  text: string,
+  before: { name: string; url: string }[],
+): { name: string; url: string }[] {
+  const match = /^([^=:/]+)=(.+)$/.exec(text);
+  if (!match) {
+    throw new InvalidArgumentError('Write it as NAME=postgres://user@host:port/database.');
+  }
+  return [...before, { name: match[1]!, url: match[2]! }];
+}
+
 export const jsonOption = () => new Option('--json', 'print JSON');
 
 export const columnOrderOption = () =>

@@ -6,6 +6,8 @@ import type { Limits } from '../proxy/limits.js';
 import { Keeper, StartError } from './keeper/keeper.js';
 import { activated, describePlace, Listeners, type Place } from './keeper/listeners.js';
 import { EXIT } from './options.js';
+import type { TargetSettings } from './target.js';
+import type { TlsOptions } from './tls.js';
 
 type OwnLimits =
   | 'connections'
@@ -15,7 +17,9 @@ type OwnLimits =
   | 'keepAliveMs';
 
 export interface ProxySettings {
-  upstream: string;
+  /** The databases behind it, the one without a name first. */
+  targets: readonly TargetSettings[];
+  tls: TlsOptions;
   places: readonly Place[];
   socketMode: number;
   /** A PROXY header comes first on every TCP connection. */
@@ -43,7 +47,8 @@ export async function runProxy(settings: ProxySettings): Promise<number> {
   const keeper = new Keeper({
     workers: settings.workers,
     settings: {
-      upstream: settings.upstream,
+      targets: settings.targets,
+      tls: settings.tls,
       address: places.map(describePlace).join(', '),
       logLevel: settings.logLevel,
       limits,

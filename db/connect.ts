@@ -1,10 +1,13 @@
 import pg from 'pg';
+import { pgSsl, readSsl, SSL_PARAMETERS } from './ssl.js';
+import { choose, describeKnown, type Known, parseTarget, suits, type Target } from './target.js';
 
 /** A control connection. Everything that is not an application's own goes through one of these. */
 export type Connection = pg.Client;
 
 /** What of a control connection differs by its use. */
 export interface ConnectOptions {
+  /** A connection string, of one host or of several (see target.ts). */
   url: string;
   /** Shown in `pg_stat_activity`, after `pgtandem `. */
   role: string;
@@ -12,26 +15,198 @@ export interface ConnectOptions {
   timeoutMs?: number;
 }
 
+/** How `pg` says that a server answered the request for TLS with N. */
+const NO_TLS = 'The server does not support SSL connections';
+/** How long a host of several may take to answer, milliseconds. */
+const LOOK_MS = 2_500;
+/** How long the others are waited for once one is right, milliseconds: is there a second? */
+const OTHERS_MS = 500;
+
 /**
- * Opens a control connection with settings on which our own SQL depends.
+ * The host that was right at last, by the connection string: all control connections of a process
+ * go to the same server, and a second one that says it is the primary is not gone over to.
+ */
+const present = new Map<string, string>();
+
+/** None of the hosts is what is asked for, or several are that cannot be at once. */
+export class NoHostError extends Error {
+  override readonly name = 'NoHostError';
+
+  constructor(
+    message: string,
+    /** Several hosts say that they are the one to write to. */
+    readonly split: boolean,
+  ) {
+    super(message);
+  }
+}
+
+/**
+ * Opens a control connection with settings on which our own SQL depends; of several hosts to the
+ * one that `target_session_attrs` asks for.
  * @throws Error of `pg`, when the server cannot be reached or refuses the login.
+ * @throws NoHostError when there are several hosts and none is right.
+ * @throws TargetError when it is not a connection string.
  */
 export async function connect(options: ConnectOptions): Promise<Connection> {
-  const client = new pg.Client({
-    connectionString: options.url,
-    application_name: `pgtandem ${options.role}`,
-    connectionTimeoutMillis: options.timeoutMs ?? 10_000,
-    keepAlive: true,
+  return (await open(options)).connection;
+}
+
+/** As `connect`; `url` leads to the chosen host alone. */
+export async function open(
+  options: ConnectOptions,
+): Promise<{ connection: Connection; url: string }> {
+  const target = parseTarget(options.url);
+  const only = target.urls[0]!;
+  if (target.urls.length === 1 && target.attrs === 'any') {
+    return { connection: await login(only, options), url: only };
+  }
+  const held = present.get(options.url);
+  if (held !== undefined) {
+    const look = await lookAt(held, options);
+    if (suits(look.known, target.attrs)) return { connection: look.connection!, url: held };
+    leave(look);
+  }
+  return await chooseAmong(target, options, held);
+}
+
+async function chooseAmong(target: Target, options: ConnectOptions, held: string | undefined) {
+  const looks = await lookAtAll(target, options);
+  const known = looks.map((look) => look.known);
+  const index = held === undefined ? null : target.urls.indexOf(held);
+  const { order, split } = choose(known, target.attrs, index);
+  const chosen = order[0];
+  for (const [i, look] of looks.entries()) if (i !== chosen) leave(look);
+  if (chosen !== undefined) {
+    const url = target.urls[chosen]!;
+    present.set(options.url, url);
+    return { connection: looks[chosen]!.connection!, url };
+  }
+  const told = describeKnown(target.urls, known);
+  if (split.length > 1) {
+    throw new NoHostError(`several hosts say that they are the primary: ${told}`, true);
+  }
+  // A wrong password is the same everywhere, and says more.
+  const refused = looks.find((look) => /^(28|3D)/.test(sqlState(look.error) ?? ''));
+  if (refused) throw refused.error;
+  throw new NoHostError(`no host is ${target.attrs}: ${told}`, false);
+}
+
+/** What the hosts of a connection string say now, in their order. */
+export async function survey(
+  options: ConnectOptions,
+): Promise<{ target: Target; known: readonly Known[] }> {
+  const target = parseTarget(options.url);
+  const looks = await Promise.all(target.urls.map((url) => lookAt(url, options)));
+  for (const look of looks) leave(look);
+  return { target, known: looks.map((look) => look.known) };
+}
+
+interface Look {
+  known: Known;
+  connection: Connection | null;
+  error?: unknown;
+}
+
+/** Logs in and asks what the server is. Never rejects. */
+async function lookAt(url: string, options: ConnectOptions): Promise<Look> {
+  const timeoutMs = Math.min(options.timeoutMs ?? LOOK_MS, LOOK_MS);
+  let connection: Connection | null = null;
+  try {
+    connection = await login(url, { ...options, timeoutMs });
+    const { rows } = await connection.query({
+      text: `SELECT pg_is_in_recovery() AS standby,
+               current_setting('transaction_read_only') = 'on' AS "readOnly"`,
+      query_timeout: timeoutMs,
+    } as pg.QueryConfig);
+    return { known: { up: true, ...rows[0] }, connection };
+  } catch (error) {
+    if (connection) leave({ known: { up: false, why: '' }, connection });
+    const why = error instanceof Error ? error.message || error.name : String(error);
+    return { known: { up: false, why }, connection: null, error };
+  }
+}
+
+/** Looks at all hosts at once; a slow one is not waited for long when another is right. */
+async function lookAtAll(target: Target, options: ConnectOptions): Promise<Look[]> {
+  let found!: () => void;
+  const right = new Promise<void>((resolve) => {
+    found = resolve;
   });
-  // An idle client that loses its server emits 'error'; the next query on it fails, which is where
-  // it is dealt with. Without a listener the process would end.
-  client.on('error', () => undefined);
-  await client.connect();
+  const looks: (Look | null)[] = target.urls.map(() => null);
+  let over = false;
+  const all = target.urls.map(async (url, i) => {
+    const look = await lookAt(url, options);
+    if (over) return leave(look);
+    looks[i] = look;
+    if (suits(look.known, target.attrs)) found();
+  });
+  let timer: NodeJS.Timeout | undefined;
+  const late = right.then(
+    () =>
+      new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, OTHERS_MS);
+      }),
+  );
+  await Promise.race([Promise.all(all), late]);
+  clearTimeout(timer);
+  over = true;
+  return looks.map(
+    (look) => look ?? { known: { up: false, why: 'no answer yet' }, connection: null },
+  );
+}
+
+/** Not waited for: a server that hangs does not answer the end either. */
+function leave({ connection }: Look): void {
+  connection?.end().catch(() => undefined);
+}
+
+async function login(url: string, options: ConnectOptions): Promise<Connection> {
+  const client = await attach(url, options);
   await client.query(
     `SET standard_conforming_strings = on; SET client_min_messages = warning;
      SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0`,
   );
   return client;
+}
+
+/** TLS is libpq's: what `sslmode` and its kin mean there, they mean here. @throws SslError */
+async function attach(url: string, options: ConnectOptions): Promise<Connection> {
+  const { text, host, parameters } = splitUrl(url);
+  const settings = readSsl(parameters);
+  // On a Unix socket there is no TLS, whatever is asked for.
+  const ssl = host.startsWith('/') ? false : pgSsl(settings);
+  const attempt = async (secured: typeof ssl) => {
+    const client = new pg.Client({
+      connectionString: text,
+      application_name: `pgtandem ${options.role}`,
+      connectionTimeoutMillis: options.timeoutMs ?? 10_000,
+      keepAlive: true,
+      ssl: secured,
+      ...(secured && settings.direct ? { sslnegotiation: 'direct' } : {}),
+    });
+    // An idle client that loses its server emits 'error'; the next query on it fails, which is where
+    // it is dealt with. Without a listener the process would end.
+    client.on('error', () => undefined);
+    await client.connect();
+    return client;
+  };
+  try {
+    return await attempt(ssl);
+  } catch (error) {
+    const plain = settings.mode === 'prefer' && (error as Error).message === NO_TLS;
+    if (!plain) throw error;
+    return await attempt(false);
+  }
+}
+
+/** A connection string without what it says of TLS, and that. */
+function splitUrl(url: string): { text: string; host: string; parameters: URLSearchParams } {
+  const parsed = new URL(url);
+  const parameters = new URLSearchParams(parsed.search);
+  const host = parameters.get('host') ?? decodeURIComponent(parsed.hostname);
+  for (const name of SSL_PARAMETERS) parsed.searchParams.delete(name);
+  return { text: parsed.href, host, parameters };
 }
 
 /** Runs `work` in a transaction; commits when it returns, rolls back when it throws. */

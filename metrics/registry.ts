@@ -1,6 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Numbers } from './aggregate.js';
 import { METRICS, type MetricDefinition, type MetricName } from './table.js';
+import { Timings } from './timings.js';
 
 type NamesOf<K> = {
   [N in MetricName]: (typeof METRICS)[N]['kind'] extends K ? N : never;
@@ -15,7 +16,7 @@ type LabelsOf<N extends MetricName> = Record<(typeof METRICS)[N]['labels'][numbe
 export class Metrics {
   readonly registry = new Registry();
   private readonly phases = new Map<string, string>();
-  private readonly byName = new Map<string, Counter | Gauge | Histogram>();
+  private readonly byName = new Map<string, Counter | Gauge | Histogram | Timings>();
 
   /** @param processMetrics whether to add prom-client's own metrics of the Node process. */
   constructor(processMetrics = false) {
@@ -39,7 +40,9 @@ export class Metrics {
       else if (definition.kind === 'gauge') this.byName.set(name, new Gauge(common));
       else {
         const buckets = [...(definition.buckets ?? [])];
-        this.byName.set(name, new Histogram({ ...common, buckets }));
+        const plain = definition.labels.length === 0;
+        const config = { ...common, buckets };
+        this.byName.set(name, plain ? new Timings(config) : new Histogram(config));
       }
     }
   }
@@ -71,7 +74,14 @@ export class Metrics {
 
   /** Records one observation of a histogram, in the metric's unit. */
   observe<N extends NamesOf<'histogram'>>(name: N, labels: LabelsOf<N>, value: number): void {
-    (this.byName.get(name) as Histogram).observe(labels, value);
+    const histogram = this.byName.get(name);
+    if (histogram instanceof Timings) histogram.record(value);
+    else (histogram as Histogram).observe(labels, value);
+  }
+
+  /** A histogram without labels, for those who write to it with every request. */
+  timings(name: NamesOf<'histogram'>): Timings {
+    return this.byName.get(name) as Timings;
   }
 
   /** Forgets the series of a gauge or counter with these labels (a standby or migration gone). */

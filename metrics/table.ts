@@ -26,7 +26,7 @@ export const METRICS = {
   },
   pgtandem_client_connections_total: {
     kind: 'counter',
-    help: 'Client connections accepted, by how they ended up: relayed, cancel, refused, malformed (no PROXY header).',
+    help: 'Client connections accepted, by how they ended up: relayed, cancel, cancel-unknown (not sent: no server is known to have given its key), refused, malformed (no PROXY header).',
     labels: ['outcome'],
   },
   pgtandem_statements_total: {
@@ -58,7 +58,17 @@ export const METRICS = {
   },
   pgtandem_reprepared_total: {
     kind: 'counter',
-    help: 'Prepared statements that were prepared again under the hood after an epoch change.',
+    help: 'Prepared statements that were prepared again under the hood after an epoch or a schema change.',
+    labels: [],
+  },
+  pgtandem_replayed_total: {
+    kind: 'counter',
+    help: 'Batches sent again because a statement in them gave another result type than before (0A000).',
+    labels: [],
+  },
+  pgtandem_result_type_errors_total: {
+    kind: 'counter',
+    help: 'Errors 0A000 `cached plan must not change result type` that clients were told.',
     labels: [],
   },
   pgtandem_errors_total: {
@@ -73,8 +83,8 @@ export const METRICS = {
   },
   pgtandem_epoch: {
     kind: 'gauge',
-    help: 'Epoch of the rule set in force at this proxy.',
-    labels: [],
+    help: 'Epoch of the rule set in force at this proxy, by target.',
+    labels: ['database'],
     combined: 'min',
   },
   pgtandem_backfill_rows_total: {

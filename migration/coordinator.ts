@@ -222,5 +222,7 @@ export function isTransient(error: unknown): boolean {
   if (error instanceof Error && ['DisprovedError', 'ShapeError'].includes(error.name)) return false;
   const state = sqlState(error);
   if (state === undefined) return true;
-  return /^(08|53|57P0|58)/.test(state) || ['40001', '40P01', '55P03', '57014'].includes(state);
+  return (
+    /^(08|53|57P0|58)/.test(state) || ['25006', '40001', '40P01', '55P03', '57014'].includes(state)
+  );
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type Connection, connect } from '../db/connect.js';
+import { type Connection, open } from '../db/connect.js';
 import { CHANNEL, installSchema } from '../db/schema.js';
 import type { RuleSet } from '../sql/rules.js';
 import type { Log } from './context.js';
@@ -14,12 +14,26 @@ const DOUBT_MS = 2_500;
 /** And for so long it is as good as lost: sessions that touch them end, before others go on. */
 const LOST_MS = 4_000;
 
-/** What a follower yields: rules to put in force, or what became of the lease. */
+/** The server at which the lease is registered. */
+export interface Place {
+  /** A connection string of this host alone. */
+  url: string;
+  /**
+   * Grows when the server's history is not the one followed before: a standby was promoted, or
+   * commits were lost in a crash. What was put in force and acknowledged before counts no more.
+   */
+  term: number;
+}
+
+/** What a follower yields: rules to put in force, where, or what became of the lease. */
 export type Followed =
-  | { kind: 'rules'; rules: RuleSet }
+  | { kind: 'rules'; rules: RuleSet; place: Place }
+  /** The connection was made again, and the lease renewed: all is as it was. */
+  | { kind: 'place'; place: Place }
   | { kind: 'lease'; state: 'held' | 'doubt' | 'lost' };
 
 export interface FollowerOptions {
+  /** A connection string, of one host or several. */
   url: string;
   /** Shown to people who wait for this proxy, e.g. `127.0.0.1:6432`. */
   address: string;
@@ -37,69 +51,113 @@ export class Follower {
   private readonly wake = new Wake();
   private acknowledged = 0;
   private told = 0;
+  private term = 0;
+  /** Server and timeline that were followed last. */
+  private history = '';
+  private doubted = false;
 
   constructor(private readonly options: FollowerOptions) {}
 
   /** To be called when a rule set that was yielded is in force and its drain is over. */
-  acknowledge(epoch: number): void {
+  acknowledge(epoch: number, place: Place): void {
+    if (place.term !== this.term) return;
     if (epoch > this.acknowledged) this.acknowledged = epoch;
+    this.wake.ring();
+  }
+
+  /** The server does not answer others, or is a standby now: it is looked for again, at once. */
+  doubt(): void {
+    this.doubted = true;
     this.wake.ring();
   }
 
   /** Yields until `signal` aborts, then takes the registration away. */
   async *follow(signal: AbortSignal): AsyncGenerator<Followed> {
-    let connection: Connection | null = null;
+    let at: Opened | null = null;
     let epoch = -1;
     let renewed = performance.now();
     let state: 'held' | 'doubt' | 'lost' = 'held';
     while (!signal.aborted) {
       const attempt = performance.now();
       let rules: RuleSet | null = null;
+      let again = false;
+      if (this.doubted) at = abandon(at);
+      this.doubted = false;
       try {
-        connection ??= await this.open();
-        rules = await within(LEASE_MS / 2, this.renew(connection));
+        again = at === null;
+        at ??= await this.open();
+        rules = await within(LEASE_MS / 2, this.renew(at));
         renewed = attempt;
       } catch (error) {
         this.options.log.warn({ error: String(error) }, 'lease not renewed');
-        connection?.end().catch(() => undefined);
-        connection = null;
+        at = abandon(at);
       }
       const now = leaseState(performance.now() - renewed);
-      if (rules && rules.epoch !== epoch) {
+      if (rules && at) {
+        if (at.history === this.history && rules.epoch < epoch) {
+          // It has lost commits: registered once more, as at a server that is new to us.
+          this.history = '';
+          continue;
+        }
+        const isNew = at.history !== this.history;
+        if (isNew) this.begin(at.history);
+        const place = { url: at.url, term: this.term };
+        if (isNew || rules.epoch !== epoch) yield { kind: 'rules', rules, place };
+        else if (again) yield { kind: 'place', place };
         epoch = rules.epoch;
-        yield { kind: 'rules', rules };
       }
       if (now !== state) {
         state = now;
         yield { kind: 'lease', state };
       }
-      if (this.acknowledged > this.told && connection) continue;
-      await this.wake.wait(connection ? RENEW_MS : RENEW_MS / 4, signal);
+      if (this.acknowledged > this.told && at) continue;
+      await this.wake.wait(at ? RENEW_MS : RENEW_MS / 4, signal);
     }
-    if (connection) await this.leave(connection);
+    if (at) await this.leave(at.connection);
   }
 
-  private async open(): Promise<Connection> {
-    const { url } = this.options;
-    const connection = await connect({ url, role: 'proxy', timeoutMs: LEASE_MS / 2 });
-    await installSchema(connection);
-    await connection.query(`LISTEN ${CHANNEL}`);
-    this.wake.listenTo(connection);
-    return connection;
+  private begin(history: string): void {
+    this.history = history;
+    this.term++;
+    this.acknowledged = 0;
+    this.told = 0;
   }
 
-  /** Renews the lease, says what has been acknowledged, and reads the rules, in one round trip. */
-  private async renew(connection: Connection): Promise<RuleSet> {
+  private async open(): Promise<Opened> {
+    const target = { url: this.options.url, role: 'proxy', timeoutMs: LEASE_MS / 2 };
+    const { connection, url } = await open(target);
+    try {
+      await installSchema(connection);
+      await connection.query(`LISTEN ${CHANNEL}`);
+      const { rows } = await connection.query(
+        'SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) AS timeline',
+      );
+      this.wake.listenTo(connection);
+      return { connection, url, history: `${url} ${rows[0].timeline}` };
+    } catch (error) {
+      connection.end().catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /**
+   * Renews the lease, says what has been acknowledged, and reads the rules, in one round trip. Of
+   * a server that is new to us nothing has been acknowledged, whatever it has heard from us in its
+   * other life; and no epoch is that it does not have itself.
+   */
+  private async renew({ connection, history }: Opened): Promise<RuleSet> {
     const { address, version } = this.options;
-    const acknowledged = this.acknowledged;
+    const isNew = history !== this.history;
+    const acknowledged = isNew ? 0 : this.acknowledged;
     const { rows } = await connection.query(
       `WITH renewed AS (
          INSERT INTO pgtandem.proxy AS p (id, address, version, lease_until, epoch)
-         VALUES ($1, $2, $3, clock_timestamp() + $4 * interval '1 ms', $5)
-         ON CONFLICT (id) DO UPDATE
-           SET lease_until = excluded.lease_until, epoch = greatest(p.epoch, excluded.epoch))
+         SELECT $1::uuid, $2, $3, clock_timestamp() + $4 * interval '1 ms', least($5::bigint, epoch)
+         FROM pgtandem.rules
+         ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until,
+           epoch = CASE WHEN $6::boolean THEN excluded.epoch ELSE greatest(p.epoch, excluded.epoch) END)
        SELECT rule_set FROM pgtandem.rules`,
-      [this.id, address, version, LEASE_MS, acknowledged],
+      [this.id, address, version, LEASE_MS, acknowledged, isNew],
     );
     if (acknowledged > this.told) {
       this.told = acknowledged;
@@ -117,6 +175,18 @@ export class Follower {
       this.options.log.warn({ error: String(error) }, 'could not sign off; the lease will run out');
     }
   }
+}
+
+interface Opened {
+  connection: Connection;
+  url: string;
+  /** Server and timeline. */
+  history: string;
+}
+
+function abandon(at: Opened | null): null {
+  at?.connection.end().catch(() => undefined);
+  return null;
 }
 
 /** What a lease is worth when it was last renewed so long ago. Pure. */

@@ -1,56 +1,74 @@
 import { performance } from 'node:perf_hooks';
 import type { Metrics } from '../metrics/registry.js';
+import type { Timings } from '../metrics/timings.js';
 import type { Rewrite, StatementRewriter } from '../sql/outcome.js';
-import { type Dialogue, Hidden, Refused, Replaced, type Side } from './dialogue.js';
+import { type Dialogue, Hidden, Refused, Replaced, type Side, SqlChange } from './dialogue.js';
 import { DROP, FAIL, FrameReader, type FrameSink, HOLD, PASS, type Verdict } from './frames.js';
-import { REFUSED_CODE } from './frontend.js';
-import { FORWARD, MISMATCH, QUERY, STARTUP, SWALLOW } from './ledger.js';
-import { Lookup } from './lookup.js';
+import {
+  BIND,
+  DESCRIBE_STATEMENT,
+  EXECUTE,
+  FORWARD,
+  IDLE,
+  type Kind,
+  MISMATCH,
+  QUERY,
+  STARTUP,
+  SWALLOW,
+} from './ledger.js';
+import { isServerLength } from './lengths.js';
+import { Errand, Lookup } from './lookup.js';
 import { BACKEND, cString, readDataRow, readFields, writeError, writeFields } from './messages.js';
 import type { Outbox } from './outbox.js';
+import { Preparation } from './prepare.js';
+import { tagMatters } from './schema.js';
 import { Statement } from './statements.js';
+import { REFUSED_CODE } from './use.js';
 
-/** Longest message of the types that are never long; the server's own client library does the same. */
-const SHORT_MESSAGE = 30_000;
-const LONG_TYPES: ReadonlySet<number> = new Set([
-  BACKEND.rowDescription,
-  BACKEND.dataRow,
-  BACKEND.copyData,
-  BACKEND.functionResult,
-  BACKEND.error,
-  BACKEND.notice,
-  BACKEND.notification,
-  // Beyond the client library's list: 65,535 parameters, and tokens of GSSAPI.
-  BACKEND.parameterDescription,
-  BACKEND.authentication,
-]);
-const LONGEST = 0x3fffffff;
 /** Longest message that is gathered to be read; a longer one goes by as it is. */
 const HOLD_BYTES = 1024 * 1024;
 
-const LETTER_D = 0x44;
-const LETTER_L = 0x4c;
+/**
+ * Name of the server's function that refuses a prepared statement whose result would have another
+ * type than the client was told. The message is translated; this is not.
+ */
+const REVALIDATES = 'RevalidateCachedQuery';
+const RESULT_TYPE_CODE = '0A000';
 
 /** What a server's messages lead to. Pure: the session writes what the reader collects. */
 export class Backend implements FrameSink {
   readonly reader: FrameReader;
+  private readonly timings: Timings;
   /** Process id and secret key as the server gave them, for a CancelRequest of our own. */
   keyData: Buffer | null = null;
   /** The first ReadyForQuery has come. */
   loggedIn = false;
   /** A ReadyForQuery has come since this was set to false. */
   becameReady = false;
+  /** The server is not of the wanted kind; the client has been told, and gets no more of it. */
+  misplaced = false;
+  /** A ParameterDescription, until it is known that the rest of the answer follows. */
+  private types: Buffer | null = null;
 
+  /** @param standby what `in_hot_standby` has to be at login; null: either. */
   constructor(
     private readonly d: Dialogue,
     private readonly metrics: Metrics,
+    private readonly client: Pick<FrameReader, 'canRewind'>,
     out?: Outbox,
+    private readonly standby: boolean | null = null,
   ) {
+    this.timings = metrics.timings('pgtandem_request_seconds');
     this.reader = new FrameReader(this, out);
   }
 
   valid(type: number, length: number): boolean {
-    return length >= 4 && length <= (LONG_TYPES.has(type) ? LONGEST : SHORT_MESSAGE);
+    return isServerLength(type, length);
+  }
+
+  steady(type: number): boolean {
+    const rows = type === BACKEND.dataRow || type === BACKEND.copyData;
+    return rows && this.d.ledger.headFate === FORWARD;
   }
 
   holdBytes(): number {
@@ -58,6 +76,7 @@ export class Backend implements FrameSink {
   }
 
   frame(type: number, length: number, buf: Buffer, at: number, end: number): Verdict {
+    if (this.types && type !== BACKEND.error) this.tellTypes();
     switch (type) {
       case BACKEND.dataRow:
         if (this.d.ledger.headFate === SWALLOW) return this.hiddenRow(buf, at);
@@ -90,8 +109,7 @@ export class Backend implements FrameSink {
   private commandComplete(buf: Buffer, at: number, end: number): Verdict {
     const { d } = this;
     const fate = d.ledger.headFate;
-    // DEALLOCATE, DISCARD and DECLARE always matter; DELETE is told apart by its third letter.
-    const matters = d.attentive || (buf[at] === LETTER_D && buf[at + 2] !== LETTER_L);
+    const matters = d.attentive || tagMatters(buf, at, d.schema.isChanged);
     if (fate !== FORWARD || !matters) return verdictOf(d.ledger.reply(BACKEND.commandComplete));
     const tag = cString(buf, at, end) ?? '';
     d.tagged(tag);
@@ -101,7 +119,7 @@ export class Backend implements FrameSink {
   }
 
   private ready(status: number): Verdict {
-    const { d, metrics } = this;
+    const { d } = this;
     const kind = d.ledger.headKind;
     const side = d.ledger.headSide;
     const fate = d.ledger.reply(BACKEND.readyForQuery, status);
@@ -112,10 +130,10 @@ export class Backend implements FrameSink {
     if (kind === STARTUP) this.loggedIn = true;
     else if (fate === FORWARD) {
       const seconds = (performance.now() - d.ledger.readySince) / 1000;
-      metrics.observe('pgtandem_request_seconds', {}, seconds);
+      this.timings.record(seconds);
     }
     // The answer to our question was an error, and it stands for the client's own Query.
-    const endsQuery = side instanceof Lookup && side.failed && side.forQuery;
+    const endsQuery = side instanceof Errand && side.failed && side.forQuery;
     return fate === FORWARD || endsQuery ? PASS : DROP;
   }
 
@@ -124,8 +142,31 @@ export class Backend implements FrameSink {
     if (name !== null) {
       const value = cString(buf, at + name.length + 1, end);
       this.d.resolver.parameter(name, value ?? '');
+      if (name === 'in_hot_standby' && this.isMisplaced(value)) return this.refuse();
+      if (name === 'search_path' && this.loggedIn) this.d.schema.namesChanged();
     }
     return verdictOf(this.d.ledger.reply(BACKEND.parameterStatus));
+  }
+
+  /** From PostgreSQL 14 on a server says at login whether it is a standby. */
+  private isMisplaced(inHotStandby: string | null): boolean {
+    return !this.loggedIn && this.standby !== null && (inHotStandby === 'on') !== this.standby;
+  }
+
+  private refuse(): Verdict {
+    this.misplaced = true;
+    const message = this.standby
+      ? 'the server is not in hot standby mode'
+      : 'the server is in hot standby mode';
+    const hint = 'The proxy is looking for the right one now; connect again.';
+    const { utf8 } = this.d.resolver;
+    this.reader.emit(writeError({ severity: 'FATAL', code: '57P03', message, hint }, utf8));
+    return FAIL;
+  }
+
+  private tellTypes(): void {
+    if (this.types) this.reader.emit(this.types);
+    this.types = null;
   }
 
   private parameterTypes(length: number, buf: Buffer, at: number, end: number): Verdict {
@@ -133,16 +174,55 @@ export class Backend implements FrameSink {
     if (side instanceof Statement && end - at === length - 4) {
       side.learnt = buf.toString('latin1', at + 2, end);
     }
-    return verdictOf(this.d.ledger.reply(BACKEND.parameterDescription));
+    const { ledger, retained } = this.d;
+    const verdict = verdictOf(ledger.reply(BACKEND.parameterDescription));
+    if (verdict !== PASS || !retained.canReplay(ledger.answered + 1)) return verdict;
+    if (end - at !== length - 4) return verdict;
+    this.types = Buffer.from(buf.subarray(at - 5, end));
+    return DROP;
+  }
+
+  /**
+   * Somebody has altered what a statement gives, and no command that went by here has said so.
+   * True: the error is swallowed, and the client's batch will be sent again.
+   */
+  private resultTypeChanged(fields: Map<string, string>): boolean {
+    const { ledger, retained, schema, status } = this.d;
+    if (fields.get('R') !== REVALIDATES || fields.get('C') !== RESULT_TYPE_CODE) return false;
+    schema.found();
+    const alone = status === IDLE && this.client.canRewind && this.d.waiting !== 'hold';
+    const first = retained.canReplay(ledger.answered + 1) && !ledger.headBegun;
+    if (!alone || !first) {
+      this.metrics.count('pgtandem_result_type_errors_total', {});
+      return false;
+    }
+    ledger.reply(BACKEND.error);
+    ledger.swallowHead();
+    retained.replaying = true;
+    this.d.waiting = 'replay';
+    this.metrics.count('pgtandem_replayed_total', {});
+    return true;
   }
 
   private error(length: number, buf: Buffer, at: number, end: number): Verdict {
     const { ledger, resolver } = this.d;
     const change = changeOf(ledger.headSide);
-    if (!change) return verdictOf(ledger.reply(BACKEND.error));
+    const runs = RUNS.has(ledger.headKind) && ledger.headFate === FORWARD;
+    if (!change && !runs) {
+      this.tellTypes();
+      return verdictOf(ledger.reply(BACKEND.error));
+    }
     if (at < 0) return HOLD;
+    const whole = end - at === length - 4;
+    if (runs && whole && buf.subarray(at, end).includes(REVALIDATES)) {
+      if (this.resultTypeChanged(readFields(buf, at, end))) {
+        this.types = null;
+        return DROP;
+      }
+    }
+    this.tellTypes();
     ledger.reply(BACKEND.error);
-    if (end - at !== length - 4) return PASS;
+    if (!change || !whole) return PASS;
     const fields = readFields(buf, at, end);
     if ('refusal' in change) {
       // In a failed transaction, or cancelled: the server's own word stands.
@@ -155,13 +235,18 @@ export class Backend implements FrameSink {
     const position = Number(fields.get('P'));
     if (!position) return PASS;
     const { original, rewrite, rewriter } = change;
-    const mapped = rewriter.mapPosition(original, rewrite, position);
-    if (mapped > 0) fields.set('P', String(mapped));
+    const lead = charactersOf(change.prefix ?? '', resolver.utf8);
+    if (position <= lead) return PASS;
+    const mapped = rewriter.mapPosition(original, rewrite, position - lead);
+    if (mapped > 0) fields.set('P', String(mapped + lead));
     else fields.delete('P');
     this.reader.emit(writeFields(fields));
     return DROP;
   }
 }
+
+/** Messages that a statement whose result would have another type makes fail. */
+const RUNS: ReadonlySet<Kind> = new Set([BIND, DESCRIBE_STATEMENT, EXECUTE, QUERY]);
 
 function verdictOf(fate: number): Verdict {
   if (fate === FORWARD) return PASS;
@@ -170,16 +255,26 @@ function verdictOf(fate: number): Verdict {
 
 type Change =
   | { refusal: { message: string; hint: string } }
-  | { original: Buffer; rewrite: Rewrite; rewriter: StatementRewriter };
+  | { original: Buffer; rewrite: Rewrite; rewriter: StatementRewriter; prefix?: string | null };
 
 /** What an error about this entry has to be changed by; null: it goes by as it is. */
 function changeOf(side: Side | undefined): Change | null {
   if (side === undefined) return null;
   if (side instanceof Refused) return { refusal: side.refusal };
   if (side instanceof Replaced) return side;
-  const statement = side instanceof Hidden ? side.statement : side;
+  const statement = statementOf(side);
   if (!(statement instanceof Statement)) return null;
-  const { rewrite, rewriter, text } = statement;
+  const { rewrite, rewriter, text, prefix } = statement;
   if (!rewrite || !rewriter || text === null) return null;
-  return { original: Buffer.from(text, 'latin1'), rewrite, rewriter };
+  return { original: Buffer.from(text, 'latin1'), rewrite, rewriter, prefix };
+}
+
+function statementOf(side: Side): Side {
+  if (side instanceof Hidden || side instanceof Preparation) return side.statement;
+  return side instanceof SqlChange ? side.change : side;
+}
+
+/** Characters of a text that is bytes in latin1, as the server counts positions. */
+function charactersOf(text: string, utf8: boolean): number {
+  return utf8 ? Array.from(Buffer.from(text, 'latin1').toString('utf8')).length : text.length;
 }

@@ -1,9 +1,11 @@
 import type { Rewrite, StatementRewriter } from '../sql/outcome.js';
 import type { GateView } from './gate.js';
-import { IDLE, type Kind, Ledger, type LedgerListener, PARSE } from './ledger.js';
-import { Lookup } from './lookup.js';
+import { CLOSE, IDLE, type Kind, Ledger, type LedgerListener, PARSE } from './ledger.js';
+import { type Ending, Errand, Lookup } from './lookup.js';
+import { Retained } from './replay.js';
 import { Resolver } from './resolve.js';
-import { Closing, Statement, StatementTable } from './statements.js';
+import { SchemaWatch, type SharedSchema } from './schema.js';
+import { Closing, type HiddenEffect, Statement, StatementTable } from './statements.js';
 import { Touches } from './touches.js';
 
 /** Tags of commands after which the server has committed, or is within an explicit transaction. */
@@ -38,13 +40,16 @@ export class Hidden {
   ) {}
 }
 
-export type HiddenEffect = 'gone' | 'back' | 'none';
+/** A PREPARE or DEALLOCATE in SQL: its tag says that it has been run. */
+export class SqlChange {
+  constructor(readonly change: Statement | Closing) {}
+}
 
 /** What a ledger entry knows beside its kind. */
-export type Side = Statement | Closing | Replaced | Refused | Hidden | Lookup;
+export type Side = Statement | Closing | Replaced | Refused | Hidden | SqlChange | Errand;
 
 /** Why the client's next message waits. */
-export type Waiting = 'settle' | 'lookup' | 'hold' | null;
+export type Waiting = 'settle' | 'lookup' | 'hold' | 'replay' | null;
 
 /** All that is known of one session's conversation. Pure: it sees messages, not sockets. */
 export class Dialogue implements LedgerListener<Side>, GateView {
@@ -52,6 +57,8 @@ export class Dialogue implements LedgerListener<Side>, GateView {
   readonly statements: StatementTable;
   readonly resolver = new Resolver();
   readonly touches = new Touches();
+  readonly schema: SchemaWatch;
+  readonly retained: Retained;
   /** What the portals were bound from, while rules are in force. */
   readonly portals = new Map<string, Statement>();
   status = 0;
@@ -63,25 +70,26 @@ export class Dialogue implements LedgerListener<Side>, GateView {
   cursor = false;
   /** The client's batch has failed in the proxy: its messages are thrown away until Sync. */
   skipping = false;
-  lookup: Lookup | null = null;
+  lookup: Errand | null = null;
   waiting: Waiting = null;
 
-  constructor(limits: { statementBytes: number }, attentive: boolean) {
+  constructor(
+    limits: { statementBytes: number; replayBytes: number },
+    attentive: boolean,
+    shared: SharedSchema,
+  ) {
     this.statements = new StatementTable(limits.statementBytes);
+    this.retained = new Retained(limits.replayBytes);
+    this.schema = new SchemaWatch(shared);
     this.attentive = attentive;
   }
 
   answered(kind: Kind, side: Side): void {
-    if (side instanceof Lookup) this.lookupEnded(side, 'answered', kind);
-    else if (side instanceof Hidden) {
-      if (side.effect === 'gone') side.statement.lost = true;
-      else if (side.effect === 'back') {
-        side.statement.lost = false;
-        side.statement.doubtful = false;
-        side.statement.unconfirmed = false;
-      }
-    } else if (kind === PARSE && side instanceof Statement) this.statements.done(side);
-    else if (side instanceof Closing) this.statements.done(side);
+    if (side instanceof Errand) this.errandEnded(side, 'answered', kind);
+    else if (side instanceof Hidden) side.statement.stepped(side.effect);
+    else if (kind === PARSE && side instanceof Statement) this.statements.done(side);
+    else if (kind === CLOSE && side instanceof Closing) this.statements.done(side);
+    else if (side instanceof SqlChange) this.statements.undone(side.change, false);
   }
 
   failed(kind: Kind, side: Side): void {
@@ -93,29 +101,34 @@ export class Dialogue implements LedgerListener<Side>, GateView {
   }
 
   private notDone(kind: Kind, side: Side, failed: boolean): void {
-    if (side instanceof Lookup) this.lookupEnded(side, failed ? 'failed' : 'dropped', kind);
-    else if (side instanceof Hidden) {
-      side.statement.plan = null;
-      side.statement.unconfirmed = false;
-      // A failed Parse has cost the server its unnamed statement.
-      if (failed && side.effect === 'back' && side.statement.name === '') {
-        side.statement.lost = true;
-      }
-    } else if (kind === PARSE && side instanceof Statement) this.statements.undone(side, failed);
+    if (side instanceof Errand) this.errandEnded(side, failed ? 'failed' : 'dropped', kind);
+    else if (side instanceof Hidden) side.statement.stumbled(side.effect, failed);
+    else if (side instanceof SqlChange) this.statements.undone(side.change, false);
+    else if (kind === PARSE && side instanceof Statement) this.statements.undone(side, failed);
     else if (side instanceof Refused && side.statement) {
       this.statements.undone(side.statement, failed);
     } else if (side instanceof Closing) this.statements.undone(side, failed);
   }
 
-  private lookupEnded(lookup: Lookup, how: 'answered' | 'failed' | 'dropped', kind: Kind): void {
-    lookup.ended(how, kind);
-    if (!lookup.done || lookup.failed || lookup.dropped) return;
-    this.resolver.learn(lookup.names, lookup.row);
+  private errandEnded(errand: Errand, how: Ending, kind: Kind): void {
+    errand.ended(how, kind);
+    if (!(errand instanceof Lookup) || !errand.done || errand.failed || errand.dropped) return;
+    this.resolver.learn(errand.names, errand.row);
   }
 
   /** Whether a portal may be alive that was made before now. */
   get livePortals(): boolean {
     return this.ledger.namedPortal || this.ledger.unnamedPortal || this.cursor;
+  }
+
+  /** Nothing is under way, and no transaction is open. */
+  get isIdle(): boolean {
+    const { ledger, status, waiting } = this;
+    return ledger.pending === 0 && !ledger.openBatch && status === IDLE && waiting === null;
+  }
+
+  get idleMark(): number | null {
+    return this.isIdle ? this.ledger.pushed : null;
   }
 
   /** A CommandComplete of the client's has come, and is in the ledger. */
@@ -125,24 +138,38 @@ export class Dialogue implements LedgerListener<Side>, GateView {
 
   /** A CommandComplete of the client's has come, and is not in the ledger yet. */
   tagged(tag: string): void {
-    if (tag.startsWith('DEALLOCATE') || tag.startsWith('DISCARD')) this.deallocated(tag);
+    if (tag === 'PREPARE') this.prepared();
+    else if (tag.startsWith('DEALLOCATE') || tag.startsWith('DISCARD')) this.deallocated(tag);
     else if (tag === 'DECLARE CURSOR') this.cursor = true;
     else if (this.touches.any && (tag === 'COMMIT' || tag === 'ROLLBACK')) {
       this.touches.released(this.ledger.answered + 1);
     }
+    this.schema.tagged(tag);
     if (!this.attentive) return;
     this.resolver.tagged(tag);
   }
 
+  private prepared(): void {
+    const side = this.ledger.headSide;
+    if (side instanceof SqlChange) this.statements.done(side.change);
+    else this.statements.preparedUnknown();
+  }
+
   private deallocated(tag: string): void {
-    if (tag === 'DEALLOCATE') this.statements.deallocatedOne();
-    else if (tag === 'DEALLOCATE ALL' || tag === 'DISCARD ALL') this.statements.deallocatedAll();
+    const side = this.ledger.headSide;
+    if (tag === 'DEALLOCATE') {
+      if (side instanceof SqlChange) this.statements.done(side.change);
+      else this.statements.deallocatedOne();
+    } else if (tag === 'DEALLOCATE ALL' || tag === 'DISCARD ALL') this.statements.deallocatedAll();
   }
 
   /** A ReadyForQuery has come, and the ledger knows. */
   ready(status: number): void {
     this.status = status;
     if (this.touches.any) this.touches.ready(this.ledger.lastReady, status);
+    if (this.schema.isChanged) this.schema.ready(status, this.ledger.pending === 0);
+    const { retained } = this;
+    if (retained.seq > 0 && !retained.replaying && this.ledger.pending === 0) retained.done();
     if (status === IDLE) {
       this.idleCount++;
       this.cursor = false;

@@ -2,29 +2,42 @@ import type { Socket } from 'node:net';
 import type { Metrics } from '../metrics/registry.js';
 import { type Arrival, arrive } from './arrival.js';
 import type { Cancels } from './cancel.js';
-import { describeUpstream, dial } from './dial.js';
 import type { Limits } from './limits.js';
+import { legsOf, logIn, type ScramOptions, wayOf } from './login.js';
+import { Unreadable } from './mailbox.js';
 import { writeError } from './messages.js';
+import type { Realm } from './realm.js';
+import { ScramError } from './scram.js';
 import type { Seat } from './seat.js';
-import { Session, type SessionContext } from './session.js';
+import { Session } from './session.js';
+import type { SessionContext } from './session-context.js';
+import { withDatabase } from './startup.js';
+import type { TlsFront } from './tls.js';
 
 /** What a door has of its proxy. */
 export interface House {
   readonly limits: Limits;
   readonly metrics: Metrics;
   readonly cancels: Cancels;
-  /** Where a session with these start-up parameters belongs. */
-  contextOf(parameters: ReadonlyMap<string, string>): SessionContext;
-  admitted(session: Session): void;
+  /** null: clients are not served TLS. */
+  readonly tls: TlsFront | null;
+  readonly scram: ScramOptions['mode'];
+  /** Where a session that asks for this database (in latin1) belongs. */
+  realmOf(database: string | undefined): Realm;
+  admitted(session: Session, context: SessionContext, realm: Realm): void;
   /** Sessions there are. */
   readonly size: number;
   failed(kind: string, detail: string, from: string): void;
-  /** Somebody else's fault. */
-  noticed(detail: string, from: string): void;
+  /** A client has failed, not the proxy. */
+  warned(kind: string, detail: string, from: string): void;
 }
 
 /** Connections that are not yet sessions (or are cancels), beyond the limit on sessions. */
 const CONNECTIONS_BEYOND = 200;
+
+const NOTHING = Buffer.alloc(0);
+
+class LookupError extends Error {}
 
 /** Leads a client from its first byte to a session, or out again. */
 export class Door {
@@ -46,6 +59,8 @@ export class Door {
   /** Takes over an accepted connection. Never throws. @returns null when it is not a session. */
   async enter(socket: Socket, seat: Seat): Promise<Session | null> {
     const { limits, size } = this.house;
+    // On a Unix socket there is no TLS, as on the server's own.
+    const tls = socket.remoteAddress === undefined ? null : this.house.tls;
     const { sockets, strangers } = this;
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
@@ -56,9 +71,20 @@ export class Door {
       return null;
     }
     strangers.add(socket);
-    const arrival = await arrive(socket, limits, seat);
+    const arrival = await arrive(socket, limits, tls, seat.announced);
     strangers.delete(socket);
-    return arrival ? this.admit(arrival, seat, loginTimer) : null;
+    if (!arrival) return null;
+    const { client, encrypted } = arrival;
+    if (client !== socket) {
+      sockets.delete(socket);
+      sockets.add(client);
+      client.once('close', () => sockets.delete(client));
+    }
+    if (arrival.step === 'start' && tls?.required && !encrypted) {
+      this.refusePlain(arrival);
+      return null;
+    }
+    return this.admit(arrival, seat, loginTimer);
   }
 
   /** Nobody else comes in; who is on the way in is shown out. */
@@ -81,15 +107,21 @@ export class Door {
     const { limits, metrics, cancels } = this.house;
     const { client } = arrival;
     if (arrival.step === 'malformed') {
-      this.house.noticed(arrival.message, arrival.from);
+      this.house.warned('proxy-protocol', arrival.message, arrival.from);
       metrics.count('pgtandem_client_connections_total', { outcome: 'malformed' });
       client.destroy();
     } else if (arrival.step === 'bad') {
       this.refuse(client, '08P01', arrival.message);
+    } else if (arrival.step === 'untrusted') {
+      this.house.warned(
+        'tls',
+        `a client's certificate was refused: ${arrival.reason}`,
+        arrival.from,
+      );
+      this.refuse(client, '28000', 'connection requires a valid client certificate');
     } else if (arrival.step === 'cancel') {
       clearTimeout(loginTimer);
-      const sent = cancels.relay(Buffer.from(arrival.packet), client);
-      const outcome = sent ? 'cancel' : 'refused';
+      const outcome = await cancels.relay(Buffer.from(arrival.packet), client);
       metrics.count('pgtandem_client_connections_total', { outcome });
     } else if (this.shut) {
       this.refuse(client, '57P03', 'the database system is shutting down');
@@ -106,33 +138,35 @@ export class Door {
     loginTimer: NodeJS.Timeout,
   ): Promise<Session | null> {
     const { client, from, packet, rest, raw, parameters } = arrival;
-    const context = this.house.contextOf(parameters);
+    // As the server sees it: without a database it is the one of the user's name.
+    const database = parameters.get('database') || parameters.get('user');
+    const realm = this.house.realmOf(database);
     const call = new AbortController();
     this.dialling.add(call);
     // Until the session listens: a client that goes now is found closed below.
     const ignore = () => undefined;
     client.on('error', ignore);
     try {
-      const server = await dial(context.upstream, this.house.limits, call.signal);
+      const { server, context } = await realm.reach(database, call.signal);
       if (client.destroyed) {
         server.destroy();
         return null;
       }
-      const start = { packet: Buffer.from(packet), rest, loginTimer, from };
+      const own = realm.name === null ? Buffer.from(packet) : withDatabase(packet, realm.database);
+      const start = { packet: own, rest, loginTimer, from };
+      const scram = { mode: this.house.scram, verifierOf: realm.verifierOf };
+      const way = wayOf(scram, legsOf(client, server));
+      if (way !== 'relay') {
+        server.write(start.packet);
+        start.packet = NOTHING;
+        start.rest = await this.logIn(way, arrival, server, realm, call.signal);
+      }
       const session = new Session(client, server, start, raw, context);
-      this.house.admitted(session);
+      this.house.admitted(session, context, realm);
       this.house.metrics.count('pgtandem_client_connections_total', { outcome: 'relayed' });
       return session;
     } catch (error) {
-      if (call.signal.aborted) {
-        this.refuse(client, '57P01', 'terminating connection due to administrator command');
-        return null;
-      }
-      const where = describeUpstream(context.upstream);
-      const what = `could not connect to the PostgreSQL server at ${where}`;
-      this.house.failed('upstream', `${what}: ${(error as Error).message}`, from);
-      // A server that is starting, stopping or in recovery answers, and its own words are relayed.
-      this.refuse(client, '08006', what);
+      this.notConnected(arrival, error as Error, call.signal);
       return null;
     } finally {
       this.dialling.delete(call);
@@ -140,14 +174,77 @@ export class Door {
     }
   }
 
-  private refuse(socket: Socket, code: string, message: string): void {
+  /** Ends SCRAM, or changes it, before there is a session. @returns what the client has sent since. */
+  private async logIn(
+    way: 'strip' | 'terminate',
+    { client, rest, parameters }: Extract<Arrival, { step: 'start' }>,
+    server: Socket,
+    { verifierOf }: Realm,
+    signal: AbortSignal,
+  ): Promise<Buffer> {
+    const end = () => server.destroy();
+    client.once('close', end);
+    signal.addEventListener('abort', end);
+    const user = utf8(parameters.get('user') ?? '');
+    try {
+      return await logIn(way, { client, server }, rest, async () => {
+        if (!verifierOf) return null;
+        return verifierOf(user).catch((error: Error) => {
+          throw new LookupError(`the verifier of a role could not be looked up: ${error.message}`);
+        });
+      });
+    } catch (error) {
+      server.on('error', () => undefined);
+      server.destroy();
+      throw error;
+    } finally {
+      client.removeListener('close', end);
+      signal.removeEventListener('abort', end);
+    }
+  }
+
+  private notConnected({ client, from }: Arrival, error: Error, signal: AbortSignal): void {
+    if (signal.aborted) {
+      this.refuse(client, '57P01', 'terminating connection due to administrator command');
+    } else if (error instanceof ScramError) {
+      this.house.warned('scram', [error.message, error.hint].filter(Boolean).join('. '), from);
+      this.refuse(client, error.code, error.message, error.hint);
+    } else if (error instanceof Unreadable) {
+      this.house.metrics.count('pgtandem_client_connections_total', { outcome: 'refused' });
+      client.destroySoon();
+    } else if (error instanceof LookupError) {
+      this.house.failed('scram', error.message, from);
+      this.refuse(client, '08006', 'could not look up the role for its authentication');
+    } else {
+      this.house.failed('upstream', error.message, from);
+      // A server that is starting, stopping or in recovery answers, and its own words are relayed.
+      this.refuse(client, '08006', error.message);
+    }
+  }
+
+  /** In the words of a server whose pg_hba.conf has hostssl lines only. */
+  private refusePlain({ client, parameters, raw }: Extract<Arrival, { step: 'start' }>): void {
+    const user = utf8(parameters.get('user') ?? '');
+    const database = utf8(parameters.get('database') ?? '') || user;
+    const from = `host "${client.remoteAddress}", user "${user}"`;
+    const what = raw ? `replication connection from ${from}` : `${from}, database "${database}"`;
+    const message = `no pg_hba.conf entry for ${what}, no encryption`;
+    this.refuse(client, '28000', message, 'This proxy takes TLS only: set sslmode=require.');
+  }
+
+  private refuse(socket: Socket, code: string, message: string, hint?: string): void {
     this.house.metrics.count('pgtandem_client_connections_total', { outcome: 'refused' });
     socket.on('error', () => socket.destroy());
     socket.on('data', () => undefined);
     socket.on('end', () => socket.destroy());
     socket.resume();
-    socket.end(writeError({ severity: 'FATAL', code, message }));
+    socket.end(writeError({ severity: 'FATAL', code, message, hint }));
     const timer = setTimeout(() => socket.destroy(), this.house.limits.cancelTimeoutMs);
     socket.once('close', () => clearTimeout(timer));
   }
+}
+
+/** The bytes of a start-up packet's word as text. */
+function utf8(latin1: string): string {
+  return Buffer.from(latin1, 'latin1').toString();
 }

@@ -30,6 +30,11 @@ export interface FrameSink {
   frame(type: number, length: number, buf: Buffer, at: number, end: number): Verdict;
   /** How many bytes of a message are gathered at most, its header included. */
   holdBytes(type: number): number;
+  /**
+   * Whether the verdict on a message of this type is also that on all of the type that follow it
+   * at once, so that they need not be asked about (rows of a result, data of a COPY).
+   */
+  steady(type: number): boolean;
   /** Whether a header can be right; when not, `run` says `bad`. */
   valid(type: number, length: number): boolean;
 }
@@ -74,6 +79,23 @@ export class FrameReader {
   /** True when what was passed so far ends with a whole message. */
   get atBoundary(): boolean {
     return this.rest === 0 || !this.restPasses;
+  }
+
+  /** Whether `rewind` is possible: no message has gone on in part. */
+  get canRewind(): boolean {
+    return this.rest === 0;
+  }
+
+  /** Puts bytes before all that has not been judged yet. */
+  rewind(bytes: Buffer): void {
+    const gathered = this.message ? [this.message] : this.parts;
+    const header = this.header.subarray(0, this.headerBytes);
+    this.chunk = Buffer.concat([bytes, header, ...gathered, this.chunk.subarray(this.pos)]);
+    this.pos = 0;
+    this.headerBytes = 0;
+    this.message = null;
+    this.parts = [];
+    this.wanted = 0;
   }
 
   /** Puts a message of our own before the one that the sink is being asked about. */
@@ -145,9 +167,10 @@ export class FrameReader {
     switch (verdict) {
       case PASS:
       case DROP: {
-        const n = whole ? total : available;
+        let n = whole ? total : available;
+        if (whole && this.sink.steady(type)) n += this.following(type, pos + total);
         this.step(n, verdict === PASS);
-        this.rest = total - n;
+        this.rest = whole ? 0 : total - n;
         this.restPasses = verdict === PASS;
         return null;
       }
@@ -160,6 +183,18 @@ export class FrameReader {
       default:
         return 'fail';
     }
+  }
+
+  /** How many bytes of whole messages of this type there are from `at` on. */
+  private following(type: number, at: number): number {
+    const { chunk, sink } = this;
+    let pos = at;
+    while (pos + HEADER <= chunk.length && chunk[pos] === type) {
+      const length = readLength(chunk, pos + 1);
+      if (pos + 1 + length > chunk.length || !sink.valid(type, length)) break;
+      pos += 1 + length;
+    }
+    return pos - at;
   }
 
   private readSplitHeader(): RunResult | null {

@@ -1,16 +1,8 @@
 import type { Metrics } from '../metrics/registry.js';
 import type { Rewrite } from '../sql/outcome.js';
-import { type Dialogue, Hidden, Refused, Replaced } from './dialogue.js';
-import {
-  DROP,
-  FAIL,
-  FrameReader,
-  type FrameSink,
-  HOLD,
-  PASS,
-  type Verdict,
-  WAIT,
-} from './frames.js';
+import { executedNames, leads, NO_COMMAND, readCommand, type SqlCommand } from './command.js';
+import { type Dialogue, Refused, Replaced, SqlChange } from './dialogue.js';
+import { DROP, FAIL, FrameReader, type FrameSink, HOLD, PASS, type Verdict } from './frames.js';
 import { AS_IS, type Control, type Decision, decide } from './gate.js';
 import {
   BIND,
@@ -21,16 +13,16 @@ import {
   EXECUTE,
   FORWARD,
   FUNCTION_CALL,
+  IDLE,
   PARSE,
   QUERY,
   SWALLOW,
   SYNC,
 } from './ledger.js';
+import { isClientLength, SMALL_MESSAGE } from './lengths.js';
 import type { Limits } from './limits.js';
-import { Lookup, OWN_NAME } from './lookup.js';
 import {
   cString,
-  FLUSH,
   FRONTEND,
   readParse,
   STATEMENT,
@@ -39,46 +31,37 @@ import {
   writeQuery,
 } from './messages.js';
 import type { Outbox } from './outbox.js';
-import { decideUse, isReplaced, markRight, prepareAgain, type UseDecision } from './prepare.js';
+import { isReplaced, markRight } from './prepare.js';
 import { endsTransaction, mayChangeNames } from './resolve.js';
 import { Closing, type Statement } from './statements.js';
+import { REFUSED_TEXT, Use } from './use.js';
 
-/**
- * A text that fails at parse analysis whatever the database holds, and in a failed transaction
- * with 25P02 like any other: that is why it is not a syntax error.
- */
-export const REFUSED_TEXT = 'SELECT "pgtandem: statement refused, see the error of the client"';
-/** SQLSTATE undefined_column, with which it fails. */
-export const REFUSED_CODE = '42703';
-
-/** The longest message but Query, Parse, Bind, CopyData and FunctionCall, as the server has it. */
-const SMALL_MESSAGE = 10_004;
-const LARGE_MESSAGE = 0x3fffffff;
-
-const SETTLE = { step: 'settle' } as const;
+type Sent = Extract<Decision, { step: 'send' }>;
 
 /** What a client's messages lead to. Pure: the session writes what the reader collects. */
 export class Frontend implements FrameSink {
   readonly reader: FrameReader;
   /** The client has said good-bye. */
   terminated = false;
-  /** The ledger's `pushed` when a Flush was sent for the present wait. */
-  private flushedAt = -1;
+  private readonly use: Use;
 
   constructor(
     private readonly d: Dialogue,
     private readonly control: Control,
     private readonly limits: Limits,
-    private readonly metrics: Metrics,
+    metrics: Metrics,
     out?: Outbox,
   ) {
     this.reader = new FrameReader(this, out);
+    this.use = new Use(d, control, metrics, this.reader);
   }
 
   valid(type: number, length: number): boolean {
-    if (length < 4 || length > LARGE_MESSAGE) return false;
-    const small = type === FRONTEND.describe || type === FRONTEND.close;
-    return !((small || type === FRONTEND.execute) && length > SMALL_MESSAGE);
+    return isClientLength(type, length);
+  }
+
+  steady(type: number): boolean {
+    return type === FRONTEND.copyData && this.d.retained.seq === 0;
   }
 
   holdBytes(type: number): number {
@@ -87,6 +70,15 @@ export class Frontend implements FrameSink {
   }
 
   frame(type: number, length: number, buf: Buffer, at: number, end: number): Verdict {
+    const verdict = this.judge(type, length, buf, at, end);
+    if (this.d.retained.seq > 0 && (verdict === PASS || verdict === DROP)) {
+      if (at < 0 || end - at !== length - 4) this.d.retained.clear();
+      else this.d.retained.add(buf, at - 5, end, type);
+    }
+    return verdict;
+  }
+
+  private judge(type: number, length: number, buf: Buffer, at: number, end: number): Verdict {
     const { d } = this;
     d.waiting = null;
     if (d.skipping) {
@@ -98,7 +90,7 @@ export class Frontend implements FrameSink {
     if (d.lookup?.done) {
       const { failed, synced } = d.lookup;
       d.lookup = null;
-      if (failed) return this.afterFailedLookup(type === FRONTEND.query, synced);
+      if (failed) return this.use.afterFailedLookup(type === FRONTEND.query, synced);
     }
     switch (type) {
       case FRONTEND.query:
@@ -106,7 +98,7 @@ export class Frontend implements FrameSink {
       case FRONTEND.parse:
         return at < 0 ? HOLD : this.parse(length, buf, at, end);
       case FRONTEND.bind:
-        return this.bind(buf, at, end);
+        return this.bind(length, buf, at, end);
       case FRONTEND.execute:
         return at < 0 ? HOLD : this.execute(buf, at, end);
       case FRONTEND.describe:
@@ -135,7 +127,12 @@ export class Frontend implements FrameSink {
 
   private query(length: number, buf: Buffer, at: number, end: number): Verdict {
     const { d } = this;
-    if (!this.control.force.rewriter) {
+    const { rewriter } = this.control.force;
+    // The part of the text that is here; a header that came in pieces has none.
+    const from = at >= 0 ? at : end - length + 4;
+    const led = end < 0 || leads(buf, from, Math.min(end, buf.length));
+    const watched = d.schema.active && d.statements.size > 0;
+    if (!rewriter && !led && !watched) {
       d.ledger.push(QUERY);
       return PASS;
     }
@@ -149,13 +146,64 @@ export class Frontend implements FrameSink {
       return PASS;
     }
     const text = whole ? buf.subarray(at, end - 1) : null;
-    const decision = decide(text, 'too-large', d, this.control);
-    if (decision.step !== 'send') return this.wait(decision, true);
+    const fresh = this.isFresh;
+    const command = text && (led || watched) ? this.read(text, led) : null;
+    for (const name of command?.executes ?? []) {
+      const waits = this.use.inQuery(name, command!.isExecute);
+      if (waits !== PASS) return waits;
+    }
+    const body = command?.prepares ? Buffer.from(command.prepares.body, 'latin1') : text;
+    const decision = decide(body, 'too-large', d, this.control);
+    if (decision.step !== 'send') return this.use.wait(decision, true);
     const latin1 = text && d.resolver.plain ? text.toString('latin1') : null;
     d.resolver.runs(latin1);
-    this.count(decision.rewrite, decision.touches, decision.reason);
+    this.use.count(decision.rewrite, decision.touches, decision.reason);
     d.touches.mark(decision.touches, d.ledger.pushed + 1);
-    return this.sendQuery(text, decision.rewrite);
+    if (command?.alters) d.schema.sent(command.temporary);
+    if (command?.isExecute && fresh) d.retained.begin(d.ledger.pushed + 1);
+    const change = command && this.change(command, decision === AS_IS ? '' : null);
+    if (!change || decision.rewrite?.refusal) return this.sendQuery(text, decision.rewrite);
+    return this.sendChange(change, decision);
+  }
+
+  /** A simple Query that is PREPARE or DEALLOCATE. */
+  private sendChange(change: Statement | Closing, { rewrite, touches, reason }: Sent): Verdict {
+    const { d } = this;
+    d.statements.sent(change, d.ledger.pushed + 1);
+    d.ledger.push(QUERY, FORWARD, new SqlChange(change));
+    if (change instanceof Closing || !rewrite || reason !== null) return PASS;
+    const key = this.control.force.touchKey(touches);
+    markRight(change, { rewrite, touches, key, reason }, d, this.control);
+    if (!isReplaced(rewrite)) return PASS;
+    const prefix = Buffer.from(change.prefix ?? '', 'latin1');
+    this.reader.emit(writeQuery(Buffer.concat([prefix, rewrite.text])));
+    return DROP;
+  }
+
+  /** Nothing of the client's is under way: what fails now has had no effect. */
+  private get isFresh(): boolean {
+    const { ledger, status } = this.d;
+    return ledger.pending === 0 && !ledger.openBatch && status === IDLE;
+  }
+
+  private read(text: Buffer, led: boolean): SqlCommand | null {
+    const latin1 = text.toString('latin1');
+    const command = led ? readCommand(latin1, this.d.resolver.plain) : null;
+    if (command) return command;
+    const executes = executedNames(latin1);
+    return executes.length > 0 ? { ...NO_COMMAND, executes } : null;
+  }
+
+  /** What a PREPARE or DEALLOCATE that is being run changes. */
+  private change(command: SqlCommand, plan: string | null): Statement | Closing | null {
+    const { d } = this;
+    if (command.deallocates !== null) return new Closing(command.deallocates);
+    if (!command.prepares) return null;
+    const { name, prefix, body } = command.prepares;
+    const statement = d.statements.make(name, body, '', this.control.force.epoch, prefix);
+    statement.schema = d.schema.version;
+    statement.plan = plan;
+    return statement;
   }
 
   private sendQuery(text: Buffer | null, rewrite: Rewrite | null): Verdict {
@@ -187,13 +235,15 @@ export class Frontend implements FrameSink {
     }
     const { epoch } = this.control.force;
     const statement = d.statements.make(name, body?.text ?? null, body?.types ?? '', epoch);
-    if (!this.control.force.rewriter) return this.sendParse(statement);
+    statement.schema = d.schema.version;
     const start = at + name.length + 1;
+    if (body && leads(buf, start, end)) this.notice(statement, body.text);
+    if (!this.control.force.rewriter) return this.sendParse(statement);
     const text = body ? buf.subarray(start, start + body.text.length) : null;
     const decision = decide(text, 'too-large', d, this.control);
-    if (decision.step !== 'send') return this.wait(decision, false);
+    if (decision.step !== 'send') return this.use.wait(decision, false);
     const { rewrite, touches, reason } = decision;
-    this.count(rewrite, touches, reason);
+    this.use.count(rewrite, touches, reason);
     d.touches.mark(touches, d.ledger.pushed + 1);
     if (rewrite?.refusal) {
       this.reader.emit(writeParse(name, REFUSED_TEXT, statement.types));
@@ -213,25 +263,47 @@ export class Frontend implements FrameSink {
     return this.sendParse(statement);
   }
 
+  /** A text that says what its later Execute will change, or run. */
+  private notice(statement: Statement, text: string): void {
+    const { d } = this;
+    const command = readCommand(text, d.resolver.plain);
+    if (!command) return;
+    statement.command = command;
+    d.attentive = true;
+    if (command.alters) d.schema.sent(command.temporary);
+  }
+
   private sendParse(statement: Statement): Verdict {
     this.d.statements.sent(statement, this.d.ledger.pushed + 1);
     this.d.ledger.push(PARSE, FORWARD, statement);
     return PASS;
   }
 
-  private bind(buf: Buffer, at: number, end: number): Verdict {
+  private bind(length: number, buf: Buffer, at: number, end: number): Verdict {
     const { d } = this;
-    if (!d.attentive) {
+    const fresh = this.isFresh;
+    if (!d.attentive && !d.schema.active) {
+      // Kept until it is answered: somebody may have altered what it gives.
+      if (fresh) {
+        if (at < 0) return HOLD;
+        d.retained.begin(d.ledger.pushed + 1);
+      }
       d.ledger.push(BIND, FORWARD, undefined, at < 0 || buf[at] !== 0);
       return PASS;
     }
     if (at < 0) return HOLD;
     const portal = cString(buf, at, end);
     const name = portal === null ? null : cString(buf, at + portal.length + 1, end);
-    if (portal === null || name === null) return FAIL;
+    if (portal === null || name === null) {
+      if (end - at < length - 4) return FAIL;
+      // The server refuses it as malformed.
+      d.ledger.push(BIND);
+      return PASS;
+    }
     const statement = d.statements.find(name);
-    const waits = this.use(name, statement);
+    const waits = this.use.inBatch(name, statement);
     if (waits !== PASS) return waits;
+    if (fresh) d.retained.begin(d.ledger.pushed + 1);
     if (statement) d.portals.set(portal, statement);
     else d.portals.delete(portal);
     d.ledger.push(BIND, FORWARD, statement?.rewrite ? statement : undefined, portal !== '');
@@ -246,63 +318,37 @@ export class Frontend implements FrameSink {
     }
     const name = cString(buf, at + 1, end);
     const statement = name === null ? undefined : d.statements.find(name);
-    if (d.attentive && name !== null) {
-      const waits = this.use(name, statement);
+    const fresh = this.isFresh;
+    if ((d.attentive || d.schema.active) && name !== null) {
+      const waits = this.use.inBatch(name, statement);
       if (waits !== PASS) return waits;
     }
+    if (fresh) d.retained.begin(d.ledger.pushed + 1);
     d.ledger.push(DESCRIBE_STATEMENT, FORWARD, statement);
     return PASS;
-  }
-
-  /** Makes sure that the server has a statement as the rules want it. PASS: the message may go. */
-  private use(name: string, statement: Statement | undefined): Verdict {
-    const { d } = this;
-    if (d.ledger.skipping || d.ledger.copyOpen) return PASS;
-    if (d.statements.isUnsure(name, d.ledger.batchStart)) return this.wait(SETTLE, false);
-    const decision: UseDecision = statement
-      ? decideUse(statement, d, this.control)
-      : decide(null, 'unknown-statement', d, this.control);
-    const seq = d.ledger.pushed + 1;
-    switch (decision.step) {
-      case 'send':
-        if (!statement) this.count(null, decision.touches, decision.reason);
-        d.touches.mark(decision.touches, seq);
-        return PASS;
-      case 'prepare': {
-        const { plan } = decision;
-        this.count(plan.rewrite, plan.touches, plan.reason);
-        this.metrics.count('pgtandem_reprepared_total', {});
-        const { bytes, steps } = prepareAgain(statement!, plan);
-        markRight(statement!, plan, d, this.control);
-        statement!.unconfirmed = true;
-        this.reader.emit(bytes);
-        for (const [kind, effect] of steps) {
-          d.ledger.push(kind, SWALLOW, new Hidden(statement!, effect));
-        }
-        d.touches.mark(plan.touches, seq);
-        return PASS;
-      }
-      case 'refuse':
-        // Under a name of our own, so that the client's statement stays what it was.
-        this.count(decision.rewrite, decision.rewrite.touches, null);
-        this.reader.emit(writeParse(OWN_NAME, REFUSED_TEXT, ''));
-        d.ledger.push(PARSE, SWALLOW, new Refused(decision.refusal, null));
-        return PASS;
-      default:
-        return this.wait(decision, false);
-    }
   }
 
   private execute(buf: Buffer, at: number, end: number): Verdict {
     const { d } = this;
     const named = buf[at] !== 0;
     const { force } = this.control;
-    if (!force.rewriter || d.ledger.skipping) {
+    if (!d.attentive || d.ledger.skipping) {
       d.ledger.push(EXECUTE, FORWARD, undefined, named);
       return PASS;
     }
     const portal = cString(buf, at, end);
     const statement = portal === null ? undefined : d.portals.get(portal);
+    const change = statement?.command && this.change(statement.command, null);
+    if (change) {
+      d.statements.sent(change, d.ledger.pushed + 1);
+      d.ledger.push(EXECUTE, FORWARD, new SqlChange(change), named);
+      return PASS;
+    }
+    if (statement?.command?.alters) d.schema.sent(statement.command.temporary);
+    if (!force.rewriter) {
+      d.ledger.push(EXECUTE, FORWARD, undefined, named);
+      return PASS;
+    }
     // A portal from before the rules, or a cursor of SQL: nothing is known of it.
     const text = d.resolver.plain && statement ? statement.text : null;
     if (statement && text !== null) {
@@ -327,52 +373,19 @@ export class Frontend implements FrameSink {
     return PASS;
   }
 
-  /** Starts what a decision waits for. */
-  private wait(decision: Exclude<Decision, { step: 'send' }>, forQuery: boolean): Verdict {
-    const { d } = this;
-    if (decision.step === 'lookup') this.ask(forQuery);
-    else if (decision.step === 'settle') this.flush();
-    d.waiting = decision.step;
-    return WAIT;
-  }
-
-  /** Within a batch the server keeps its answers until it is told to send them. */
-  private flush(): void {
-    const { ledger } = this.d;
-    if (!ledger.openBatch || this.flushedAt === ledger.pushed) return;
-    this.flushedAt = ledger.pushed;
-    this.reader.emit(FLUSH);
-  }
-
-  private ask(forQuery: boolean): void {
-    const { d } = this;
-    const { names } = this.control.force.rewriter!;
-    const lookup = new Lookup(names, d.ledger.harmlessSync(d.status, forQuery), forQuery);
-    d.lookup = lookup;
-    this.reader.emit(lookup.bytes);
-    for (const kind of lookup.kinds) d.ledger.push(kind, SWALLOW, lookup);
-  }
-
   /**
-   * The client has been told the error of our lookup as the answer to its message, which is not
-   * sent. What is left is to bring the rest of the batch to where the client believes it is.
+   * The batch that was kept is to be sent again. False: not yet, what the server still has to
+   * answer comes first (and `reader` may have a Sync for it).
    */
-  private afterFailedLookup(query: boolean, synced: boolean): Verdict {
-    if (!query) this.d.skipping = synced;
-    else if (!synced) {
-      // The ReadyForQuery that the client waits for; the server has rolled back already.
+  replay(): boolean {
+    const { ledger, retained } = this.d;
+    if (ledger.skipping) {
       this.reader.emit(SYNC_MESSAGE);
-      this.d.ledger.push(SYNC);
+      ledger.push(SYNC, SWALLOW);
     }
-    return DROP;
-  }
-
-  private count(rewrite: Rewrite | null, touches: readonly number[], reason: string | null): void {
-    if (touches.length === 0 && (!rewrite || rewrite.outcome === 'unchanged')) return;
-    const outcome = rewrite ? rewrite.outcome : 'guarded';
-    this.metrics.count('pgtandem_statements_total', { outcome });
-    if (outcome !== 'guarded') return;
-    const why = reason ?? rewrite?.reason ?? 'unknown';
-    this.metrics.count('pgtandem_guarded_total', { reason: why });
+    if (ledger.pending > 0) return false;
+    this.reader.rewind(retained.take());
+    this.d.waiting = null;
+    return true;
   }
 }

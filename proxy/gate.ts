@@ -2,10 +2,11 @@ import type { Rewrite } from '../sql/outcome.js';
 import type { Force } from './force.js';
 import { FAILED, type Ledger } from './ledger.js';
 import { isSeveral, type Resolver } from './resolve.js';
+import type { SchemaWatch, SharedSchema } from './schema.js';
 import type { Touches } from './touches.js';
 
-/** What the proxy tells all its sessions. */
-export interface Control {
+/** What the proxy tells all its sessions, and they each other. */
+export interface Control extends SharedSchema {
   force: Force;
   /** The lease is in doubt: everything that touches a table under migration waits. */
   fenced: boolean;
@@ -19,6 +20,7 @@ export interface GateView {
   >;
   readonly resolver: Resolver;
   readonly touches: Touches;
+  readonly schema: Pick<SchemaWatch, 'version'>;
   /** Transaction status of the last ReadyForQuery; 0 before the first. */
   readonly status: number;
 }

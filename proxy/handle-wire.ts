@@ -40,6 +40,8 @@ const READ_BYTES = 64 * 1024;
 const wrap = findStreamWrap();
 /** What arrives is here until the listener returns; one is enough, since reads do not overlap. */
 const arrived = Buffer.allocUnsafeSlow(READ_BYTES);
+/** Views of its first bytes, by their number: short messages have few lengths. */
+const arrivedViews: (Buffer | undefined)[] = new Array(2048).fill(undefined);
 /** A request that was never used, because the write was done at once. */
 let spare: WriteRequest | null = null;
 
@@ -156,7 +158,7 @@ export class HandleWire implements Wire {
 
   /** @param bytes read, or a negative error number. */
   read(bytes: number): void {
-    if (bytes > 0) this.listener.data(arrived.subarray(0, bytes));
+    if (bytes > 0) this.listener.data(firstOfArrived(bytes));
     else if (bytes < 0) this.readEnds(bytes);
   }
 
@@ -180,6 +182,12 @@ export class HandleWire implements Wire {
   private closeWhenBothEnded(): void {
     if (this.hasEnded && this.socket.writableFinished) this.socket.destroy();
   }
+}
+
+function firstOfArrived(bytes: number): Buffer {
+  if (bytes >= arrivedViews.length) return arrived.subarray(0, bytes);
+  arrivedViews[bytes] ??= arrived.subarray(0, bytes);
+  return arrivedViews[bytes];
 }
 
 /** libuv's end of file. */

@@ -136,6 +136,18 @@ export class Ledger<Side> {
     return this.pending > 0 ? this.entries[this.headIndex]! & KIND_MASK : 0;
   }
 
+  /** The answer to the head, a Query or Sync, is not for the client. False: there is no head. */
+  swallowHead(): boolean {
+    if (this.pending === 0) return false;
+    this.entries[this.headIndex]! |= SWALLOW_BIT;
+    return true;
+  }
+
+  /** The head, a Query, has had an answer already. */
+  get headBegun(): boolean {
+    return this.begun;
+  }
+
   /**
    * Enters a message that is being sent.
    * @param named for Bind and Execute: whether the portal has a name.

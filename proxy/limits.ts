@@ -2,7 +2,7 @@
 export interface Limits {
   /** Sessions at once; one more is refused with 53300, as the server would. */
   connections: number;
-  /** Size of a start-up packet, bytes (the server's own MAX_STARTUP_PACKET_LENGTH). */
+  /** Size of a start-up packet, bytes (the server's own: 10,000 behind the word of its length). */
   startupPacketBytes: number;
   /** From the accepted connection to the first ReadyForQuery, milliseconds. */
   loginTimeoutMs: number;
@@ -22,6 +22,8 @@ export interface Limits {
   bindPrefixBytes: number;
   /** Texts of one session's prepared statements, bytes; the text of one more is not kept. */
   statementBytes: number;
+  /** A batch in flight, kept so that it can be sent again, bytes; a larger one is not. */
+  replayBytes: number;
   /** What a client may send ahead while its statement waits in the proxy, bytes. */
   backlogBytes: number;
   /** Unsent bytes on a socket from which the other side is not read, bytes. */
@@ -32,7 +34,7 @@ export interface Limits {
 
 export const DEFAULT_LIMITS: Readonly<Limits> = {
   connections: 10_000,
-  startupPacketBytes: 10_000,
+  startupPacketBytes: 10_004,
   loginTimeoutMs: 60_000,
   connectTimeoutMs: 10_000,
   idleTimeoutMs: 0,
@@ -42,6 +44,7 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   parseBytes: 4 * 1024 * 1024,
   bindPrefixBytes: 16 * 1024,
   statementBytes: 32 * 1024 * 1024,
+  replayBytes: 64 * 1024,
   backlogBytes: 256 * 1024,
   bufferBytes: 256 * 1024,
   unanswered: 1024 * 1024,

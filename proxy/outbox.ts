@@ -3,26 +3,41 @@ const ROOM = 128 * 1024;
 /** Above this the memory is not kept for the next time. */
 const KEPT = 1024 * 1024;
 
+/** Up to this many bytes a loop is faster than a call of the runtime. */
+const SHORT = 128;
+/** How many views are kept: those of short answers and requests. */
+const VIEWS = 2048;
+
 /**
  * What is to be written next to one socket. All sessions share one, since each empties it in the
  * turn in which it filled it: bytes are copied once, into memory that is always warm, and go to the
  * operating system with one call.
  */
 export class Outbox {
-  private bytes = Buffer.allocUnsafeSlow(ROOM);
+  private bytes: Buffer = Buffer.allocUnsafeSlow(ROOM);
+  /** Views of its first bytes, by their number: the same lengths come again and again. */
+  private views: Buffer[] = [];
   length = 0;
 
   /** Appends `buf[from..to)`. */
   add(buf: Buffer, from = 0, to = buf.length): void {
     const end = this.length + to - from;
     if (end > this.bytes.length) this.grow(end);
-    buf.copy(this.bytes, this.length, from, to);
+    const { bytes } = this;
+    if (to - from > SHORT) buf.copy(bytes, this.length, from, to);
+    else for (let i = from, at = this.length; i < to; i++, at++) bytes[at] = buf[i]!;
     this.length = end;
   }
 
   /** What is in it, valid until it is filled again. */
   view(): Buffer {
-    return this.bytes.subarray(0, this.length);
+    const { length } = this;
+    if (length >= VIEWS) return this.bytes.subarray(0, length);
+    const known = this.views[length];
+    if (known) return known;
+    const view = this.bytes.subarray(0, length);
+    this.views[length] = view;
+    return view;
   }
 
   /** What is in it, as bytes of their own; it is empty then. */
@@ -39,13 +54,18 @@ export class Outbox {
 
   /** Leaves its memory, with what is in it, to whoever has a view. */
   giveAway(): void {
-    this.bytes = Buffer.allocUnsafeSlow(ROOM);
+    this.use(Buffer.allocUnsafeSlow(ROOM));
     this.length = 0;
   }
 
   private grow(needed: number): void {
     const bytes = Buffer.allocUnsafeSlow(Math.max(needed, this.bytes.length * 2));
     this.bytes.copy(bytes, 0, 0, this.length);
+    this.use(bytes);
+  }
+
+  private use(bytes: Buffer): void {
     this.bytes = bytes;
+    this.views = [];
   }
 }

@@ -1,10 +1,9 @@
 import type { Rewrite } from '../sql/outcome.js';
-import type { HiddenEffect } from './dialogue.js';
 import { type Control, type Decision, decide, type GateView, gate } from './gate.js';
 import { BIND, CLOSE, EXECUTE, FAILED, type Kind, PARSE } from './ledger.js';
-import { OWN_NAME } from './lookup.js';
+import { type Ending, Errand, OWN_NAME } from './lookup.js';
 import { writeBind, writeClose, writeExecute, writeParse } from './messages.js';
-import type { Statement } from './statements.js';
+import type { HiddenEffect, Statement } from './statements.js';
 
 /** What is done before a message that uses a prepared statement (Bind, Describe). */
 export type UseDecision =
@@ -46,7 +45,8 @@ export function decideUse(statement: Statement, view: GateView, control: Control
   }
   const plan: Plan = { rewrite, touches, key: force.touchKey(touches), reason };
   const retired = statement.epoch < force.epoch && force.mayHaveRetired(text, statement.epoch);
-  if (!retired && statement.plan === plan.key && sameText(statement.rewrite, rewrite)) {
+  const same = statement.plan === plan.key && sameText(statement.rewrite, rewrite);
+  if (same && !retired && !isStale(statement, view)) {
     markRight(statement, plan, view, control);
     return { ...decision, rewrite: null };
   }
@@ -59,10 +59,16 @@ function untouched(): Decision {
 
 /** Whether it was found right under the rules in force, and names still mean the same. */
 function isRight(statement: Statement, view: GateView, { force }: Control): boolean {
-  if (statement.plan === null || statement.checked !== force) return false;
+  if (statement.plan === null || isStale(statement, view)) return false;
+  if (statement.checked !== force) return false;
   if (statement.checkedKey === null || !force.rewriter) return true;
   const known = view.resolver.get(force.rewriter.names) !== null;
   return known && statement.checkedKey === view.resolver.key;
+}
+
+/** Whether the type of its result may have changed since. */
+function isStale(statement: Statement, view: GateView): boolean {
+  return statement.schema < view.schema.version && statement.isReturning;
 }
 
 /** Records that the server has (or is being sent) the statement as the rules in force want it. */
@@ -80,6 +86,7 @@ export function markRight(
   // Without a rewrite the prefilter has said that no name in it matters.
   statement.checkedKey = plan.rewrite ? view.resolver.key : null;
   statement.epoch = force.epoch;
+  statement.schema = view.schema.version;
 }
 
 export function isReplaced(rewrite: Rewrite | null): rewrite is Rewrite {
@@ -98,28 +105,70 @@ export type Step = readonly [Kind, HiddenEffect];
 /**
  * The messages that prepare a statement again, with the kinds of their answers. Closing a
  * statement leaves the portals made from it alone. One that an SQL DEALLOCATE may have named is
- * deallocated rather than closed, so that the client's Bind fails as it would have.
+ * deallocated rather than closed, so that the client's message fails as it would have.
  */
 export function prepareAgain(statement: Statement, plan: Plan): { bytes: Buffer; steps: Step[] } {
-  const { name } = statement;
+  const { name, prefix } = statement;
   const text = isReplaced(plan.rewrite)
     ? plan.rewrite.text
     : Buffer.from(statement.text ?? '', 'latin1');
-  const parse = writeParse(name, text, statement.typesForReparse);
-  const back: Step = [PARSE, 'back'];
-  if (name === '') return { bytes: parse, steps: [back] };
-  if (!statement.doubtful || statement.lost) {
-    return { bytes: Buffer.concat([writeClose('S', name), parse]), steps: [[CLOSE, 'gone'], back] };
-  }
-  const deallocate = `DEALLOCATE "${name.replaceAll('"', '""')}"`;
+  const again =
+    prefix === null
+      ? single(writeParse(name, text, statement.typesForReparse), PARSE, 'back')
+      : command(Buffer.concat([Buffer.from(prefix, 'latin1'), text]), 'back');
+  if (name === '') return again;
+  const before =
+    !statement.doubtful || statement.lost
+      ? single(writeClose('S', name), CLOSE, 'gone')
+      : command(`DEALLOCATE "${name.replaceAll('"', '""')}"`, 'gone');
+  return {
+    bytes: Buffer.concat([before.bytes, again.bytes]),
+    steps: [...before.steps, ...again.steps],
+  };
+}
+
+function single(bytes: Buffer, kind: Kind, effect: HiddenEffect): { bytes: Buffer; steps: Step[] } {
+  return { bytes, steps: [[kind, effect]] };
+}
+
+/** An SQL command, run in the extended protocol under a name of our own. */
+function command(text: Buffer | string, effect: HiddenEffect): { bytes: Buffer; steps: Step[] } {
   const bytes = Buffer.concat([
     writeClose('S', OWN_NAME),
-    writeParse(OWN_NAME, deallocate, ''),
+    writeParse(OWN_NAME, text, ''),
     writeBind(OWN_NAME, OWN_NAME),
     writeExecute(OWN_NAME),
     writeClose('P', OWN_NAME),
-    parse,
   ]);
-  const own: Step[] = [CLOSE, PARSE, BIND].map((kind) => [kind, 'none']);
-  return { bytes, steps: [...own, [EXECUTE, 'gone'], [CLOSE, 'none'], back] };
+  const kinds: Step[] = [CLOSE, PARSE, BIND].map((kind) => [kind, 'none']);
+  return { bytes, steps: [...kinds, [EXECUTE, effect], [CLOSE, 'none']] };
+}
+
+/** Prepares a statement again before a simple Query that runs it. */
+export class Preparation extends Errand {
+  private at = 0;
+
+  constructor(
+    readonly statement: Statement,
+    again: { bytes: Buffer; steps: readonly Step[] },
+    synced: boolean,
+  ) {
+    super(
+      again.bytes,
+      again.steps.map(([kind]) => kind),
+      synced,
+      true,
+    );
+    this.steps = again.steps;
+  }
+
+  private readonly steps: readonly Step[];
+
+  override ended(how: Ending, kind: Kind): void {
+    super.ended(how, kind);
+    const step = this.steps[this.at++];
+    if (!step) return;
+    if (how === 'answered') this.statement.stepped(step[1]);
+    else this.statement.stumbled(step[1], how === 'failed');
+  }
 }

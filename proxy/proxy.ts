@@ -2,17 +2,16 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { Metrics } from '../metrics/registry.js';
 import type { StatementRewriter } from '../sql/outcome.js';
 import type { RuleSet } from '../sql/rules.js';
-import { Cancels } from './cancel.js';
-import type { Upstream } from './dial.js';
+import { Cancels, type Keys } from './cancel.js';
 import { Door } from './door.js';
-import { Drain } from './drain.js';
-import { Force } from './force.js';
-import type { Control } from './gate.js';
 import { IdleWatch } from './idle.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
+import type { ScramOptions } from './login.js';
 import { Outbox } from './outbox.js';
+import { Realm, type RealmOptions, sameDatabase } from './realm.js';
 import type { Seat } from './seat.js';
-import type { Session, SessionContext } from './session.js';
+import type { Session } from './session.js';
+import { type ClientTls, TlsFront } from './tls.js';
 
 /** Where the proxy tells what happened; pino fits. */
 export interface ProxyLog {
@@ -21,21 +20,23 @@ export interface ProxyLog {
   error(fields: object, message: string): void;
 }
 
-export interface ProxyOptions {
-  /** The server: an address, or the path of its Unix socket. */
-  upstream: Upstream;
+/** The realm without a name, and what is the proxy's own. */
+export interface ProxyOptions extends Omit<RealmOptions, 'name'> {
   /** Where `listen` listens; port 0: the kernel gives one. */
   listen?: { host: string; port: number };
-  /**
-   * The database that the rules are of. Sessions of another one are relayed and never rewritten:
-   * a table of the same name, even of the same oid, is not the same table there.
-   */
-  database: string;
+  /** Databases that clients are led to by the name they ask for. */
+  targets?: readonly RealmOptions[];
+  /** Asks the other processes of this proxy to cancel what has this key; see `Keys`. */
+  askOthers?: (key: Buffer) => Promise<boolean>;
   metrics: Metrics;
   log: ProxyLog;
   /** Makes the rewriter of a rule set that has tables; called once for each. */
   makeRewriter: (rules: RuleSet) => StatementRewriter;
   limits?: Partial<Limits>;
+  /** TLS for clients; without it a request for TLS is answered with N. */
+  tls?: ClientTls | undefined;
+  /** What is done about SCRAM; `auto` by default. */
+  scram?: ScramOptions['mode'] | undefined;
 }
 
 /** Idle sessions are looked for so many times within the time that they may be idle. */
@@ -43,60 +44,73 @@ const LOOKS = 5;
 /** In a gentle end: after so long nobody is thought to be just about to use a session. */
 const UNUSED_MS = 1_000;
 
-/** The relay between PostgreSQL clients and one server. */
+/** The relay between PostgreSQL clients and the servers of their databases. */
 class Relay {
+  /** Databases by the name that a client asks for; null: all other names. */
+  private readonly realms = new Map<string | null, Realm>();
+  private readonly main: Realm;
   private readonly server: Server;
-  private readonly control: Control = { force: Force.none, fenced: false };
-  private readonly sessions = new Set<Session>();
   private readonly door: Door;
-  private readonly drains = new Set<Drain<Session>>();
-  private readonly context: SessionContext;
-  /** The same for sessions of other databases, for which there never is a rule. */
-  private readonly elsewhere: SessionContext;
-  private longestHoldMs = 0;
+  private readonly tls: TlsFront | null;
+  private readonly cancels: Cancels;
+  /** Sessions by process id and secret key, in latin1. */
+  private readonly keys = new Map<string, Session>();
   private closed: (() => void) | undefined;
   /** Who waits for a session to be gone. */
   private readonly departures = new Map<Session, () => void>();
   private readonly idleTimer: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: ProxyOptions) {
-    const { metrics, log, upstream } = options;
+    const { metrics, log, makeRewriter } = options;
     const limits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.context = {
-      upstream,
-      control: this.control,
+    const failed = (kind: string, detail: string, client: string) => {
+      metrics.count('pgtandem_errors_total', { kind });
+      log.error({ kind, client }, detail);
+    };
+    const cancels = new Cancels(this.keysKnown(), limits);
+    this.cancels = cancels;
+    const house = {
       limits,
       metrics,
-      cancels: new Cancels(upstream, limits),
+      cancels,
       out: new Outbox(),
-      progressed: (session) => {
-        for (const drain of this.drains) drain.progressed(session);
+      makeRewriter,
+      failed,
+      loggedIn: (session: Session) => {
+        const { keyData } = session;
+        if (keyData) this.keys.set(keyData.toString('latin1'), session);
       },
-      gone: (session) => this.forget(session),
-      held: (ms) => {
-        this.longestHoldMs = Math.max(this.longestHoldMs, ms);
-      },
-      failed: (kind, detail, client) => {
-        metrics.count('pgtandem_errors_total', { kind });
-        log.error({ kind, client }, detail);
-      },
+      gone: (session: Session) => this.forget(session),
     };
-    this.elsewhere = { ...this.context, control: { force: Force.none, fenced: false } };
-    const { sessions, context } = this;
+    const warned = (kind: string, detail: string, client?: string) =>
+      log.warn({ kind, client }, detail);
+    this.tls = options.tls
+      ? new TlsFront(options.tls, limits.loginTimeoutMs, (detail) =>
+          warned('tls', `a client's TLS handshake failed: ${detail}`),
+        )
+      : null;
+    this.main = new Realm({ ...options, name: null }, house);
+    this.realms.set(null, this.main);
+    for (const target of options.targets ?? []) {
+      this.realms.set(target.name, new Realm(target, house));
+    }
+    const size = () => this.size;
     this.door = new Door({
       limits,
       metrics,
-      cancels: context.cancels,
-      contextOf: (parameters) => this.contextOf(parameters),
-      admitted: (session) => {
-        sessions.add(session);
+      cancels,
+      tls: this.tls,
+      scram: options.scram ?? 'auto',
+      realmOf: (database) => this.realmOf(database),
+      admitted: (session, context, realm) => {
         metrics.add('pgtandem_client_connections', {}, 1);
+        realm.admit(session, context);
       },
       get size() {
-        return sessions.size;
+        return size();
       },
-      failed: (...what) => context.failed(...what),
-      noticed: (detail, client) => log.warn({ client }, detail),
+      failed,
+      warned,
     });
     this.server = createServer(
       {
@@ -109,14 +123,7 @@ class Relay {
     );
     const { idleTimeoutMs } = limits;
     if (idleTimeoutMs > 0) {
-      const watch = new IdleWatch<Session>();
-      this.idleTimer = setInterval(
-        () => {
-          const long = watch.look(sessions, performance.now(), idleTimeoutMs);
-          for (const session of long) session.timeOut();
-        },
-        Math.ceil(idleTimeoutMs / LOOKS),
-      );
+      this.idleTimer = this.whenIdle(idleTimeoutMs, (session) => session.timeOut());
       this.idleTimer.unref();
     }
   }
@@ -129,7 +136,7 @@ class Relay {
     const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
     socket.allowHalfOpen = true;
     const session = await this.door.enter(socket, seat);
-    if (session && this.sessions.has(session)) {
+    if (session && this.sessions().includes(session)) {
       await new Promise<void>((resolve) => this.departures.set(session, resolve));
     } else {
       this.checkEmpty();
@@ -155,6 +162,14 @@ class Relay {
   }
 
   /**
+   * Shows another certificate to clients to come; sessions stay.
+   * @throws Error of OpenSSL when it cannot be used: the old one is shown as before.
+   */
+  reloadTls(tls: ClientTls): void {
+    this.tls?.reload(tls);
+  }
+
+  /**
    * Puts a rule set in force at once: whatever a client sends from now on is judged by it.
    * Resolves when, as far as this proxy knows, nothing that was planned under an older one can
    * still commit; for held tables, when no statement that touches them is in flight except in
@@ -162,40 +177,16 @@ class Relay {
    * before an earlier one has resolved.
    * @throws Error when the epoch does not grow, or the rewriter cannot be made.
    */
-  async apply(rules: RuleSet): Promise<void> {
-    const before = this.control.force;
-    if (rules.epoch <= before.epoch) {
-      throw new Error(`Epoch ${rules.epoch} is not above ${before.epoch}, which is in force.`);
-    }
-    const force = before.followedBy(rules, this.options.makeRewriter);
-    this.control.force = force;
-    this.options.metrics.set('pgtandem_epoch', {}, rules.epoch);
-    const sessions = this.ruled();
-    const added = force.oids.filter((oid) => !before.has(oid));
-    if (added.length > 0) for (const session of sessions) session.unknownBefore(added);
-    const drains: Drain<Session>[] = [];
-    if (!before.differsInHoldingOnly(force)) {
-      drains.push(new Drain<Session>(sessions, { over: 'everything' }));
-    }
-    if (force.held.size > 0) {
-      drains.push(new Drain<Session>(sessions, { over: 'touching', oids: [...force.held] }));
-    }
-    for (const drain of drains) this.drains.add(drain);
-    for (const session of sessions) session.rulesChanged();
-    for (const drain of drains) {
-      await drain.done;
-      this.drains.delete(drain);
-    }
+  async apply(rules: RuleSet, target: string | null = null): Promise<void> {
+    await this.realm(target).apply(rules);
   }
 
   /**
    * While on, every statement that touches a table under migration is held: the lease is in
    * doubt. No session is excepted, not even one within a transaction.
    */
-  fence(on: boolean): void {
-    if (this.control.fenced === on) return;
-    this.control.fenced = on;
-    if (!on) for (const session of this.ruled()) session.rulesChanged();
+  fence(on: boolean, target: string | null = null): void {
+    this.realm(target).fence(on);
   }
 
   /**
@@ -203,22 +194,35 @@ class Relay {
    * flight touches a table under migration (or may): their client gets FATAL 57P01 with this
    * reason, and what still runs on the server is cancelled.
    */
-  closeTouching(reason: string): void {
-    for (const session of this.ruled()) {
-      session.closeTouching(this.control.force.oids, reason);
-    }
+  closeTouching(reason: string, target: string | null = null): void {
+    this.realm(target).closeTouching(reason);
   }
 
-  /** The sessions to which the rules apply. */
-  private ruled(): Session[] {
-    return [...this.sessions].filter((session) => !session.isRaw && session.isUnder(this.control));
+  /** The realm that clients are led to by this name. @throws Error when there is none. */
+  realm(name: string | null): Realm {
+    const realm = this.realms.get(name);
+    if (!realm) throw new Error(`There is no target "${name}".`);
+    return realm;
+  }
+
+  /**
+   * Cancels what a session of this process runs, for another process that a client has sent its
+   * CancelRequest to. Resolves when its server has seen to it.
+   * @param key process id and secret key, as in BackendKeyData.
+   * @returns false when no session here has this key.
+   */
+  cancelHere(key: Buffer): Promise<boolean> {
+    return this.cancels.relayHere(key);
   }
 
   /** Sessions open now, those of them that are held, and the longest hold since the start. */
   stats(): { connections: number; held: number; longestHoldMs: number } {
-    let held = 0;
-    for (const session of this.sessions) if (session.isHeld) held++;
-    return { connections: this.sessions.size, held, longestHoldMs: this.longestHoldMs };
+    const all = [...this.realms.values()].map((realm) => realm.stats());
+    return {
+      connections: all.reduce((sum, { connections }) => sum + connections, 0),
+      held: all.reduce((sum, { held }) => sum + held, 0),
+      longestHoldMs: Math.max(...all.map(({ longestHoldMs }) => longestHoldMs)),
+    };
   }
 
   /**
@@ -234,20 +238,20 @@ class Relay {
     const empty = new Promise<void>((resolve) => {
       this.closed = resolve;
     });
-    const unused = gently ? this.endUnused() : undefined;
+    const unused = gently ? this.whenIdle(UNUSED_MS, (session) => session.shutDown()) : undefined;
     const shut = () => {
       clearInterval(unused);
       this.door.close();
-      for (const session of [...this.sessions]) session.drainAndEnd();
+      for (const session of this.sessions()) session.drainAndEnd();
       this.checkEmpty();
     };
     const half = gently ? setTimeout(shut, graceMs / 2) : shut();
     this.checkEmpty();
     const timer = setTimeout(() => {
-      for (const session of [...this.sessions]) session.shutDown();
+      for (const session of this.sessions()) session.shutDown();
     }, graceMs);
     const last = setTimeout(() => {
-      for (const session of [...this.sessions]) session.destroy();
+      for (const session of this.sessions()) session.destroy();
     }, graceMs + 1_000);
     await empty;
     // A client that does not close its side in turn is not waited for.
@@ -259,28 +263,62 @@ class Relay {
     clearTimeout(last);
   }
 
-  private endUnused(): NodeJS.Timeout {
+  /** Looks for sessions that have been idle for so long, now and then. */
+  private whenIdle(limitMs: number, end: (session: Session) => void): NodeJS.Timeout {
     const watch = new IdleWatch<Session>();
-    return setInterval(() => {
-      const unused = watch.look(this.sessions, performance.now(), UNUSED_MS);
-      for (const session of unused) session.shutDown();
-    }, UNUSED_MS / LOOKS);
+    const look = () => {
+      for (const session of watch.look(this.sessions(), performance.now(), limitMs)) end(session);
+    };
+    return setInterval(look, Math.ceil(limitMs / LOOKS));
   }
 
   private checkEmpty(): void {
-    if (this.sessions.size === 0 && this.door.expected === 0) this.closed?.();
+    if (this.size === 0 && this.door.expected === 0) this.closed?.();
   }
 
-  private contextOf(parameters: ReadonlyMap<string, string>): SessionContext {
-    const database = parameters.get('database') ?? parameters.get('user');
-    const here = database === Buffer.from(this.options.database).toString('latin1');
-    return here ? this.context : this.elsewhere;
+  private get size(): number {
+    let size = 0;
+    for (const realm of this.realms.values()) size += realm.size;
+    return size;
+  }
+
+  private sessions(): Session[] {
+    return [...this.realms.values()].flatMap((realm) => realm.all);
+  }
+
+  private realmOf(database: string | undefined): Realm {
+    for (const realm of this.realms.values()) {
+      if (realm.name !== null && sameDatabase(database, realm.name)) return realm;
+    }
+    // The very database of another target, by its own name: its rules hold for whoever gets there.
+    const { cluster } = this.main;
+    for (const realm of this.realms.values()) {
+      const same = cluster !== undefined && realm.cluster === cluster;
+      if (same && sameDatabase(database, realm.database)) return realm;
+    }
+    return this.main;
+  }
+
+  private keysKnown(): Keys {
+    const only = () => (this.realms.size === 1 ? this.main.upstream : null);
+    // Of several hosts a session may be at another one than new sessions go to.
+    const sure = () => (this.main.moves ? null : only());
+    return {
+      find: (key) => this.keys.get(key.toString('latin1'))?.upstream ?? null,
+      askOthers: this.options.askOthers,
+      get only() {
+        return sure();
+      },
+      get likely() {
+        return only();
+      },
+    };
   }
 
   private forget(session: Session): void {
-    if (!this.sessions.delete(session)) return;
+    const key = session.keyData?.toString('latin1');
+    if (key !== undefined && this.keys.get(key) === session) this.keys.delete(key);
     this.options.metrics.add('pgtandem_client_connections', {}, -1);
-    for (const drain of this.drains) drain.gone(session);
     this.departures.get(session)?.();
     this.departures.delete(session);
     this.checkEmpty();

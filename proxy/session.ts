@@ -1,35 +1,17 @@
 import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
-import type { Metrics } from '../metrics/registry.js';
 import { Backend } from './backend.js';
-import { type Cancels, cancelRequest } from './cancel.js';
 import type { Upstream } from './dial.js';
 import { Dialogue } from './dialogue.js';
 import type { DrainView } from './drain.js';
 import { Frontend } from './frontend.js';
 import type { Control } from './gate.js';
+import { KeyReader } from './key-data.js';
 import { IDLE, STARTUP } from './ledger.js';
-import type { Limits } from './limits.js';
 import { TERMINATE, writeError } from './messages.js';
 import type { Outbox } from './outbox.js';
+import type { SessionContext } from './session-context.js';
 import { openWire, type Wire, type WireListener } from './wire.js';
-
-/** What a session has of its proxy. */
-export interface SessionContext {
-  readonly upstream: Upstream;
-  readonly control: Control;
-  readonly limits: Limits;
-  readonly metrics: Metrics;
-  readonly cancels: Cancels;
-  readonly out: Outbox;
-  /** A ReadyForQuery has come. */
-  progressed(session: Session): void;
-  /** Its server connection is closed: nothing of it can happen any more. */
-  gone(session: Session): void;
-  held(ms: number): void;
-  /** @param from the client. */
-  failed(kind: string, detail: string, from: string): void;
-}
 
 /**
  * One client socket and one server socket, from the StartupMessage on. It reads, asks `Frontend`
@@ -44,6 +26,8 @@ export class Session {
   private clientEnded = false;
   private clientGone = false;
   private ending = false;
+  /** Why the client is not listened to any more; what it said before is still answered. */
+  private unreadable: string | null = null;
   /** Ends as soon as it is idle. */
   private draining = false;
   /** What the client has sent behind a message that waits. */
@@ -52,12 +36,14 @@ export class Session {
   private heldSince = 0;
   private discarded = 0;
   private loginTimer: NodeJS.Timeout | undefined;
+  /** Of a raw session, until its login is over. */
+  private login: KeyReader | null = null;
   private lingerTimer: NodeJS.Timeout | undefined;
   private readonly from: string;
 
   /**
    * @param client and `server`, both connected and paused.
-   * @param start the StartupMessage, `rest` what came behind it.
+   * @param start the StartupMessage, empty when the server has it; `rest` what came behind it.
    * @param raw messages are passed without being read (replication).
    */
   constructor(
@@ -70,14 +56,17 @@ export class Session {
     const { control, limits, metrics, out } = context;
     this.loginTimer = start.loginTimer;
     this.from = start.from;
-    this.d = new Dialogue(limits, control.force.rewriter !== null);
+    this.d = new Dialogue(limits, control.force.rewriter !== null, control);
     this.frontend = new Frontend(this.d, control, limits, metrics, out);
-    this.backend = new Backend(this.d, metrics, out);
+    this.backend = new Backend(this.d, metrics, this.frontend.reader, out, context.standby);
     this.d.ledger.push(STARTUP);
-    if (raw) this.loggedIn();
+    if (raw) {
+      this.loggedIn();
+      this.login = new KeyReader();
+    }
     this.client = openWire(client, this.ofClient());
     this.server = openWire(server, this.ofServer());
-    this.say(this.server, start.packet);
+    if (start.packet.length > 0) this.say(this.server, start.packet);
     if (start.rest.length > 0) this.fromClient(start.rest);
     this.client.resume();
     this.server.resume();
@@ -102,6 +91,7 @@ export class Session {
       drained: () => this.mayRead(),
       closed: () => {
         this.serverEnds();
+        this.d.schema.gone();
         this.context.gone(this);
       },
     };
@@ -124,6 +114,15 @@ export class Session {
     return this.raw;
   }
 
+  /** Process id and secret key, as its server gave them. */
+  get keyData(): Buffer | null {
+    return this.raw ? (this.login?.keyData ?? null) : this.backend.keyData;
+  }
+
+  get upstream(): Upstream {
+    return this.context.upstream;
+  }
+
   isUnder(control: Control): boolean {
     return this.context.control === control;
   }
@@ -133,7 +132,7 @@ export class Session {
   }
 
   private fromClient(chunk: Buffer): void {
-    if (this.ending || this.clientGone) return;
+    if (this.ending || this.clientGone || this.unreadable !== null) return;
     if (this.raw) {
       if (!this.say(this.server, chunk)) this.client.pause();
       return;
@@ -178,6 +177,7 @@ export class Session {
 
   private fromServer(chunk: Buffer): void {
     if (this.raw) {
+      if (this.login && !this.login.done) this.followLogin(chunk, this.login);
       if (!this.clientGone && !this.say(this.client, chunk)) this.server.pause();
       return;
     }
@@ -186,16 +186,25 @@ export class Session {
     const result = backend.reader.run();
     this.toClient(backend.reader.out);
     if (result !== 'more') {
-      this.outOfSync();
+      if (backend.misplaced) this.misplaced();
+      else this.outOfSync();
       return;
     }
     if (backend.becameReady) {
       backend.becameReady = false;
-      if (this.loginTimer && backend.loggedIn) this.loggedIn();
+      if (this.loginTimer && backend.loggedIn) {
+        this.loggedIn();
+        this.context.loggedIn(this);
+      }
       this.context.progressed(this);
       if (this.draining) this.endWhenIdle();
     }
     if (d.waiting !== null) this.resumeWaiting();
+  }
+
+  private followLogin(chunk: Buffer, login: KeyReader): void {
+    login.feed(chunk);
+    if (login.done) this.context.loggedIn(this);
   }
 
   private toClient(out: Outbox): void {
@@ -209,6 +218,11 @@ export class Session {
   private resumeWaiting(): void {
     const { waiting, ledger, lookup } = this.d;
     if (this.clientGone || this.ending) return;
+    if (waiting === 'replay') {
+      if (this.frontend.replay()) this.pump();
+      else this.server.send(this.frontend.reader.out);
+      return;
+    }
     const settled = waiting === 'settle' && (ledger.pending === 0 || ledger.copyOpen);
     if (settled || (waiting === 'lookup' && lookup?.done)) this.pump();
   }
@@ -229,9 +243,14 @@ export class Session {
   /** Ends it if something of it that has not ended touches these tables, or if it is held. */
   closeTouching(oids: Iterable<number>, reason: string): void {
     if (!this.isHeld && !this.d.touches.touching(oids)) return;
+    this.leave(reason);
+  }
+
+  /** Ends it, and what it has running on the server. */
+  leave(reason: string): void {
     const { keyData } = this.backend;
     if (this.d.ledger.pending > 0 && keyData) {
-      this.context.cancels.relay(cancelRequest(keyData), null);
+      this.context.cancels.order(keyData, this.context.upstream);
     }
     this.endWith('57P01', reason);
   }
@@ -243,27 +262,18 @@ export class Session {
   }
 
   private endWhenIdle(): void {
-    if (this.isIdle) this.shutDown();
-  }
-
-  /** Logged in, outside a transaction, and nothing is asked of it. */
-  private get isIdle(): boolean {
-    const { ledger, status, waiting } = this.d;
-    return (
-      !this.raw && ledger.pending === 0 && !ledger.openBatch && status === IDLE && waiting === null
-    );
+    if (!this.raw && this.d.isIdle) this.shutDown();
   }
 
   /** While it is idle: a number that is another one the next time that it is. */
   get idleMark(): number | null {
-    return this.isIdle && this.frontend.reader.atBoundary ? this.d.ledger.pushed : null;
+    return this.raw || !this.frontend.reader.atBoundary ? null : this.d.idleMark;
   }
 
   shutDown(): void {
     this.endWith('57P01', 'terminating connection due to administrator command');
   }
 
-  /** Its idle time is over. The server's own words for it. */
   timeOut(): void {
     this.endWith('57P05', 'terminating connection due to idle-session timeout');
   }
@@ -320,10 +330,22 @@ export class Session {
 
   /** The server is gone: the client has what it said, and nothing is added. */
   private serverEnds(): void {
+    if (this.unreadable !== null) this.endWith('08P01', this.unreadable);
     this.ending = true;
     this.loggedIn();
     this.server.destroy();
     this.closeClient();
+  }
+
+  /** The client has been told by `Backend`, in place of the rest of the login. */
+  private misplaced(): void {
+    this.context.misplaced(this);
+    this.ending = true;
+    this.loggedIn();
+    this.closeClient();
+    this.say(this.server, TERMINATE);
+    this.server.end();
+    this.server.resume();
   }
 
   private outOfSync(): void {
@@ -332,9 +354,17 @@ export class Session {
     this.endWith('08P01', 'pgtandem lost track of the conversation with the server');
   }
 
+  /**
+   * The client's messages cannot be told apart any more. The server would close after it has
+   * answered what came before, and so it does: to it this is the client's end.
+   */
   private protocolError(detail: string): void {
     this.context.failed('protocol', detail, this.from);
-    this.endWith('08P01', detail);
+    this.unreadable = detail;
+    this.backlog = [];
+    this.backlogBytes = 0;
+    this.server.end();
+    this.mayRead();
   }
 
   /** Ends both sides, the client with a FATAL error if it is not in the middle of a message. */
@@ -362,9 +392,7 @@ export class Session {
     if (this.client.over) return;
     this.client.end();
     this.client.resume();
-    this.lingerTimer = setTimeout(
-      () => this.client.destroy(),
-      this.context.limits.connectTimeoutMs,
-    );
+    const { connectTimeoutMs } = this.context.limits;
+    this.lingerTimer = setTimeout(() => this.client.destroy(), connectTimeoutMs);
   }
 }

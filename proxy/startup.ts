@@ -10,8 +10,12 @@ const CANCEL_REQUEST = 80877102;
 
 export type StartupStep =
   | { step: 'more' }
-  /** A request for encryption: answer `N`, and go on feeding. */
+  /** A request for encryption that is not to be had: answer `N`, and go on feeding. */
   | { step: 'decline' }
+  /** A request for TLS: answer `S`, and read on within TLS. */
+  | { step: 'secure' }
+  /** The first bytes of a TLS handshake, without a request. */
+  | { step: 'direct' }
   | { step: 'cancel'; packet: Buffer }
   /** `rest` has come behind the packet. `raw`: the messages after it are not ours to read. */
   | {
@@ -23,13 +27,26 @@ export type StartupStep =
     }
   | { step: 'bad'; message: string };
 
+/** Whether TLS is to be had, or is there already. */
+export type Encryption = 'none' | 'offered' | 'on';
+
+/** The first byte of a TLS handshake; a start-up packet that begins with it would be too long. */
+const TLS_HANDSHAKE = 0x16;
+
 export class StartupReader {
   private bytes: Buffer = Buffer.alloc(0);
   private readonly declined = new Set<number>();
 
-  constructor(private readonly maxBytes: number) {}
+  constructor(
+    private readonly maxBytes: number,
+    private readonly encryption: Encryption = 'none',
+  ) {
+    if (encryption === 'on') this.declined.add(SSL_REQUEST).add(GSS_REQUEST);
+  }
 
   feed(chunk: Buffer): StartupStep {
+    const first = this.bytes.length === 0 && this.declined.size === 0;
+    if (first && chunk[0] === TLS_HANDSHAKE) return { step: 'direct' };
     this.bytes = this.bytes.length === 0 ? chunk : Buffer.concat([this.bytes, chunk]);
     if (this.bytes.length < 4) return { step: 'more' };
     const length = this.bytes.readInt32BE(0);
@@ -55,6 +72,7 @@ export class StartupReader {
       if (rest.length > 0) {
         return { step: 'bad', message: 'received data after a request for encryption' };
       }
+      if (code === SSL_REQUEST && this.encryption === 'offered') return { step: 'secure' };
       this.declined.add(code);
       return { step: 'decline' };
     }
@@ -62,6 +80,27 @@ export class StartupReader {
     const raw = code >> 16 !== 3 || isReplication(parameters.get('replication'));
     return { step: 'start', packet, rest, raw, parameters };
   }
+}
+
+/**
+ * A StartupMessage with another database, all else as it was: the version, the options that are
+ * not known here, the order. Pure.
+ */
+export function withDatabase(packet: Buffer, database: string): Buffer {
+  const words = packet.toString('latin1', 8).split('\0');
+  const wanted = Buffer.from(database).toString('latin1');
+  let i = 0;
+  let set = false;
+  for (; i + 1 < words.length && words[i] !== ''; i += 2) {
+    if (words[i] !== 'database') continue;
+    words[i + 1] = wanted;
+    set = true;
+  }
+  if (!set) words.splice(i, 0, 'database', wanted);
+  const body = Buffer.from(words.join('\0'), 'latin1');
+  const header = Buffer.from(packet.subarray(0, 8));
+  header.writeInt32BE(8 + body.length, 0);
+  return Buffer.concat([header, body]);
 }
 
 /** Name and value pairs of a StartupMessage, as latin1; what is not well formed is left out. */

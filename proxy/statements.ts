@@ -1,6 +1,10 @@
 import type { Rewrite, StatementRewriter } from '../sql/outcome.js';
+import { isReturning, type SqlCommand } from './command.js';
 
 const UNKNOWN_TYPE = '\0\0\0\0';
+
+/** What a hidden step leads to when it succeeds: the server has the statement no more, or again. */
+export type HiddenEffect = 'gone' | 'back' | 'none';
 
 /** One prepared statement of a session, as the client prepared it and as the server has it. */
 export class Statement {
@@ -30,18 +34,31 @@ export class Statement {
   doubtful = false;
   /** Whether running it may change what names mean; undefined: not looked at yet. */
   suspect: boolean | undefined = undefined;
+  /** What its text does to other statements, or to what they give. */
+  command: SqlCommand | null = null;
+  /** `SchemaWatch.version` when it was sent, or found right last. */
+  schema = 0;
+  private returning: boolean | undefined = undefined;
 
   /**
    * @param text as bytes in latin1; null when it was too large to keep.
    * @param types declared parameter types, 4 bytes each.
+   * @param prefix of an SQL PREPARE, whose text is this and `text`; null: it came in a Parse.
    */
   constructor(
     readonly name: string,
     readonly text: string | null,
     readonly types: string,
     epoch: number,
+    readonly prefix: string | null = null,
   ) {
     this.epoch = epoch;
+  }
+
+  /** Whether it may give rows, whose type a change of the schema changes. */
+  get isReturning(): boolean {
+    this.returning ??= this.text === null || isReturning(this.text);
+    return this.returning;
   }
 
   /** The types for preparing it again: the client's own, and what it was told where it left 0. */
@@ -55,12 +72,36 @@ export class Statement {
     return types;
   }
 
+  /** A hidden step was answered. */
+  stepped(effect: HiddenEffect): void {
+    if (effect === 'gone') this.lost = true;
+    else if (effect === 'back') {
+      this.lost = false;
+      this.doubtful = false;
+      this.unconfirmed = false;
+    }
+  }
+
+  /** A hidden step failed, or was dropped. */
+  stumbled(effect: HiddenEffect, failed: boolean): void {
+    this.plan = null;
+    this.unconfirmed = false;
+    // A failed Parse has cost the server its unnamed statement.
+    if (failed && effect === 'back' && this.name === '') this.lost = true;
+  }
+
   get bytes(): number {
-    return this.name.length + (this.text?.length ?? 0) + this.types.length + 200;
+    return (
+      this.name.length +
+      (this.text?.length ?? 0) +
+      (this.prefix?.length ?? 0) +
+      this.types.length +
+      200
+    );
   }
 }
 
-/** The wish to close a statement, until it is answered. */
+/** The wish to close a statement (Close, DEALLOCATE of its name), until it is answered. */
 export class Closing {
   /** Sequence number of its message in the ledger. */
   seq = 0;
@@ -92,9 +133,15 @@ export class StatementTable {
   }
 
   /** Makes a statement for a Parse that is being sent; its text is left out when memory is full. */
-  make(name: string, text: string | null, types: string, epoch: number): Statement {
+  make(
+    name: string,
+    text: string | null,
+    types: string,
+    epoch: number,
+    prefix: string | null = null,
+  ): Statement {
     const fits = text !== null && this.held + text.length <= this.maxBytes;
-    return new Statement(name, fits ? text : null, types, epoch);
+    return new Statement(name, fits ? text : null, types, epoch, prefix);
   }
 
   /** A Parse or Close is being sent, as message `seq` of the ledger. */
@@ -146,6 +193,11 @@ export class StatementTable {
   /** DEALLOCATE of one name has been run; its tag does not say which. */
   deallocatedOne(): void {
     for (const statement of this.named.values()) statement.doubtful = true;
+  }
+
+  /** A PREPARE has been run that was not read: it may have taken a name that was deallocated. */
+  preparedUnknown(): void {
+    for (const [name, statement] of this.named) if (statement.doubtful) this.remove(name);
   }
 
   private set(statement: Statement): void {

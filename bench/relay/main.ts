@@ -1,5 +1,6 @@
 import Table from 'cli-table3';
 import { Command } from 'commander';
+import { OTHERS } from './others.js';
 import { type Cell, type Figures, pgbench } from './pgbench.js';
 import { setStage } from './stage.js';
 
@@ -11,6 +12,7 @@ interface Options {
   modes: Cell['mode'][];
   workloads: Cell['workload'][];
   only: string[];
+  others: boolean;
 }
 
 const list = (text: string) => text.split(',');
@@ -24,6 +26,7 @@ const options = new Command('bench/relay')
   .option('--modes <list>', 'of the protocol', list, ['simple', 'extended', 'prepared'])
   .option('--workloads <list>', 'select, tpcb, pipeline', list, ['select', 'pipeline', 'tpcb'])
   .option('--only <list>', 'contenders', list, [])
+  .option('--no-others', 'leave out connections, COPY and memory')
   .parse()
   .opts<Options>();
 
@@ -45,6 +48,7 @@ try {
     }
     print(cell, runs);
   }
+  if (options.others) await measureOthers();
 } finally {
   await stage.stop();
 }
@@ -75,8 +79,28 @@ function print(cell: Cell, runs: ReadonlyMap<string, Figures[]>): void {
   console.log(`${cell.workload}, ${cell.mode}, ${cell.clients} clients\n${table}`);
 }
 
+async function measureOthers(): Promise<void> {
+  for (const { title, unit, measure } of OTHERS) {
+    const runs = new Map(stage.contenders.map(({ name }) => [name, [] as number[]]));
+    for (let round = 0; round < options.rounds; round++) {
+      for (const contender of stage.contenders) {
+        const value = await measure(contender);
+        if (value !== null) runs.get(contender.name)!.push(value);
+      }
+    }
+    console.log(`${title}, ${unit}`);
+    for (const [name, values] of runs) {
+      if (values.length > 0) console.log(`  ${name.padEnd(12)} ${middleOf(values).toFixed(1)}`);
+    }
+  }
+}
+
 function median(runs: readonly Figures[], of: keyof Figures): number {
-  const values = runs.map((run) => run[of]).sort((a, b) => a - b);
+  return middleOf(runs.map((run) => run[of]));
+}
+
+function middleOf(numbers: readonly number[]): number {
+  const values = [...numbers].sort((a, b) => a - b);
   const middle = values.length >> 1;
   return values.length % 2 ? values[middle]! : (values[middle - 1]! + values[middle]!) / 2;
 }

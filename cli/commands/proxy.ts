@@ -2,10 +2,12 @@ import { Command, Option } from 'commander';
 import { UserError } from '../../migration/errors.js';
 import { DEFAULT_LIMITS } from '../../proxy/limits.js';
 import type { Place } from '../keeper/listeners.js';
-import { address, count, duration, mode, places } from '../options.js';
+import { address, count, duration, mode, namedTarget, places } from '../options.js';
+import { addTlsOptions, type TlsOptions } from '../tls.js';
 
-interface ProxyCommandOptions {
+interface ProxyCommandOptions extends TlsOptions {
   upstream: string;
+  database: { name: string; url: string }[];
   listen: Place[];
   socketMode: number;
   proxyProtocol?: boolean;
@@ -27,7 +29,7 @@ const addPlaces = (text: string, before: Place[]): Place[] =>
   before === USUAL_PLACES ? places(text) : [...before, ...places(text)];
 
 export function proxyCommand(): Command {
-  return new Command('proxy')
+  const command = new Command('proxy')
     .description(
       'Run the proxy: applications connect to it instead of the server. It also carries out the ' +
         'migrations of its database (one proxy at a time does).',
@@ -36,6 +38,11 @@ export function proxyCommand(): Command {
       new Option('--upstream <url>', 'the server, and the role and database that control uses')
         .env('PGTANDEM_UPSTREAM')
         .makeOptionMandatory(),
+    )
+    .addOption(
+      new Option('--database <name=url>', 'another database, by the name that clients ask for')
+        .argParser(namedTarget)
+        .default([], 'none'),
     )
     .addOption(
       new Option('--listen <address>', 'where applications connect: host:port or unix:/path')
@@ -95,28 +102,30 @@ export function proxyCommand(): Command {
       new Option('--log-level <level>', 'what is logged')
         .choices(['debug', 'info', 'warn', 'error'])
         .default('info'),
-    )
-    .action(async (options: ProxyCommandOptions) => {
-      if (options.loginTimeout === 0 || options.connectTimeout === 0) {
-        throw new UserError('A timeout of 0 lets nobody in.', 'Give a longer one, or none.');
-      }
-      const { runProxy } = await import('../run-proxy.js');
-      process.exitCode = await runProxy({
-        upstream: options.upstream,
-        places: options.listen,
-        socketMode: options.socketMode,
-        proxyProtocol: options.proxyProtocol ?? false,
-        metrics: options.metrics,
-        workers: options.workers,
-        graceMs: options.grace,
-        logLevel: options.logLevel,
-        limits: {
-          connections: options.maxConnections,
-          loginTimeoutMs: options.loginTimeout,
-          connectTimeoutMs: options.connectTimeout,
-          idleTimeoutMs: options.idleTimeout,
-          keepAliveMs: options.tcpKeepalive,
-        },
-      });
+    );
+  return addTlsOptions(command).action(async (options: ProxyCommandOptions) => {
+    if (options.loginTimeout === 0 || options.connectTimeout === 0) {
+      throw new UserError('A timeout of 0 lets nobody in.', 'Give a longer one, or none.');
+    }
+    const { tls, tlsCert, tlsKey, tlsClientCa, tlsClientCert, scram } = options;
+    const { runProxy } = await import('../run-proxy.js');
+    process.exitCode = await runProxy({
+      targets: [{ name: null, url: options.upstream }, ...options.database],
+      tls: { tls, tlsCert, tlsKey, tlsClientCa, tlsClientCert, scram } as TlsOptions,
+      places: options.listen,
+      socketMode: options.socketMode,
+      proxyProtocol: options.proxyProtocol ?? false,
+      metrics: options.metrics,
+      workers: options.workers,
+      graceMs: options.grace,
+      logLevel: options.logLevel,
+      limits: {
+        connections: options.maxConnections,
+        loginTimeoutMs: options.loginTimeout,
+        connectTimeoutMs: options.connectTimeout,
+        idleTimeoutMs: options.idleTimeout,
+        keepAliveMs: options.tcpKeepalive,
+      },
     });
+  });
 }

@@ -8,6 +8,8 @@ export interface WorkerHealth {
   connections: number;
   held: number;
   longestHoldMs: number;
+  /** Of each database, where there are several. */
+  databases?: object[];
 }
 
 export interface FleetHealth extends WorkerHealth {
@@ -18,13 +20,18 @@ export interface FleetHealth extends WorkerHealth {
 
 const WORST: readonly LeaseState[] = ['lost', 'doubt', 'held'];
 
+export function worstLease(leases: readonly LeaseState[]): LeaseState {
+  return WORST.find((state) => leases.includes(state)) ?? 'held';
+}
+
 /** All workers as one: the worst lease, the sum of the sessions. Without any the lease is lost. */
 export function combine(healths: readonly WorkerHealth[], wanted: number): FleetHealth {
   const sum = (of: (health: WorkerHealth) => number) =>
     healths.reduce((total, health) => total + of(health), 0);
-  const lease = WORST.find((state) => healths.some((health) => health.lease === state));
+  const databases = healths.flatMap((health) => health.databases ?? []);
   return {
-    lease: lease ?? 'lost',
+    lease: healths.length > 0 ? worstLease(healths.map(({ lease }) => lease)) : 'lost',
+    ...(databases.length > 0 && { databases }),
     connections: sum((health) => health.connections),
     held: sum((health) => health.held),
     longestHoldMs: Math.max(0, ...healths.map((health) => health.longestHoldMs)),

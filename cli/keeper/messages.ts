@@ -1,9 +1,13 @@
 import type { Limits } from '../../proxy/limits.js';
 import type { Seat } from '../../proxy/seat.js';
+import type { TargetSettings } from '../target.js';
+import type { TlsOptions } from '../tls.js';
 
 /** All that a worker is told when it starts. As JSON: keeper and worker may be of two versions. */
 export interface WorkerSettings {
-  upstream: string;
+  /** The databases behind the proxy. */
+  targets: readonly TargetSettings[];
+  tls: TlsOptions;
   /** Where clients reach this proxy, for people who wait for it. */
   address: string;
   logLevel: string;

@@ -29,7 +29,7 @@ async function front(t: Test, change: Partial<KeeperOptions> = {}, address = '')
   const metrics = new Metrics();
   const keeper = new Keeper({
     workers: 2,
-    settings: { upstream: '', address, logLevel: 'info', limits: {} },
+    settings: { targets: [], tls: {}, address, logLevel: 'info', limits: {} },
     maxConnections: 1_000,
     patienceMs: 5_000,
     metrics,
@@ -172,7 +172,7 @@ t.test('numbers of several processes become one', async (t) => {
   for (const [metrics, n] of [[a, 1] as const, [b, 2] as const]) {
     metrics.count('pgtandem_client_connections_total', { outcome: 'relayed' }, n);
     metrics.set('pgtandem_client_connections', {}, n);
-    metrics.set('pgtandem_epoch', {}, 10 + n);
+    metrics.set('pgtandem_epoch', { database: 'd' }, 10 + n);
     metrics.set('pgtandem_replica_lag_seconds', { standby: 's' }, n);
     metrics.observe('pgtandem_request_seconds', {}, n / 1_000);
   }
@@ -184,7 +184,7 @@ t.test('numbers of several processes become one', async (t) => {
   for (const line of [
     'pgtandem_client_connections_total{outcome="relayed"} 3',
     'pgtandem_client_connections 3',
-    'pgtandem_epoch 11',
+    'pgtandem_epoch{database="d"} 11',
     'pgtandem_replica_lag_seconds{standby="s"} 2',
     'pgtandem_request_seconds_count 2',
     'pgtandem_request_seconds_bucket{le="0.001"} 1',

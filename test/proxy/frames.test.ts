@@ -44,6 +44,10 @@ class Letters implements FrameSink {
     return name === 'd' || name === 'x' ? DROP : PASS;
   }
 
+  steady(type: number): boolean {
+    return letter(type) === 's';
+  }
+
   holdBytes(): number {
     return this.hold;
   }
@@ -78,6 +82,10 @@ const STREAM = [
   m('p', 'y'.repeat(300)),
   m('d'),
   m('p', 'last'),
+  m('s', 'one of several'),
+  m('s'),
+  m('s', 'z'.repeat(70)),
+  m('d'),
 ];
 const WHOLE = Buffer.concat(STREAM);
 const INJECTED = m('I', 'ours');
@@ -87,7 +95,7 @@ const EXPECTED = Buffer.concat([
   INJECTED,
   ...STREAM.slice(4, 7),
   STREAM[8]!,
-  STREAM[10]!,
+  ...STREAM.slice(10, 14),
 ]).toString('latin1');
 
 function letters(): Letters {
@@ -96,6 +104,19 @@ function letters(): Letters {
   sink.waits = 2;
   return sink;
 }
+
+t.test(
+  'of steady messages the first is asked about, and a header that cannot be ends them',
+  async (t) => {
+    const sink = letters();
+    const rows = Buffer.concat([m('s', 'a'), m('s', 'b'), m('s', 'c')]);
+    t.equal(sink.feedAll([rows]), rows.toString('latin1'));
+    t.equal(sink.seen.length, 1);
+    const lie = Buffer.from([0x73, 0, 0, 0, 3]);
+    const out = sink.feedAll([Buffer.concat([rows, lie])]);
+    t.equal(out, `${rows.toString('latin1')}<bad>`);
+  },
+);
 
 t.test('any split at one byte gives the same stream', async (t) => {
   for (let at = 0; at <= WHOLE.length; at++) {

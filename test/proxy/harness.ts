@@ -2,7 +2,7 @@ import { connect, type Socket } from 'node:net';
 import { Cluster, type ClusterOptions } from '../../cli/demo/cluster.js';
 import { Metrics } from '../../metrics/registry.js';
 import type { Limits } from '../../proxy/limits.js';
-import { Proxy as PgProxy } from '../../proxy/proxy.js';
+import { Proxy as PgProxy, type ProxyOptions } from '../../proxy/proxy.js';
 import { FakeRewriter } from './rewriter.js';
 import { PROTOCOL_3_0, startupPacket } from './wire.js';
 
@@ -38,6 +38,7 @@ export async function front(
   t: Teardown,
   cluster: Cluster,
   limits: Partial<Limits> = {},
+  more: Partial<ProxyOptions> = {},
 ): Promise<Bench> {
   const metrics = new Metrics();
   const errors: string[] = [];
@@ -53,6 +54,7 @@ export async function front(
     },
     makeRewriter: (rules) => new FakeRewriter(rules),
     limits,
+    ...more,
   });
   const { host, port } = await proxy.listen();
   t.teardown(() => proxy.close(0));
@@ -133,6 +135,11 @@ export class RawClient {
       socket.once('connect', () => resolve());
       socket.once('error', reject);
     });
+    return new RawClient(socket);
+  }
+
+  /** Speaks through a socket that is connected already (TLS). */
+  static through(socket: Socket): RawClient {
     return new RawClient(socket);
   }
 

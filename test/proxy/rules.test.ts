@@ -1,42 +1,9 @@
 import t from 'tap';
-import type { RuleSet, TableRule } from '../../sql/rules.js';
-import { type Bench, bench, RawClient } from './harness.js';
-import { tableRule } from './rewriter.js';
+import { RawClient } from './harness.js';
+import { backendPid, cancelWhenWaiting, ruled } from './ruled.js';
 import { B, brief, D, E, error, H, P, Q, S, X } from './wire.js';
 
 t.setTimeout(300_000);
-
-interface Ruled extends Bench {
-  oid: number;
-  /** Runs SQL on a direct connection. */
-  direct(text: string): Promise<string[][]>;
-  /** Applies rules with the next epoch as version; `insertion` is what the marker becomes. */
-  rule(insertion: string, more?: Partial<TableRule>): Promise<void>;
-}
-
-async function ruled(
-  t: Parameters<typeof bench>[0],
-  major: number,
-  options: Parameters<typeof bench>[1] = {},
-): Promise<Ruled> {
-  const b = await bench(t, { ...options, major });
-  const control = await b.cluster.client();
-  t.teardown(() => control.end());
-  await control.query('CREATE TABLE users (id int PRIMARY KEY, a text, b text)');
-  const { rows } = await control.query("SELECT 'users'::regclass::oid::int AS oid");
-  const { oid } = rows[0];
-  let epoch = 0;
-  return {
-    ...b,
-    oid,
-    direct: async (text) => (await control.query({ text, rowMode: 'array' })).rows,
-    rule: (insertion, more = {}) => {
-      epoch++;
-      const tables = [tableRule(oid, 'users', insertion, { version: epoch, ...more })];
-      return b.proxy.apply({ epoch, tables } satisfies RuleSet);
-    },
-  };
-}
 
 const INSERT = 'INSERT INTO users (id, a, b) VALUES (1, /*old*/)';
 
@@ -263,8 +230,8 @@ for (const major of [14, 18]) {
     client.send(Q("SET client_encoding = 'UTF8'"), Q('SELECT count(*) /*guard*/ FROM users'));
     await client.ready(2);
     t.equal(await b.metric('pgtandem_guarded_total', { reason: 'marker' }), 1);
-    client.send(Q('PREPARE p AS SELECT 3'), B('', 'p'), E(), S);
-    t.equal(brief(await client.ready(2)), 'C:PREPARE Z:I 2 D:3 C:SELECT 1 Z:I');
+    client.send(Q("SET a.b = ''; PREPARE p AS SELECT 3"), B('', 'p'), E(), S);
+    t.equal(brief(await client.ready(2)), 'C:SET C:PREPARE Z:I 2 D:3 C:SELECT 1 Z:I');
     t.equal(await b.metric('pgtandem_guarded_total', { reason: 'unknown-statement' }), 1);
     client.send(
       Q('SELECT 1'),
@@ -276,23 +243,4 @@ for (const major of [14, 18]) {
     client.send(Q('nul \0 users'), H, X);
     t.match(brief(await client.end()), /E:08P01/);
   });
-}
-
-async function backendPid(b: Ruled, client: RawClient): Promise<number> {
-  await client.wait(() => client.messages.some((m) => m.type === 'Z'));
-  const rows = await b.direct(
-    `SELECT pid::int FROM pg_stat_activity WHERE backend_type = 'client backend'
-     AND pid <> pg_backend_pid() ORDER BY backend_start DESC LIMIT 1`,
-  );
-  return Number(rows[0]![0]);
-}
-
-async function cancelWhenWaiting(b: Ruled, pid: number): Promise<void> {
-  // Not by pg_stat_activity: its view would need the catalogs that are locked.
-  for (;;) {
-    const rows = await b.direct(
-      `SELECT 1 FROM pg_locks WHERE pid = ${pid} AND NOT granted AND pg_cancel_backend(pid)`,
-    );
-    if (rows.length > 0) return;
-  }
 }

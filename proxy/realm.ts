@@ -1,0 +1,345 @@
+import type { Socket } from 'node:net';
+import { performance } from 'node:perf_hooks';
+import type { Metrics } from '../metrics/registry.js';
+import type { StatementRewriter } from '../sql/outcome.js';
+import type { RuleSet } from '../sql/rules.js';
+import type { Cancels } from './cancel.js';
+import { describeUpstream, dial, type Upstream } from './dial.js';
+import { Drain } from './drain.js';
+import { Force } from './force.js';
+import type { Control } from './gate.js';
+import type { Limits } from './limits.js';
+import type { ScramOptions } from './login.js';
+import type { Outbox } from './outbox.js';
+import type { Session } from './session.js';
+import type { SessionContext } from './session-context.js';
+
+/** A database that clients are led to, and the server that it is on now. */
+export interface RealmOptions {
+  /** What a client asks for to come here; null: all names that lead nowhere else. */
+  name: string | null;
+  /**
+   * The database that the rules are of. Of a realm with a name it is the one that its clients get.
+   * Without a name, sessions of another database are relayed and never rewritten: a table of the
+   * same name, even of the same oid, is not the same table there.
+   */
+  database: string;
+  /** false: there never are rules, whatever the database (standbys). */
+  isRuled?: boolean;
+  /** The server; null: not known yet, and clients wait for `begin` or `settle`. */
+  upstream: Upstream | null;
+  /**
+   * Asked to find out where the server is now, when it did not answer or was of the wrong kind;
+   * `begin` or `settle` is the answer. Without it there is one server, and an error is told at once.
+   */
+  doubt?: () => void;
+  /** What `in_hot_standby` of a server has to be at login; null: either. */
+  standby?: boolean | null;
+  /**
+   * Names the cluster (its system identifier), where known: a client that asks the nameless realm
+   * for the very database of another realm is led to that one, so that its rules hold.
+   */
+  cluster?: string;
+  /** Looks up a role's SCRAM verifier, where logins may be ended at the proxy. */
+  verifierOf?: ScramOptions['verifierOf'];
+}
+
+/** What all realms of a proxy share. */
+export interface RealmHouse {
+  readonly limits: Limits;
+  readonly metrics: Metrics;
+  readonly cancels: Cancels;
+  readonly out: Outbox;
+  readonly makeRewriter: (rules: RuleSet) => StatementRewriter;
+  loggedIn(session: Session): void;
+  gone(session: Session): void;
+  failed(kind: string, detail: string, from: string): void;
+}
+
+/** The server could not be reached; the message is for the client. */
+export class UnreachableError extends Error {
+  override readonly name = 'UnreachableError';
+}
+
+/** A server for as long as nobody doubts that it is the right one. */
+interface Place {
+  readonly upstream: Upstream;
+  readonly ruled: SessionContext;
+  readonly elsewhere: SessionContext;
+  /** Aborts when it is not the place any more. */
+  readonly left: AbortController;
+}
+
+/** How often it is asked at most where the server is, milliseconds. */
+const DOUBT_MS = 250;
+
+const MOVED = 'the database has moved to another server';
+
+/** Sessions and rules of one database. */
+export class Realm {
+  readonly name: string | null;
+  readonly database: string;
+  private control: Control = { force: Force.none, fenced: false, schema: 0 };
+  private readonly sessions = new Set<Session>();
+  private readonly drains = new Set<Drain<Session>>();
+  private place: Place | null = null;
+  private readonly waiting = new Set<() => void>();
+  private lastFailure = '';
+  private doubtedAt = Number.NEGATIVE_INFINITY;
+  private asking: NodeJS.Timeout | undefined;
+  private longestHoldMs = 0;
+
+  constructor(
+    private readonly options: RealmOptions,
+    private readonly house: RealmHouse,
+  ) {
+    this.name = options.name;
+    this.database = options.database;
+    if (options.upstream) this.settle(options.upstream);
+  }
+
+  /** Where new sessions go now; null while that is in doubt. */
+  get upstream(): Upstream | null {
+    return this.place?.upstream ?? null;
+  }
+
+  get verifierOf(): ScramOptions['verifierOf'] {
+    return this.options.verifierOf;
+  }
+
+  get cluster(): string | undefined {
+    return this.options.cluster;
+  }
+
+  /** Whether it may go over to another server. */
+  get moves(): boolean {
+    return this.options.doubt !== undefined;
+  }
+
+  /** Sessions go to this server, which is the same database with the same history as before. */
+  settle(upstream: Upstream): void {
+    const before = this.place;
+    if (before && describeUpstream(before.upstream) === describeUpstream(upstream)) return;
+    this.leave();
+    this.place = this.makePlace(upstream);
+    for (const go of [...this.waiting]) go();
+  }
+
+  /**
+   * Sessions go to this server, and what was in force before counts no more: its history is not
+   * the one known up to now (a standby was promoted, or commits were lost). Sessions that are open
+   * end: they are of a server that nobody should write to. The rules are in force before the first
+   * new session.
+   * @throws Error when the rewriter cannot be made; then clients wait, or are refused.
+   */
+  begin(upstream: Upstream, rules: RuleSet): void {
+    this.leave();
+    const force =
+      rules.epoch > 0 ? Force.none.followedBy(rules, this.house.makeRewriter) : Force.none;
+    const old = [...this.sessions];
+    this.control = { force, fenced: false, schema: 0 };
+    this.showEpoch();
+    for (const session of old) session.leave(MOVED);
+    const last = setTimeout(() => {
+      for (const session of old) if (this.sessions.has(session)) session.destroy();
+    }, this.house.limits.connectTimeoutMs);
+    last.unref();
+    this.settle(upstream);
+  }
+
+  /** @see Proxy.apply */
+  async apply(rules: RuleSet): Promise<void> {
+    const { control } = this;
+    const before = control.force;
+    if (rules.epoch <= before.epoch) {
+      throw new Error(`Epoch ${rules.epoch} is not above ${before.epoch}, which is in force.`);
+    }
+    const force = before.followedBy(rules, this.house.makeRewriter);
+    control.force = force;
+    this.showEpoch();
+    const sessions = this.ruled();
+    const added = force.oids.filter((oid) => !before.has(oid));
+    if (added.length > 0) for (const session of sessions) session.unknownBefore(added);
+    const drains: Drain<Session>[] = [];
+    if (!before.differsInHoldingOnly(force)) {
+      drains.push(new Drain<Session>(sessions, { over: 'everything' }));
+    }
+    if (force.held.size > 0) {
+      drains.push(new Drain<Session>(sessions, { over: 'touching', oids: [...force.held] }));
+    }
+    for (const drain of drains) this.drains.add(drain);
+    for (const session of sessions) session.rulesChanged();
+    for (const drain of drains) {
+      await drain.done;
+      this.drains.delete(drain);
+    }
+  }
+
+  /** @see Proxy.fence */
+  fence(on: boolean): void {
+    if (this.control.fenced === on) return;
+    this.control.fenced = on;
+    if (!on) for (const session of this.ruled()) session.rulesChanged();
+  }
+
+  /** @see Proxy.closeTouching */
+  closeTouching(reason: string): void {
+    for (const session of this.ruled()) session.closeTouching(this.control.force.oids, reason);
+  }
+
+  stats(): { connections: number; held: number; longestHoldMs: number } {
+    let held = 0;
+    for (const session of this.sessions) if (session.isHeld) held++;
+    return { connections: this.sessions.size, held, longestHoldMs: this.longestHoldMs };
+  }
+
+  get all(): readonly Session[] {
+    return [...this.sessions];
+  }
+
+  get size(): number {
+    return this.sessions.size;
+  }
+
+  /** @param context of `reach`; it may have moved since. */
+  admit(session: Session, context: SessionContext): void {
+    this.sessions.add(session);
+    const { place } = this;
+    if (context !== place?.ruled && context !== place?.elsewhere) session.leave(MOVED);
+  }
+
+  /**
+   * Connects to the server, wherever it is; while that is not known it waits.
+   * @param database that the client asks for, in latin1.
+   * @throws UnreachableError after `connectTimeoutMs`, or at once where there is one server only.
+   */
+  async reach(
+    database: string | undefined,
+    signal: AbortSignal,
+  ): Promise<{ server: Socket; context: SessionContext }> {
+    const deadline = performance.now() + this.house.limits.connectTimeoutMs;
+    for (;;) {
+      const place = await this.located(deadline, signal);
+      const either = AbortSignal.any([signal, place.left.signal]);
+      try {
+        const server = await dial(place.upstream, this.house.limits, either);
+        if (place === this.place) return { server, context: this.contextOf(database, place) };
+        server.destroy();
+      } catch (error) {
+        if (signal.aborted) throw error;
+        this.lastFailure = `${describeUpstream(place.upstream)}: ${(error as Error).message}`;
+        if (!this.moves) throw this.unreachable();
+        this.suspect(place);
+      }
+    }
+  }
+
+  private contextOf(database: string | undefined, place: Place): SessionContext {
+    if (this.options.isRuled === false) return place.elsewhere;
+    const here = this.name !== null || sameDatabase(database, this.database);
+    return here ? place.ruled : place.elsewhere;
+  }
+
+  /** Waits until it is known where the server is. */
+  private async located(deadline: number, signal: AbortSignal): Promise<Place> {
+    for (;;) {
+      if (this.place) return this.place;
+      const left = deadline - performance.now();
+      if (left <= 0 || signal.aborted) throw this.unreachable();
+      await new Promise<void>((resolve) => {
+        const go = () => {
+          clearTimeout(timer);
+          this.waiting.delete(go);
+          signal.removeEventListener('abort', go);
+          resolve();
+        };
+        const timer = setTimeout(go, left);
+        this.waiting.add(go);
+        signal.addEventListener('abort', go);
+      });
+    }
+  }
+
+  /** The server does not answer, or is not of the wanted kind: new clients wait for the answer. */
+  private suspect(place: Place): void {
+    if (place !== this.place) return;
+    this.leave();
+    const { doubt } = this.options;
+    if (!doubt || this.asking) return;
+    const soon = Math.max(0, this.doubtedAt + DOUBT_MS - performance.now());
+    this.asking = setTimeout(() => {
+      this.asking = undefined;
+      this.doubtedAt = performance.now();
+      doubt();
+    }, soon);
+  }
+
+  private leave(): void {
+    this.place?.left.abort();
+    this.place = null;
+  }
+
+  private unreachable(): UnreachableError {
+    const tried = this.lastFailure;
+    const where = tried || 'no server of the target is known to be right';
+    return new UnreachableError(`could not connect to the PostgreSQL server (${where})`);
+  }
+
+  private makePlace(upstream: Upstream): Place {
+    const { limits, metrics, cancels, out } = this.house;
+    const ruled: SessionContext = {
+      upstream,
+      control: this.control,
+      limits,
+      metrics,
+      cancels,
+      out,
+      standby: this.options.standby ?? null,
+      loggedIn: (session) => this.house.loggedIn(session),
+      misplaced: () => {
+        this.lastFailure = `${describeUpstream(upstream)} is a server of the wrong kind`;
+        if (this.moves) this.suspect(place);
+      },
+      progressed: (session) => {
+        for (const drain of this.drains) drain.progressed(session);
+      },
+      gone: (session) => this.forget(session),
+      held: (ms) => {
+        this.longestHoldMs = Math.max(this.longestHoldMs, ms);
+      },
+      failed: (...what) => this.house.failed(...what),
+    };
+    const elsewhere = { ...ruled, control: { force: Force.none, fenced: false, schema: 0 } };
+    const place: Place = { upstream, ruled, elsewhere, left: new AbortController() };
+    return place;
+  }
+
+  /** The sessions to which the rules apply. */
+  private ruled(): Session[] {
+    return this.all.filter((session) => !session.isRaw && session.isUnder(this.control));
+  }
+
+  private forget(session: Session): void {
+    if (!this.sessions.delete(session)) return;
+    for (const drain of this.drains) drain.gone(session);
+    this.house.gone(session);
+  }
+
+  private showEpoch(): void {
+    const labels = { database: this.name ?? this.database };
+    this.house.metrics.set('pgtandem_epoch', labels, this.control.force.epoch);
+  }
+}
+
+/** Length at which older servers cut a database's name, bytes. */
+const NAME_BYTES = 63;
+
+/**
+ * Whether a client that asks for one database gets the other. A longer name that begins alike is
+ * taken for the same, since some servers cut it.
+ * @param asked in latin1. Pure.
+ */
+export function sameDatabase(asked: string | undefined, database: string): boolean {
+  const name = Buffer.from(database).toString('latin1');
+  return asked !== undefined && asked.slice(0, NAME_BYTES) === name.slice(0, NAME_BYTES);
+}

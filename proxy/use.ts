@@ -1,0 +1,180 @@
+import type { Metrics } from '../metrics/registry.js';
+import type { Rewrite } from '../sql/outcome.js';
+import { type Dialogue, Hidden, Refused } from './dialogue.js';
+import { DROP, type FrameReader, PASS, type Verdict, WAIT } from './frames.js';
+import { type Control, type Decision, decide } from './gate.js';
+import { FORWARD, PARSE, QUERY, SWALLOW, SYNC } from './ledger.js';
+import { type Errand, Lookup, OWN_NAME } from './lookup.js';
+import { FLUSH, SYNC as SYNC_BYTES, writeParse, writeQuery } from './messages.js';
+import {
+  decideUse,
+  markRight,
+  type Plan,
+  Preparation,
+  prepareAgain,
+  type UseDecision,
+} from './prepare.js';
+import type { Statement } from './statements.js';
+
+/**
+ * A text that fails at parse analysis whatever the database holds, and in a failed transaction
+ * with 25P02 like any other: that is why it is not a syntax error.
+ */
+export const REFUSED_TEXT = 'SELECT "pgtandem: statement refused, see the error of the client"';
+/** SQLSTATE undefined_column, with which it fails. */
+export const REFUSED_CODE = '42703';
+
+const SETTLE = { step: 'settle' } as const;
+
+/** Makes sure that the server has a statement as it has to be, before a message that uses it. */
+export class Use {
+  /** The ledger's `pushed` when a Flush was sent for the present wait. */
+  private flushedAt = -1;
+
+  constructor(
+    private readonly d: Dialogue,
+    private readonly control: Control,
+    private readonly metrics: Metrics,
+    private readonly reader: Pick<FrameReader, 'emit'>,
+  ) {}
+
+  /** Before a Bind or Describe. PASS: the message may go. */
+  inBatch(name: string, statement: Statement | undefined): Verdict {
+    for (const inner of statement?.command?.executes ?? []) {
+      const waits = this.one(inner, this.d.statements.find(inner));
+      if (waits !== PASS) return waits;
+    }
+    return this.one(name, statement);
+  }
+
+  private one(name: string, statement: Statement | undefined): Verdict {
+    const { d } = this;
+    if (d.ledger.skipping || d.ledger.copyOpen) return PASS;
+    if (this.isUnsettled(name, statement)) return this.wait(SETTLE, false);
+    const decision: UseDecision = statement
+      ? decideUse(statement, d, this.control)
+      : decide(null, 'unknown-statement', d, this.control);
+    const seq = d.ledger.pushed + 1;
+    switch (decision.step) {
+      case 'send':
+        if (!statement) this.count(null, decision.touches, decision.reason);
+        d.touches.mark(decision.touches, seq);
+        return PASS;
+      case 'prepare': {
+        const { bytes, steps } = this.again(statement!, decision.plan);
+        this.reader.emit(bytes);
+        for (const [kind, effect] of steps) {
+          d.ledger.push(kind, SWALLOW, new Hidden(statement!, effect), true);
+        }
+        d.touches.mark(decision.plan.touches, seq);
+        return PASS;
+      }
+      case 'refuse':
+        // Under a name of our own, so that the client's statement stays what it was.
+        this.count(decision.rewrite, decision.rewrite.touches, null);
+        this.reader.emit(writeParse(OWN_NAME, REFUSED_TEXT, ''));
+        d.ledger.push(PARSE, SWALLOW, new Refused(decision.refusal, null));
+        return PASS;
+      default:
+        return this.wait(decision, false);
+    }
+  }
+
+  /**
+   * Before a simple Query that has EXECUTE of this name in it. PASS: it may go; DROP: it was
+   * refused, and is answered.
+   * @param certain whether it is an EXECUTE, and not perhaps a string that looks like one.
+   */
+  inQuery(name: string, certain: boolean): Verdict {
+    const { d } = this;
+    const statement = d.statements.find(name);
+    if (!statement && !certain) return PASS;
+    if (this.isUnsettled(name, statement)) return this.wait(SETTLE, true);
+    const decision: UseDecision = statement
+      ? decideUse(statement, d, this.control)
+      : decide(null, 'unknown-statement', d, this.control);
+    switch (decision.step) {
+      case 'send':
+        if (!statement) this.count(null, decision.touches, decision.reason);
+        d.touches.mark(decision.touches, d.ledger.pushed + 1);
+        return PASS;
+      case 'prepare': {
+        const again = this.again(statement!, decision.plan);
+        this.send(new Preparation(statement!, again, d.ledger.harmlessSync(d.status, true)));
+        d.waiting = 'lookup';
+        return WAIT;
+      }
+      case 'refuse':
+        this.count(decision.rewrite, decision.rewrite.touches, null);
+        this.reader.emit(writeQuery(REFUSED_TEXT));
+        d.ledger.push(QUERY, FORWARD, new Refused(decision.refusal, null));
+        return DROP;
+      default:
+        return this.wait(decision, true);
+    }
+  }
+
+  /** Whether what is in flight may change which statement it is, or what it gives. */
+  private isUnsettled(name: string, statement: Statement | undefined): boolean {
+    const { ledger, schema, statements } = this.d;
+    if (statements.isUnsure(name, ledger.batchStart)) return true;
+    return schema.open && ledger.pending > 0 && statement !== undefined && !statement.command;
+  }
+
+  private again(statement: Statement, plan: Plan): ReturnType<typeof prepareAgain> {
+    this.count(plan.rewrite, plan.touches, plan.reason);
+    this.metrics.count('pgtandem_reprepared_total', {});
+    const messages = prepareAgain(statement, plan);
+    markRight(statement, plan, this.d, this.control);
+    statement.unconfirmed = true;
+    return messages;
+  }
+
+  /** Starts what a decision waits for. */
+  wait(decision: Exclude<Decision, { step: 'send' }>, forQuery: boolean): Verdict {
+    const { d } = this;
+    if (decision.step === 'lookup') {
+      const { names } = this.control.force.rewriter!;
+      this.send(new Lookup(names, d.ledger.harmlessSync(d.status, forQuery), forQuery));
+    } else if (decision.step === 'settle') this.flush();
+    d.waiting = decision.step;
+    return WAIT;
+  }
+
+  /** Within a batch the server keeps its answers until it is told to send them. */
+  private flush(): void {
+    const { ledger } = this.d;
+    if (!ledger.openBatch || this.flushedAt === ledger.pushed) return;
+    this.flushedAt = ledger.pushed;
+    this.reader.emit(FLUSH);
+  }
+
+  private send(errand: Errand): void {
+    this.d.lookup = errand;
+    this.reader.emit(errand.bytes);
+    for (const kind of errand.kinds) this.d.ledger.push(kind, SWALLOW, errand, true);
+  }
+
+  count(rewrite: Rewrite | null, touches: readonly number[], reason: string | null): void {
+    if (touches.length === 0 && (!rewrite || rewrite.outcome === 'unchanged')) return;
+    const outcome = rewrite ? rewrite.outcome : 'guarded';
+    this.metrics.count('pgtandem_statements_total', { outcome });
+    if (outcome !== 'guarded') return;
+    const why = reason ?? rewrite?.reason ?? 'unknown';
+    this.metrics.count('pgtandem_guarded_total', { reason: why });
+  }
+
+  /**
+   * The client has been told the error of our lookup as the answer to its message, which is not
+   * sent. What is left is to bring the rest of the batch to where the client believes it is.
+   */
+  afterFailedLookup(query: boolean, synced: boolean): Verdict {
+    if (!query) this.d.skipping = synced;
+    else if (!synced) {
+      // The ReadyForQuery that the client waits for; the server has rolled back already.
+      this.reader.emit(SYNC_BYTES);
+      this.d.ledger.push(SYNC);
+    }
+    return DROP;
+  }
+}

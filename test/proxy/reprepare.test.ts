@@ -1,0 +1,190 @@
+/**
+ * Statements that were prepared under other rules are prepared again before their next use, and
+ * the client sees none of it. See lessons.test.ts for what it must not do within a batch, and for
+ * statements that the client has destroyed.
+ *
+ * What was broken on purpose, and which test then failed:
+ * | broken                                                  | fails                              |
+ * | ------------------------------------------------------- | ---------------------------------- |
+ * | frontend: `markRight` left out after preparing again    | once, not at each use              |
+ * | prepare: `unconfirmed` is not waited for                | in a pipeline                      |
+ * | statements: `isUnsure` always false                     | in a pipeline                      |
+ * | dialogue: a dropped step is taken for done              | after an error                     |
+ * | prepare: a failed transaction is not looked at          | in a failed transaction            |
+ * | statements: only declared types are sent again          | parameter types                    |
+ * | prepare: Close instead of DEALLOCATE for one in doubt   | lessons.test.ts                    |
+ * | prepare: `lost` is not looked at                        | a failure leaves nothing behind    |
+ */
+import t from 'tap';
+import { RawClient } from './harness.js';
+import { ruled } from './ruled.js';
+import { B, brief, C, D, E, H, P, Q, S } from './wire.js';
+
+t.setTimeout(60_000);
+
+// Before the rewriting it selects one value, and after it another.
+const TEXT = "SELECT '/*old*/' FROM (VALUES ('users')) v";
+
+for (const major of [14, 18]) {
+  t.test(`PostgreSQL ${major}`, async (t) => {
+    const b = await ruled(t, major);
+    const prepared = () => b.metric('pgtandem_reprepared_total');
+    /** A session that has prepared `s` (and the unnamed statement) under rules for `one`. */
+    const open = async (text = TEXT, types: number[] = []) => {
+      await b.rule('one');
+      const client = await RawClient.login(b.port);
+      t.teardown(() => client.destroy());
+      client.send(P('s', text, types), P('', text, types), S);
+      t.equal(brief(await client.ready()), '1 1 Z:I');
+      return client;
+    };
+    const run = (name = 's', portal = '') => [B(portal, name), E(portal)];
+
+    const ONE = 'D:one C:SELECT 1';
+    const TWO = 'D:two C:SELECT 1';
+
+    await t.test('once, not at each use, and only when the rules are other ones', async (t) => {
+      const client = await open();
+      const before = await prepared();
+      await b.rule('two');
+      for (let i = 0; i < 3; i++) {
+        client.send(...run(), S);
+        t.equal(brief(await client.ready()), '2 D:two C:SELECT 1 Z:I');
+      }
+      t.equal((await prepared()) - before, 1);
+      client.send(...run('', ''), S, ...run(), S);
+      t.equal(brief(await client.ready(2)), '2 D:two C:SELECT 1 Z:I 2 D:two C:SELECT 1 Z:I');
+      t.equal((await prepared()) - before, 2, 'the unnamed one too');
+      client.destroy();
+    });
+    await t.test('in a pipeline of batches and within one', async (t) => {
+      const client = await open();
+      await b.rule('two');
+      const other = [P('', 'SELECT 7'), B('', ''), E()];
+      client.send(...run(), ...run(), S, ...other, ...run(), D('S', 's'), S, Q('SELECT 8'));
+      client.send(...run(), S);
+      t.equal(
+        brief(await client.ready(4)),
+        `2 ${TWO} 2 ${TWO} Z:I 1 2 D:7 C:SELECT 1 2 ${TWO} t T Z:I ` +
+          `T D:8 C:SELECT 1 Z:I 2 ${TWO} Z:I`,
+      );
+      // Parsed anew under the same name, while the old one is being used.
+      await b.rule('one');
+      client.send(...run(), C('S', 's'), P('s', "SELECT 'new /*old*/ users'"), ...run(), S);
+      client.send(...run(), S);
+      const FRESH = 'D:new one users C:SELECT 1';
+      t.equal(brief(await client.ready(2)), `2 ${ONE} 3 1 2 ${FRESH} Z:I 2 ${FRESH} Z:I`);
+      // A Parse that fails in a batch before: the statement from before it is used.
+      await b.rule('two');
+      client.send(P('s', 'SELECT 1 users'), S, ...run(), S);
+      t.equal(brief(await client.ready(2)), 'E:42P05 Z:I 2 D:new two users C:SELECT 1 Z:I');
+      client.destroy();
+    });
+
+    await t.test(
+      'after an error: dropped with its batch, it is done at the next use',
+      async (t) => {
+        const client = await open();
+        await b.rule('two');
+        client.send(P('', 'nonsense'), ...run(), S, ...run(), S);
+        t.equal(brief(await client.ready(2)), `E:42601 Z:I 2 ${TWO} Z:I`);
+        await b.rule('one');
+        // The Bind itself fails, after our steps went through.
+        client.send(B('', 's', ['too many']), E(), S, ...run(), S);
+        t.equal(brief(await client.ready(2)), `E:08P01 Z:I 2 ${ONE} Z:I`);
+        await b.rule('two');
+        // The error is on its way when the use is read.
+        client.send(Q('SELECT 1/0'), ...run(), P('', 'SELECT 1/0'), ...run(), S, ...run(), S);
+        t.equal(brief(await client.ready(3)), `E:22012 Z:I 2 ${TWO} 1 2 ${TWO} Z:I 2 ${TWO} Z:I`);
+        client.destroy();
+      },
+    );
+
+    await t.test(
+      'in a failed transaction it is refused like any other, and later done',
+      async (t) => {
+        const client = await open();
+        client.send(Q('BEGIN'), Q('SELECT 1/0'));
+        await client.ready(2);
+        const ruled = b.rule('two');
+        client.send(...run(), S, Q('ROLLBACK'), ...run(), S);
+        t.equal(brief(await client.ready(3)), `E:25P02 Z:E C:ROLLBACK Z:I 2 ${TWO} Z:I`);
+        await ruled;
+        await b.rule('one');
+        client.send(Q('BEGIN'), Q('SAVEPOINT a'), Q('SELECT 1/0'), ...run(), S, Q('ROLLBACK TO a'));
+        client.send(...run(), S, Q('COMMIT'));
+        t.equal(
+          brief(await client.ready(7)),
+          `C:BEGIN Z:T C:SAVEPOINT Z:T E:22012 Z:E E:25P02 Z:E C:ROLLBACK Z:T 2 ${ONE} Z:T C:COMMIT Z:I`,
+        );
+        client.destroy();
+      },
+    );
+
+    await t.test('portals of the old statement live on beside it', async (t) => {
+      const client = await open("SELECT '/*old*/' || i FROM generate_series(1, 3) i, users");
+      await b.direct("INSERT INTO users VALUES (1, 'a', 'b')");
+      client.send(Q('BEGIN'), B('old', 's'), E('old', 1), B('', 's'), E('', 1), S);
+      t.equal(brief(await client.ready(2)), 'C:BEGIN Z:T 2 D:one1 s 2 D:one1 s Z:T');
+      const ruled = b.rule('two');
+      client.send(B('new', 's'), E('new', 1), E('old', 1), E('', 1), S);
+      t.equal(brief(await client.ready()), '2 D:two1 s D:one2 s D:one2 s Z:T');
+      client.send(E('old'), E('new'), H, Q('COMMIT'));
+      t.equal(
+        brief(await client.ready()),
+        'D:one3 C:SELECT 1 D:two2 D:two3 C:SELECT 2 C:COMMIT Z:I',
+      );
+      await ruled;
+      client.destroy();
+    });
+
+    await t.test('with the parameter types that the client was told', async (t) => {
+      const client = await open('SELECT $1 /*old*/, $2 FROM (VALUES (1)) users', [0, 23]);
+      client.send(D('S', 's'), S);
+      const [types] = await client.ready();
+      await b.rule('::int');
+      client.send(D('S', 's'), B('', 's', ['5', '6']), E(), S);
+      const messages = await client.ready();
+      t.match(brief(messages), /^t T 2 /);
+      t.strictSame(messages[0]!.body, types!.body);
+      client.destroy();
+    });
+
+    await t.test('a failure leaves nothing behind, whatever was deallocated', async (t) => {
+      for (const doubtful of [false, true]) {
+        const client = await open();
+        if (doubtful) client.send(Q('DEALLOCATE nothing'));
+        else client.send(Q('SELECT 1/0'));
+        await client.ready();
+        await b.rule("' nonsense '");
+        for (let i = 0; i < 2; i++) {
+          client.send(...run(), S);
+          t.equal(brief(await client.ready()), 'E:42601 Z:I');
+        }
+        await b.rule('two');
+        client.send(...run(), S);
+        t.equal(brief(await client.ready()), `2 ${TWO} Z:I`);
+        client.send(P('', TEXT), S);
+        await client.ready();
+        await b.rule("' nonsense '");
+        client.send(...run(''), S);
+        t.equal(brief(await client.ready()), 'E:42601 Z:I');
+        await b.rule('one');
+        client.send(...run(''), S);
+        t.equal(brief(await client.ready()), `2 ${ONE} Z:I`, 'the unnamed one too');
+        client.destroy();
+      }
+    });
+
+    await t.test("when the rules have gone it is the client's own text again", async (t) => {
+      const client = await open();
+      await b.proxy.apply({ epoch: 1_000_000, tables: [] });
+      client.send(...run(), S);
+      t.equal(brief(await client.ready()), '2 D:/*old*/ C:SELECT 1 Z:I', 'the rules have gone');
+      client.destroy();
+    });
+
+    t.equal(await b.metric('pgtandem_out_of_sync_total'), 0);
+    t.same(b.errors, []);
+  });
+}
