@@ -6,6 +6,7 @@ import type { Limits } from '../proxy/limits.js';
 import { Keeper, StartError } from './keeper/keeper.js';
 import { activated, describePlace, Listeners, type Place } from './keeper/listeners.js';
 import { EXIT } from './options.js';
+import type { TargetSettings } from './target.js';
 import type { TlsOptions } from './tls.js';
 
 type OwnLimits =
@@ -16,9 +17,8 @@ type OwnLimits =
   | 'keepAliveMs';
 
 export interface ProxySettings {
-  upstream: string;
-  /** Further databases, by the name that clients ask for. */
-  databases: readonly { name: string; url: string }[];
+  /** The databases behind it, the one without a name first. */
+  targets: readonly TargetSettings[];
   tls: TlsOptions;
   places: readonly Place[];
   socketMode: number;
@@ -47,8 +47,7 @@ export async function runProxy(settings: ProxySettings): Promise<number> {
   const keeper = new Keeper({
     workers: settings.workers,
     settings: {
-      upstream: settings.upstream,
-      databases: settings.databases,
+      targets: settings.targets,
       tls: settings.tls,
       address: places.map(describePlace).join(', '),
       logLevel: settings.logLevel,

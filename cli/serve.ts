@@ -3,8 +3,9 @@ import { Metrics } from '../metrics/registry.js';
 import { Proxy as Relay } from '../proxy/proxy.js';
 import { loadParser, makeRewriter } from '../sql/rewriter.js';
 import { warmUp } from '../sql/warm.js';
-import { type WorkerHealth, worst } from './keeper/health.js';
+import { type WorkerHealth, worstLease } from './keeper/health.js';
 import type { WorkerSettings } from './keeper/messages.js';
+import type { Peers } from './keeper/peers.js';
 import { DatabaseTarget, refuseDuplicates } from './target.js';
 import { describeCertificate, loadTls } from './tls.js';
 import { version } from './version.js';
@@ -15,7 +16,7 @@ export interface Serving {
   readonly metrics: Metrics;
   readonly log: Logger;
   health(): WorkerHealth;
-  /** Reads again what may be changed while it runs. */
+  /** Reads certificates and keys again; what cannot be used is logged, and the old ones stay. */
   reload(): void;
   /** Ends; as `Proxy.close`. Resolves when it has signed off. */
   drain(graceMs: number, gently: boolean): Promise<void>;
@@ -24,13 +25,10 @@ export interface Serving {
 /**
  * Starts a proxy, and for each of its databases what follows and carries out the migrations there.
  * Resolves when the first rules are in force.
- * @param askOthers asks the other workers; null when none of them knows.
- * @throws UserError when the database cannot be reached.
+ * @param peers the other processes of this proxy.
+ * @throws UserError when a database cannot be reached, or for settings that cannot work.
  */
-export async function serve(
-  settings: WorkerSettings,
-  askOthers: (topic: string, payload: unknown) => Promise<unknown>,
-): Promise<Serving> {
+export async function serve(settings: WorkerSettings, peers: Peers): Promise<Serving> {
   const base = { worker: process.pid };
   const log = pino({ level: settings.logLevel, base }, pino.destination({ dest: 2 }));
   const metrics = new Metrics(true);
@@ -43,8 +41,9 @@ export async function serve(
     metrics,
     log,
   };
-  const wanted = [{ name: null, url: settings.upstream }, ...settings.databases];
-  const targets = await Promise.all(wanted.map((target) => DatabaseTarget.open(target, house)));
+  const targets = await Promise.all(
+    settings.targets.map((target) => DatabaseTarget.open(target, house)),
+  );
   refuseDuplicates(targets);
   for (const target of targets) await target.judge(settings.tls.scram ?? 'auto', tls);
   const [main, ...others] = targets.map((target) => target.realm());
@@ -54,47 +53,55 @@ export async function serve(
     metrics,
     log,
     makeRewriter: (rules) => makeRewriter(rules),
-    limits: settings.limits,
     tls,
     scram: settings.tls.scram,
-    askOthers: async (key) => (await askOthers('cancel', key.toString('base64'))) === true,
+    limits: settings.limits,
+    askOthers: async (key) => (await peers.ask('cancel', key.toString('hex'))) === true,
+  });
+  peers.answer('cancel', async (key) => {
+    return (await proxy.cancelHere(Buffer.from(String(key), 'hex'))) || null;
   });
   const leaving = new AbortController();
   const resigning = new AbortController();
-  const signals = { follow: leaving.signal, coordinate: resigning.signal };
-  const runs: Promise<void>[] = [];
-  const ruled = targets.map(
-    (target) => new Promise<void>((first) => runs.push(target.run(proxy, signals, first))),
-  );
-  const ended = Promise.all(runs);
-  await Promise.race([Promise.all(ruled), ended]);
-  const reload = () => {
-    try {
-      const fresh = loadTls(settings.tls);
-      if (fresh) proxy.reloadTls(fresh);
-      for (const target of targets) target.reload();
-      log.info({ certificate: fresh && describeCertificate(fresh) }, 'certificates read again');
-    } catch (error) {
-      log.error({ error: String(error) }, 'certificates not read again; the old ones stay');
-    }
-  };
+  const signals = { leaving: leaving.signal, resigning: resigning.signal };
+  const firstRules: Promise<void>[] = [];
+  const runs = targets.map((target) => {
+    let ruled!: () => void;
+    firstRules.push(
+      new Promise((resolve) => {
+        ruled = resolve;
+      }),
+    );
+    return target.run(proxy, signals, ruled);
+  });
+  const followed = Promise.all(runs);
+  await Promise.race([Promise.all(firstRules), followed]);
   return {
     proxy,
     metrics,
     log,
     health: () => ({
-      lease: worst(targets.map(({ lease }) => lease)),
+      lease: worstLease(targets.map(({ lease }) => lease)),
       ...(targets.length > 1 && { databases: targets.map((target) => target.state()) }),
       ...proxy.stats(),
     }),
-    reload,
+    reload() {
+      try {
+        const fresh = loadTls(settings.tls);
+        if (fresh) proxy.reloadTls(fresh);
+        for (const target of targets) target.reload();
+        log.info({ certificate: fresh && describeCertificate(fresh) }, 'certificates read again');
+      } catch (error) {
+        log.error({ error: String(error) }, 'certificates not read again; the old ones stay');
+      }
+    },
     async drain(graceMs, gently) {
       // Another process may coordinate from now on.
       resigning.abort();
       await proxy.close(graceMs, gently);
       // The rules are followed to the last session: until then others wait for its word.
       leaving.abort();
-      await ended;
+      await followed;
       await Promise.all(targets.map((target) => target.close()));
     },
   };

@@ -131,16 +131,14 @@ export class DatabaseTarget {
   }
 
   /**
-   * Runs until both signals abort.
-   * @param signals end following the rules, and coordinating migrations.
-   * @param first is called when rules are in force.
+   * Runs until `leaving` aborts; `first` is called when rules are in force.
+   * @param resigning from then on another process may coordinate; the rules are still followed.
    */
   async run(
     proxy: Relay,
-    signals: { follow: AbortSignal; coordinate: AbortSignal },
+    { leaving: signal, resigning }: { leaving: AbortSignal; resigning: AbortSignal },
     first: () => void,
   ): Promise<void> {
-    const signal = signals.follow;
     const { metrics, log } = this.house;
     const { url } = this.settings;
     const surveyed = moves(this.target) ? this.watch(proxy, signal) : undefined;
@@ -153,7 +151,7 @@ export class DatabaseTarget {
     const coordinator = new Coordinator({ url, metrics, log });
     await Promise.all([
       this.follow(this.follower, proxy, signal, first),
-      coordinator.run(signals.coordinate),
+      coordinator.run(resigning),
       surveyed,
     ]);
   }

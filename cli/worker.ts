@@ -33,6 +33,7 @@ process.on('message', (message: ToWorker, socket?: Socket) => {
       void start(message);
       break;
     case 'client':
+      tell({ kind: 'took', id: message.id });
       void take(message.seat, socket);
       break;
     case 'reload':
@@ -48,7 +49,7 @@ process.on('message', (message: ToWorker, socket?: Socket) => {
 
 async function start({ settings }: Extract<ToWorker, { kind: 'start' }>): Promise<void> {
   try {
-    serving = await serve(settings, (topic, payload) => peers.ask(topic, payload));
+    serving = await serve(settings, peers);
   } catch (error) {
     const expected = error instanceof UserError || error instanceof RefusedError;
     const message = error instanceof UserError ? error.toString() : (error as Error).message;

@@ -1,8 +1,7 @@
 import type { Socket } from 'node:net';
 import { quiesce } from './handle-wire.js';
 import type { Limits } from './limits.js';
-import { ProxyHeader } from './proxy-protocol.js';
-import type { Seat } from './seat.js';
+import { type HeaderStep, ProxyHeader } from './proxy-protocol.js';
 import { type Encryption, StartupReader, type StartupStep } from './startup.js';
 import type { TlsFront } from './tls.js';
 
@@ -21,13 +20,15 @@ export type Arrival = (
   from: string;
 };
 
-type Spoken =
-  | Exclude<StartupStep, { step: 'more' | 'decline' }>
-  | { step: 'malformed'; message: string };
+type Spoken = Exclude<StartupStep, { step: 'more' | 'decline' }>;
+type Announcement = Exclude<HeaderStep, { step: 'more' }>;
+
+const NOTHING = Buffer.alloc(0);
 
 /**
  * Reads what a client says before it speaks messages, and answers its requests for encryption.
  * @param tls null: encryption is not to be had.
+ * @param announced a load balancer says first, in a PROXY header, who the client is.
  * @returns null when it has gone without a word, failed at TLS, or was silent for too long (the
  *   caller's `loginTimeoutMs` runs on).
  */
@@ -35,14 +36,22 @@ export async function arrive(
   socket: Socket,
   limits: Limits,
   tls: TlsFront | null,
-  seat: Seat,
+  announced: boolean,
 ): Promise<Arrival | null> {
-  const caller = { from: describePeer(socket.remoteAddress, socket.remotePort) };
-  const header = seat.announced ? new ProxyHeader() : null;
-  const spoken = await hear(socket, limits, tls ? 'offered' : 'none', caller, header);
+  let from = describePeer(socket.remoteAddress, socket.remotePort);
+  if (announced) {
+    const header = await hearHeader(socket);
+    if (header === null) return null;
+    if (header.step === 'bad') {
+      const { message } = header;
+      return { step: 'malformed', message, client: socket, encrypted: false, from };
+    }
+    if (header.source) from = describePeer(header.source.address, header.source.port);
+  }
+  const spoken = await hear(socket, limits, tls ? 'offered' : 'none');
   if (spoken === null) return null;
   if (spoken.step !== 'secure' && spoken.step !== 'direct') {
-    return { ...spoken, ...caller, client: socket, encrypted: false };
+    return { ...spoken, client: socket, encrypted: false, from };
   }
   if (!tls) {
     // A client that speaks TLS would not understand a word.
@@ -56,67 +65,68 @@ export async function arrive(
   if (!wrapped) return null;
   const { client, refused } = wrapped;
   if (refused !== null) {
-    return { step: 'untrusted', reason: refused, ...caller, client, encrypted: true };
+    return { step: 'untrusted', reason: refused, client, encrypted: true, from };
   }
-  const within = await hear(client, limits, 'on', caller, null);
+  const within = await hear(client, limits, 'on');
   if (within === null) return null;
   if (within.step === 'secure' || within.step === 'direct') {
     client.destroy();
     return null;
   }
-  return { ...within, ...caller, client, encrypted: true };
+  return { ...within, client, encrypted: true, from };
+}
+
+/** Reads up to a packet that decides something, and leaves the socket paused. */
+function hear(socket: Socket, limits: Limits, encryption: Encryption): Promise<Spoken | null> {
+  const reader = new StartupReader(limits.startupPacketBytes, encryption);
+  return listen(socket, (chunk) => {
+    const step = reader.feed(chunk);
+    if (step.step === 'more') return null;
+    if (step.step === 'decline') {
+      socket.write('N');
+      return null;
+    }
+    // The handshake is read by who does it.
+    return { heard: step, rest: step.step === 'direct' ? chunk : NOTHING };
+  });
+}
+
+/** Reads the header of a load balancer, and no more. */
+function hearHeader(socket: Socket): Promise<Announcement | null> {
+  const header = new ProxyHeader();
+  return listen(socket, (chunk) => {
+    const step = header.feed(chunk);
+    if (step.step === 'more') return null;
+    return { heard: step, rest: step.step === 'done' ? step.rest : NOTHING };
+  });
 }
 
 /**
- * Reads up to a packet that decides something, and leaves the socket paused.
- * @param caller corrected by what the header says.
- * @param header a PROXY header, which comes before all else.
+ * Gives what comes to `decide`, until that has heard enough, and leaves the socket paused, with
+ * `rest` for who reads next. @returns null when the client has gone before.
  */
-function hear(
+function listen<Heard>(
   socket: Socket,
-  limits: Limits,
-  encryption: Encryption,
-  caller: { from: string },
-  header: ProxyHeader | null,
-): Promise<Spoken | null> {
+  decide: (chunk: Buffer) => { heard: Heard; rest: Buffer } | null,
+): Promise<Heard | null> {
   return new Promise((resolve) => {
-    let awaited = header;
-    const reader = new StartupReader(limits.startupPacketBytes, encryption);
     const onData = (chunk: Buffer) => {
-      let bytes = chunk;
-      if (awaited) {
-        const read = awaited.feed(chunk);
-        if (read.step === 'more') return;
-        if (read.step === 'bad') {
-          leave({ step: 'malformed', message: read.message });
-          return;
-        }
-        if (read.source) caller.from = describePeer(read.source.address, read.source.port);
-        awaited = null;
-        bytes = read.rest;
-        if (bytes.length === 0) return;
-      }
-      const step = reader.feed(bytes);
-      if (step.step === 'more') return;
-      if (step.step === 'decline') {
-        socket.write('N');
-        return;
-      }
-      leave(step);
-      // The handshake is read by who does it.
-      if (step.step === 'direct') socket.unshift(bytes);
+      const decided = decide(chunk);
+      if (!decided) return;
+      leave(decided.heard);
+      if (decided.rest.length > 0) socket.unshift(decided.rest);
     };
     const onEnd = () => socket.destroy();
     const onError = () => socket.destroy();
     const onClose = () => leave(null);
-    const leave = (step: Spoken | null) => {
+    const leave = (heard: Heard | null) => {
       quiesce(socket);
       socket.removeListener('data', onData);
       socket.removeListener('end', onEnd);
       socket.removeListener('close', onClose);
       // The next owner adds its own before anything can happen: this promise is all it awaits.
       setImmediate(() => socket.removeListener('error', onError));
-      resolve(step);
+      resolve(heard);
     };
     socket.on('data', onData);
     socket.on('end', onEnd);

@@ -127,6 +127,10 @@ export class Dialogue implements LedgerListener<Side>, GateView {
     return ledger.pending === 0 && !ledger.openBatch && status === IDLE && waiting === null;
   }
 
+  get idleMark(): number | null {
+    return this.isIdle ? this.ledger.pushed : null;
+  }
+
   /** A CommandComplete of the client's has come, and is in the ledger. */
   ended(tag: string): void {
     if (this.attentive && COMMITS_AT_ONCE.test(tag)) this.ledger.committed();

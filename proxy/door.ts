@@ -27,7 +27,6 @@ export interface House {
   admitted(session: Session, context: SessionContext, realm: Realm): void;
   /** Sessions there are. */
   readonly size: number;
-  /** @param from the client. */
   failed(kind: string, detail: string, from: string): void;
   /** A client has failed, not the proxy. */
   warned(kind: string, detail: string, from: string): void;
@@ -64,6 +63,7 @@ export class Door {
    */
   async enter(socket: Socket, seat: Seat): Promise<Session | null> {
     const { limits, size } = this.house;
+    // On a Unix socket there is no TLS, as on the server's own.
     const tls = socket.remoteAddress === undefined ? null : this.house.tls;
     const { sockets, strangers } = this;
     sockets.add(socket);
@@ -75,7 +75,7 @@ export class Door {
       return null;
     }
     strangers.add(socket);
-    const arrival = await arrive(socket, limits, tls, seat);
+    const arrival = await arrive(socket, limits, tls, seat.announced);
     strangers.delete(socket);
     if (!arrival) return null;
     const { client, encrypted } = arrival;
@@ -111,14 +111,17 @@ export class Door {
     const { limits, metrics, cancels } = this.house;
     const { client } = arrival;
     if (arrival.step === 'malformed') {
-      this.house.warned('proxy-header', arrival.message, arrival.from);
+      this.house.warned('proxy-protocol', arrival.message, arrival.from);
       metrics.count('pgtandem_client_connections_total', { outcome: 'malformed' });
       client.destroy();
     } else if (arrival.step === 'bad') {
       this.refuse(client, '08P01', arrival.message);
     } else if (arrival.step === 'untrusted') {
-      const why = `a client's certificate was refused: ${arrival.reason}`;
-      this.house.warned('tls', why, arrival.from);
+      this.house.warned(
+        'tls',
+        `a client's certificate was refused: ${arrival.reason}`,
+        arrival.from,
+      );
       this.refuse(client, '28000', 'connection requires a valid client certificate');
     } else if (arrival.step === 'cancel') {
       clearTimeout(loginTimer);

@@ -124,14 +124,7 @@ class Relay {
     );
     const { idleTimeoutMs } = limits;
     if (idleTimeoutMs > 0) {
-      const watch = new IdleWatch<Session>();
-      this.idleTimer = setInterval(
-        () => {
-          const long = watch.look(this.sessions(), performance.now(), idleTimeoutMs);
-          for (const session of long) session.timeOut();
-        },
-        Math.ceil(idleTimeoutMs / LOOKS),
-      );
+      this.idleTimer = this.whenIdle(idleTimeoutMs, (session) => session.timeOut());
       this.idleTimer.unref();
     }
   }
@@ -144,7 +137,7 @@ class Relay {
     const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
     socket.allowHalfOpen = true;
     const session = await this.door.enter(socket, seat);
-    if (session && !session.isGone) {
+    if (session && this.sessions().includes(session)) {
       await new Promise<void>((resolve) => this.departures.set(session, resolve));
     } else {
       this.checkEmpty();
@@ -246,7 +239,7 @@ class Relay {
     const empty = new Promise<void>((resolve) => {
       this.closed = resolve;
     });
-    const unused = gently ? this.endUnused() : undefined;
+    const unused = gently ? this.whenIdle(UNUSED_MS, (session) => session.shutDown()) : undefined;
     const shut = () => {
       clearInterval(unused);
       this.door.close();
@@ -271,12 +264,13 @@ class Relay {
     clearTimeout(last);
   }
 
-  private endUnused(): NodeJS.Timeout {
+  /** Looks for sessions that have been idle for so long, now and then. */
+  private whenIdle(limitMs: number, end: (session: Session) => void): NodeJS.Timeout {
     const watch = new IdleWatch<Session>();
-    return setInterval(() => {
-      const unused = watch.look(this.sessions(), performance.now(), UNUSED_MS);
-      for (const session of unused) session.shutDown();
-    }, UNUSED_MS / LOOKS);
+    const look = () => {
+      for (const session of watch.look(this.sessions(), performance.now(), limitMs)) end(session);
+    };
+    return setInterval(look, Math.ceil(limitMs / LOOKS));
   }
 
   private checkEmpty(): void {

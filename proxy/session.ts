@@ -266,15 +266,13 @@ export class Session {
 
   /** While it is idle: a number that is another one the next time that it is. */
   get idleMark(): number | null {
-    const idle = !this.raw && this.d.isIdle && this.frontend.reader.atBoundary;
-    return idle ? this.d.ledger.pushed : null;
+    return this.raw || !this.frontend.reader.atBoundary ? null : this.d.idleMark;
   }
 
   shutDown(): void {
     this.endWith('57P01', 'terminating connection due to administrator command');
   }
 
-  /** Its idle time is over. The server's own words for it. */
   timeOut(): void {
     this.endWith('57P05', 'terminating connection due to idle-session timeout');
   }
@@ -391,9 +389,7 @@ export class Session {
     if (this.client.over) return;
     this.client.end();
     this.client.resume();
-    this.lingerTimer = setTimeout(
-      () => this.client.destroy(),
-      this.context.limits.connectTimeoutMs,
-    );
+    const { connectTimeoutMs } = this.context.limits;
+    this.lingerTimer = setTimeout(() => this.client.destroy(), connectTimeoutMs);
   }
 }

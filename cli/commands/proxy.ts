@@ -3,7 +3,7 @@ import { UserError } from '../../migration/errors.js';
 import { DEFAULT_LIMITS } from '../../proxy/limits.js';
 import type { Place } from '../keeper/listeners.js';
 import { address, count, duration, mode, namedTarget, places } from '../options.js';
-import { addTlsOptions, type TlsOptions, tlsOptionsOf } from '../tls.js';
+import { addTlsOptions, type TlsOptions } from '../tls.js';
 
 interface ProxyCommandOptions extends TlsOptions {
   upstream: string;
@@ -107,11 +107,11 @@ export function proxyCommand(): Command {
     if (options.loginTimeout === 0 || options.connectTimeout === 0) {
       throw new UserError('A timeout of 0 lets nobody in.', 'Give a longer one, or none.');
     }
+    const { tls, tlsCert, tlsKey, tlsClientCa, tlsClientCert, scram } = options;
     const { runProxy } = await import('../run-proxy.js');
     process.exitCode = await runProxy({
-      upstream: options.upstream,
-      databases: options.database,
-      tls: tlsOptionsOf(options),
+      targets: [{ name: null, url: options.upstream }, ...options.database],
+      tls: { tls, tlsCert, tlsKey, tlsClientCa, tlsClientCert, scram } as TlsOptions,
       places: options.listen,
       socketMode: options.socketMode,
       proxyProtocol: options.proxyProtocol ?? false,

@@ -45,7 +45,8 @@ export class ProxyProcess {
         if (ready) resolve(new ProxyProcess(child, ready.address, ready.metricsUrl, lines));
       });
       child.once('error', reject);
-      child.once('exit', (code) =>
+      // Not 'exit': what it said last may still have to be read.
+      child.once('close', (code) =>
         reject(new Error(`the proxy ended (${code}): ${lines.join('\n')}`)),
       );
     });

@@ -8,8 +8,8 @@ export interface WorkerHealth {
   connections: number;
   held: number;
   longestHoldMs: number;
-  /** Leases of its databases, where it has several. */
-  databases?: readonly { database: string; lease: LeaseState }[];
+  /** Of each database, where there are several. */
+  databases?: object[];
 }
 
 export interface FleetHealth extends WorkerHealth {
@@ -20,17 +20,18 @@ export interface FleetHealth extends WorkerHealth {
 
 const WORST: readonly LeaseState[] = ['lost', 'doubt', 'held'];
 
-/** Without any it is lost. */
-export function worst(leases: readonly LeaseState[]): LeaseState {
-  return WORST.find((state) => leases.includes(state)) ?? 'lost';
+export function worstLease(leases: readonly LeaseState[]): LeaseState {
+  return WORST.find((state) => leases.includes(state)) ?? 'held';
 }
 
 /** All workers as one: the worst lease, the sum of the sessions. Without any the lease is lost. */
 export function combine(healths: readonly WorkerHealth[], wanted: number): FleetHealth {
   const sum = (of: (health: WorkerHealth) => number) =>
     healths.reduce((total, health) => total + of(health), 0);
+  const databases = healths.flatMap((health) => health.databases ?? []);
   return {
-    lease: worst(healths.map((health) => health.lease)),
+    lease: healths.length > 0 ? worstLease(healths.map(({ lease }) => lease)) : 'lost',
+    ...(databases.length > 0 && { databases }),
     connections: sum((health) => health.connections),
     held: sum((health) => health.held),
     longestHoldMs: Math.max(0, ...healths.map((health) => health.longestHoldMs)),

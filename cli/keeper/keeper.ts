@@ -17,6 +17,8 @@ export interface KeeperOptions {
   patienceMs: number;
   metrics: Metrics;
   log: ProxyLog;
+  /** The program of a worker, when it is not the one beside this. */
+  program?: string;
 }
 
 /** A worker could not start, and none has before. `code`: what the program should end with. */
@@ -174,7 +176,11 @@ export class Keeper {
   }
 
   private spawn(settings: WorkerSettings): WorkerProcess {
-    const worker = new WorkerProcess(settings, (ask, from) => this.askOthers(ask, from));
+    const worker = new WorkerProcess(
+      settings,
+      (ask, from) => this.askOthers(ask, from),
+      this.options.program,
+    );
     this.workers.add(worker);
     const born = performance.now();
     void worker.started.then(() => {
@@ -204,7 +210,7 @@ export class Keeper {
       metrics.count('pgtandem_worker_failures_total', {});
       log.error({ worker: worker.pid, reason: ending.message }, 'a worker has failed');
     }
-    for (const [socket, { announced }] of worker.takeBack()) this.take(socket, announced);
+    for (const { socket, seat } of worker.takeBack()) this.take(socket, seat.announced);
     if (this.workers.size === 0) this.empty?.();
     this.replenish();
   }

@@ -32,16 +32,19 @@ export class WorkerProcess {
   readonly ended: Promise<Ending>;
   private readonly child: ChildProcess;
   private readonly asking = new Asking((ask) => this.tell(ask));
-  /** Given, and not yet on their way: Node sends one, and waits until it has arrived. */
-  private readonly queued = new Map<Socket, Seat>();
+  /** Given, and not yet taken: should it end now, somebody else can have them. */
+  private readonly offered = new Map<number, { socket: Socket; seat: Seat }>();
+  private offers = 0;
+  /** It was told to end before it was ready: nothing of it has to end in order. */
+  private unused = false;
   private failure: { message: string; code: number } | undefined;
 
   /** @param relay answers what the worker asks the others. */
   constructor(
     settings: WorkerSettings,
     private readonly relay: (ask: Ask, from: WorkerProcess) => Promise<unknown>,
+    program = fileURLToPath(new URL('../worker.js', import.meta.url)),
   ) {
-    const program = fileURLToPath(new URL('../worker.js', import.meta.url));
     this.child = fork(program, [], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
     // What could not be sent was sent to a process that ends; 'exit' says so.
     this.child.on('error', () => undefined);
@@ -64,7 +67,7 @@ export class WorkerProcess {
         this.asking.end();
         ready();
         const { message, code: told } = this.failure ?? { message: how, code: 1 };
-        resolve({ asked: asked && code === 0, message, code: told });
+        resolve({ asked: asked && (code === 0 || this.unused), message, code: told });
       };
       this.child.once('exit', (code, signal) => {
         const ended = () => end(`it ended with ${signal ?? code}`, code);
@@ -87,15 +90,17 @@ export class WorkerProcess {
   /** Hands a client over. */
   give(socket: Socket, seat: Seat): void {
     this.clients++;
-    this.queued.set(socket, seat);
-    const message: ToWorker = { kind: 'client', seat };
-    this.child.send(message, socket, {}, () => this.queued.delete(socket));
+    const id = ++this.offers;
+    this.offered.set(id, { socket, seat });
+    const message: ToWorker = { kind: 'client', id, seat };
+    // One that is gone has it taken back; Node alone would hold on to it until it is collected.
+    this.child.send(message, socket, { keepOpen: true }, () => undefined);
   }
 
   /** When it is gone: the clients that it never got. */
-  takeBack(): [Socket, Seat][] {
-    const clients = [...this.queued].filter(([socket]) => !socket.destroyed);
-    this.queued.clear();
+  takeBack(): { socket: Socket; seat: Seat }[] {
+    const clients = [...this.offered.values()].filter(({ socket }) => !socket.destroyed);
+    this.offered.clear();
     return clients;
   }
 
@@ -114,6 +119,7 @@ export class WorkerProcess {
     const starting = this.state === 'starting';
     this.state = 'draining';
     if (starting) {
+      this.unused = true;
       this.kill();
       return;
     }
@@ -134,6 +140,10 @@ export class WorkerProcess {
     switch (message.kind) {
       case 'failed':
         this.failure = message;
+        break;
+      case 'took':
+        this.offered.get(message.id)?.socket.destroy();
+        this.offered.delete(message.id);
         break;
       case 'left':
         this.clients = Math.max(0, this.clients - message.count);

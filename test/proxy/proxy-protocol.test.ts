@@ -108,7 +108,7 @@ async function arrival(t: Test, announced: boolean, pieces: Buffer[]) {
     socket.destroy();
     server.close();
   });
-  const arrived = arrive(socket, DEFAULT_LIMITS, null, { full: false, announced });
+  const arrived = arrive(socket, DEFAULT_LIMITS, null, announced);
   let answer = '';
   client.on('data', (data) => {
     answer += data;
