@@ -57,11 +57,7 @@ async function start({ settings }: Extract<ToWorker, { kind: 'start' }>): Promis
     tell({ kind: 'failed', message, code }, () => process.exit(code));
     return;
   }
-  const { metrics, health, proxy } = serving;
-  peers.answer('cancel', async (key) => {
-    const sent = await proxy.cancelHere(Buffer.from(String(key), 'base64'));
-    return sent || null;
-  });
+  const { metrics, health } = serving;
   peers.answer('health', health);
   peers.answer('numbers', () => metrics.numbers());
   tell({ kind: 'ready' });

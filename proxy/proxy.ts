@@ -137,7 +137,7 @@ class Relay {
     const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
     socket.allowHalfOpen = true;
     const session = await this.door.enter(socket, seat);
-    if (session && this.sessions().includes(session)) {
+    if (session && !session.isGone) {
       await new Promise<void>((resolve) => this.departures.set(session, resolve));
     } else {
       this.checkEmpty();

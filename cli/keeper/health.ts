@@ -9,7 +9,7 @@ export interface WorkerHealth {
   held: number;
   longestHoldMs: number;
   /** Of each database, where there are several. */
-  databases?: object[];
+  databases?: readonly { database: string; lease: LeaseState }[];
 }
 
 export interface FleetHealth extends WorkerHealth {
@@ -28,10 +28,8 @@ export function worstLease(leases: readonly LeaseState[]): LeaseState {
 export function combine(healths: readonly WorkerHealth[], wanted: number): FleetHealth {
   const sum = (of: (health: WorkerHealth) => number) =>
     healths.reduce((total, health) => total + of(health), 0);
-  const databases = healths.flatMap((health) => health.databases ?? []);
   return {
     lease: healths.length > 0 ? worstLease(healths.map(({ lease }) => lease)) : 'lost',
-    ...(databases.length > 0 && { databases }),
     connections: sum((health) => health.connections),
     held: sum((health) => health.held),
     longestHoldMs: Math.max(0, ...healths.map((health) => health.longestHoldMs)),
@@ -48,5 +46,7 @@ function databasesOf(healths: readonly WorkerHealth[]): Pick<FleetHealth, 'datab
     leases.set(database, [...(leases.get(database) ?? []), lease]);
   }
   if (leases.size === 0) return {};
-  return { databases: [...leases].map(([database, all]) => ({ database, lease: worst(all) })) };
+  return {
+    databases: [...leases].map(([database, all]) => ({ database, lease: worstLease(all) })),
+  };
 }
