@@ -12,9 +12,22 @@ export interface ConnectOptions {
   timeoutMs?: number;
 }
 
+/** A pooler answers in the server's place: what a session holds is not kept for it. */
+export class PoolerError extends Error {
+  override readonly name = 'PoolerError';
+
+  constructor() {
+    super(
+      'a connection pooler stands between pgtandem and PostgreSQL (the process that answers is not ' +
+        'the one that logged us in), and locks, LISTEN and prepared statements do not survive it',
+    );
+  }
+}
+
 /**
  * Opens a control connection with settings on which our own SQL depends.
  * @throws Error of `pg`, when the server cannot be reached or refuses the login.
+ * @throws PoolerError when it is not a PostgreSQL server that answers.
  */
 export async function connect(options: ConnectOptions): Promise<Connection> {
   const client = new pg.Client({
@@ -27,6 +40,12 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
   // it is dealt with. Without a listener the process would end.
   client.on('error', () => undefined);
   await client.connect();
+  const { rows } = await client.query('SELECT pg_backend_pid() AS pid');
+  // The key data of a login name the server's process; a pooler makes up its own.
+  if (rows[0].pid !== (client as unknown as { processID: number }).processID) {
+    await client.end();
+    throw new PoolerError();
+  }
   await client.query(
     `SET standard_conforming_strings = on; SET client_min_messages = warning;
      SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0`,
