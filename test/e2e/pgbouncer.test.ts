@@ -104,11 +104,10 @@ t.test('before the proxy, in transaction mode, in every phase', { skip }, async 
     const seen = `SELECT count(*)::int FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)'
       AND state = 'active'`;
     while ((await rig.one(seen)) === 0) await new Promise((resolve) => setImmediate(resolve));
-    const canceller = new pg.Client({ connectionString: url });
-    (canceller as unknown as { cancel(c: unknown, q: unknown): void }).cancel(
-      slow,
-      (slow as unknown as { activeQuery?: unknown }).activeQuery ?? (slow as any)._activeQuery,
-    );
+    const canceller = new pg.Client({ connectionString: url }) as unknown as {
+      cancel(client: pg.Client, query: unknown): void;
+    };
+    canceller.cancel(slow, (slow as unknown as { _activeQuery: unknown })._activeQuery);
     t.equal(await running, '57014', `${phase}: cancelled`);
     await slow.end();
   };
