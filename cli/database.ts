@@ -1,6 +1,7 @@
-import { type Connection, connect, sqlState } from '../db/connect.js';
+import { type Connection, connect, PoolerError, sqlState } from '../db/connect.js';
 import { readSsl, readSslFiles, SslError } from '../db/ssl.js';
 import { describeHost, parseTarget, TargetError } from '../db/target.js';
+
 import { UserError } from '../migration/errors.js';
 
 /**
@@ -12,6 +13,12 @@ export async function openDatabase(url: string): Promise<Connection> {
   try {
     return await connect({ url, role: 'cli' });
   } catch (error) {
+    if (error instanceof PoolerError) {
+      throw new UserError(
+        `Can't use ${where}: ${error.message}.`,
+        'Give the address of PostgreSQL itself; a pooler goes between the applications and the proxy.',
+      );
+    }
     const message = error instanceof Error ? error.message || error.name : String(error);
     const hint =
       sqlState(error) === undefined

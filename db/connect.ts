@@ -22,6 +22,18 @@ const LOOK_MS = 2_500;
 /** How long the others are waited for once one is right, milliseconds: is there a second? */
 const OTHERS_MS = 500;
 
+/** A pooler answers in the server's place: what a session holds is not kept for it. */
+export class PoolerError extends Error {
+  override readonly name = 'PoolerError';
+
+  constructor() {
+    super(
+      'a connection pooler stands between pgtandem and PostgreSQL (the process that answers is not ' +
+        'the one that logged us in), and locks, LISTEN and prepared statements do not survive it',
+    );
+  }
+}
+
 /**
  * The host that was right at last, by the connection string: all control connections of a process
  * go to the same server, and a second one that says it is the primary is not gone over to.
@@ -47,6 +59,7 @@ export class NoHostError extends Error {
  * @throws Error of `pg`, when the server cannot be reached or refuses the login.
  * @throws NoHostError when there are several hosts and none is right.
  * @throws TargetError when it is not a connection string.
+ * @throws PoolerError when it is not a PostgreSQL server that answers.
  */
 export async function connect(options: ConnectOptions): Promise<Connection> {
   return (await open(options)).connection;
@@ -163,6 +176,12 @@ function leave({ connection }: Look): void {
 
 async function login(url: string, options: ConnectOptions): Promise<Connection> {
   const client = await attach(url, options);
+  const { rows } = await client.query('SELECT pg_backend_pid() AS pid');
+  // The key data of a login name the server's process; a pooler makes up its own.
+  if (rows[0].pid !== (client as unknown as { processID: number }).processID) {
+    await client.end();
+    throw new PoolerError();
+  }
   await client.query(
     `SET standard_conforming_strings = on; SET client_min_messages = warning;
      SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0`,
@@ -179,7 +198,7 @@ async function attach(url: string, options: ConnectOptions): Promise<Connection>
   const attempt = async (secured: typeof ssl) => {
     const client = new pg.Client({
       connectionString: text,
-      application_name: `pgtandem ${options.role}`,
+      application_name: `pgtandem $options.role`,
       connectionTimeoutMillis: options.timeoutMs ?? 10_000,
       keepAlive: true,
       ssl: secured,

@@ -1,15 +1,34 @@
 import t from 'tap';
-import {
-  CHANGES,
-  columns,
-  halves,
-  prepared,
-  REPLAYED,
-  REPREPARED,
-  STAR,
-  TOLD,
-} from './prepared.js';
+import { prepared } from './prepared.js';
 import { B, brief, C, D, E, H, P, Q, S } from './wire.js';
+
+t.setTimeout(300_000);
+
+const STAR = 'SELECT * FROM users';
+const REPREPARED = 'pgtandem_reprepared_total';
+const REPLAYED = 'pgtandem_replayed_total';
+const TOLD = 'pgtandem_result_type_errors_total';
+
+/** The names in a RowDescription. */
+function columns(body: Buffer): string[] {
+  const names: string[] = [];
+  let pos = 2;
+  for (let i = body.readUInt16BE(0); i > 0; i--) {
+    const nul = body.indexOf(0, pos);
+    names.push(body.toString('utf8', pos, nul));
+    pos = nul + 19;
+  }
+  return names;
+}
+
+const halves = (b: Buffer) => [b.subarray(0, b.length >> 1), b.subarray(b.length >> 1)];
+
+/** Alternately adds and drops a column, or changes a type: each changes the result of STAR. */
+const CHANGES = [
+  ['ALTER TABLE users ADD COLUMN b int DEFAULT 7', '1|x|7', 'id a b'],
+  ['ALTER TABLE users ALTER COLUMN id TYPE text', '1|x|7', 'id a b'],
+  ['ALTER TABLE users DROP COLUMN b', '1|x', 'id a'],
+] as const;
 
 for (const major of [14, 18]) {
   t.test(`PostgreSQL ${major}: who alters is never told of a cached plan`, async (t) => {
@@ -225,4 +244,130 @@ for (const major of [14, 18]) {
       t.equal(await b.metric(TOLD), 0);
     },
   );
+
+  t.test(`PostgreSQL ${major}: names come and go in the order of the answers`, async (t) => {
+    const b = await prepared(t, major);
+    const client = await b.client();
+    const alter = async (what: string) => {
+      client.send(Q(`ALTER TABLE users ${what}`));
+      await client.ready();
+    };
+    client.send(
+      P('s', STAR),
+      S,
+      Q(`PREPARE s AS SELECT 1`),
+      Q(`PREPARE q AS ${STAR}`),
+      P('q', 'x'),
+    );
+    client.send(S);
+    t.equal(brief(await client.ready(4)), '1 Z:I E:42P05 Z:I C:PREPARE Z:I E:42601 Z:I');
+    client.send(P('q', 'SELECT 1'), S, Q('BEGIN'), Q('PREPARE s AS SELECT 1'), Q('ROLLBACK'));
+    t.equal(brief(await client.ready(4)), 'E:42P05 Z:I C:BEGIN Z:T E:42P05 Z:E C:ROLLBACK Z:I');
+    await alter('ADD COLUMN b int');
+    client.send(Q('EXECUTE q'), B('', 's'), E(), S);
+    t.equal(
+      brief(await client.ready(2)),
+      'T D:1|x|NULL C:SELECT 1 Z:I 2 D:1|x|NULL C:SELECT 1 Z:I',
+    );
+
+    client.send(Q('DEALLOCATE PREPARE q'), Q("PREPARE q AS SELECT 'new', * FROM users"));
+    await client.ready(2);
+    await alter('DROP COLUMN b');
+    client.send(Q('EXECUTE q'), Q('DEALLOCATE s'), B('', 's'), E(), S, B('', 'q'), E(), S);
+    t.equal(
+      brief(await client.ready(4)),
+      'T D:new|1|x C:SELECT 1 Z:I C:DEALLOCATE Z:I E:26000 Z:I 2 D:new|1|x C:SELECT 1 Z:I',
+    );
+    // Not read: which name was meant is not known, and an old text may not come back.
+    client.send(P('s', STAR), S, Q("DEALLOCATE s; PREPARE s AS SELECT 'another', * FROM users"));
+    await client.ready(2);
+    client.send(B('', 's'), E(), S);
+    t.equal(brief(await client.ready()), '2 D:another|1|x C:SELECT 1 Z:I');
+    await alter('ADD COLUMN b int');
+    client.send(B('', 's'), E(), S);
+    t.match(brief(await client.ready()), /E:0A000 Z:I|another/, 'never the one from before');
+    client.send(
+      Q('DEALLOCATE ALL'),
+      P('s', STAR),
+      B('', 's'),
+      E(),
+      S,
+      B('', 'q'),
+      S,
+      Q('EXECUTE q'),
+    );
+    t.equal(
+      brief(await client.ready(4)),
+      'C:DEALLOCATE ALL Z:I 1 2 D:1|x|NULL C:SELECT 1 Z:I E:26000 Z:I E:26000 Z:I',
+    );
+    await alter('DROP COLUMN b');
+    client.send(Q('DISCARD ALL'), Q(`PREPARE q AS ${STAR}`), Q('EXECUTE q'), B('', 's'), E(), S);
+    t.equal(
+      brief(await client.ready(4)),
+      'C:DISCARD ALL Z:I C:PREPARE Z:I T D:1|x C:SELECT 1 Z:I E:26000 Z:I',
+    );
+    await alter('ADD COLUMN b int');
+    client.send(Q('DISCARD PLANS'), Q('EXECUTE q'));
+    t.equal(brief(await client.ready(2)), 'C:DISCARD PLANS Z:I T D:1|x|NULL C:SELECT 1 Z:I');
+    // All of it in the extended protocol.
+    for (const text of ['DEALLOCATE q', `PREPARE q AS ${STAR}`, 'EXECUTE q']) {
+      client.send(P('', text), B('', ''), E(), S);
+    }
+    t.equal(
+      brief(await client.ready(3)),
+      '1 2 C:DEALLOCATE Z:I 1 2 C:PREPARE Z:I 1 2 D:1|x|NULL C:SELECT 1 Z:I',
+    );
+    client.send(P('run', 'EXECUTE q'), S);
+    await client.ready();
+    await alter('DROP COLUMN b');
+    client.send(B('', 'run'), D('P'), E(), S);
+    const run = await client.ready();
+    t.equal(brief(run), '2 T D:1|x C:SELECT 1 Z:I');
+    t.same(columns(run[1]!.body), ['id', 'a']);
+    t.equal(await b.metric('pgtandem_out_of_sync_total'), 0);
+  });
+
+  t.test(`PostgreSQL ${major}: an error in any place of a pipeline`, async (t) => {
+    const b = await prepared(t, major);
+    const client = await b.client();
+    const FAIL = [P('', 'SELECT 1/0'), B('', ''), E()];
+    const parts = [
+      [B('', 's'), E()],
+      [P('t', STAR), B('', 't'), E(), C('S', 't')],
+      [B('', 'q'), D('P'), E()],
+      [P('', 'INSERT INTO users (a) VALUES (NULL)'), B('', ''), E()],
+      [D('S', 's'), B('', 's'), E('', 0)],
+    ];
+    const rows = ['2 R', '1 2 R 3', '2 T R', '1 2 C:INSERT 0 1', 't T 2 R'];
+    client.send(P('s', `${STAR} WHERE id = 1`), S, Q(`PREPARE q AS ${STAR} WHERE id = 1`));
+    await client.ready(2);
+    for (let place = 0; place <= parts.length; place++) {
+      for (const who of ['direct', 'itself'] as const) {
+        const added = `c${place}${who}`;
+        const ddl = `ALTER TABLE users ADD COLUMN ${added} int`;
+        if (who === 'direct') await b.direct(ddl);
+        else client.send(Q(ddl));
+        if (who === 'itself') await client.ready();
+        const batch = [...parts];
+        batch.splice(place, 0, FAIL);
+        // In front of what fails nothing else comes first, so that a stale one can be sent again.
+        const first = place === 0 ? [] : [B('', 's'), E()];
+        client.send(...first, ...batch.flat(), S);
+        const got = brief(await client.ready()).replace(/D:1\|x[|NUL]* C:SELECT 1/g, 'R');
+        const before = rows.slice(0, place).map((r) => r.replaceAll('R', 'R'));
+        const expected = [
+          ...(place === 0 ? [] : ['2 R']),
+          ...before.map((r) => (r.startsWith('1 2 R 3') ? '1 2 D* 3' : r)),
+          '1 E:22012 Z:I',
+        ].join(' ');
+        t.equal(
+          got.replace(/1 2 (R|D:\S+ C:SELECT \d) 3/, '1 2 D* 3'),
+          expected,
+          `${place} ${who}`,
+        );
+      }
+    }
+    t.same(await b.direct('SELECT count(*)::int FROM users'), [[1]], 'all rolled back');
+    t.equal(await b.metric(TOLD), 0);
+  });
 }

@@ -2,8 +2,6 @@ import t from 'tap';
 import { Cluster } from '../../cli/demo/cluster.js';
 import { type Bench, front, RawClient } from './harness.js';
 
-t.setTimeout(300_000);
-
 export interface Prepared extends Bench {
   /** Runs SQL on a direct connection. */
   direct(text: string): Promise<string[][]>;
@@ -23,6 +21,7 @@ t.teardown(async () => {
   for (const cluster of clusters.values()) await (await cluster).destroy();
 });
 
+/** A proxy before that server, and a table. */
 export async function prepared(t: Parameters<typeof front>[0], major: number): Promise<Prepared> {
   const cluster = await clusterOf(major);
   const b = await front(t, cluster);
@@ -40,29 +39,3 @@ export async function prepared(t: Parameters<typeof front>[0], major: number): P
     },
   };
 }
-
-export const STAR = 'SELECT * FROM users';
-export const REPREPARED = 'pgtandem_reprepared_total';
-export const REPLAYED = 'pgtandem_replayed_total';
-export const TOLD = 'pgtandem_result_type_errors_total';
-
-/** The names in a RowDescription. */
-export function columns(body: Buffer): string[] {
-  const names: string[] = [];
-  let pos = 2;
-  for (let i = body.readUInt16BE(0); i > 0; i--) {
-    const nul = body.indexOf(0, pos);
-    names.push(body.toString('utf8', pos, nul));
-    pos = nul + 19;
-  }
-  return names;
-}
-
-export const halves = (b: Buffer) => [b.subarray(0, b.length >> 1), b.subarray(b.length >> 1)];
-
-/** Alternately adds and drops a column, or changes a type: each changes the result of STAR. */
-export const CHANGES = [
-  ['ALTER TABLE users ADD COLUMN b int DEFAULT 7', '1|x|7', 'id a b'],
-  ['ALTER TABLE users ALTER COLUMN id TYPE text', '1|x|7', 'id a b'],
-  ['ALTER TABLE users DROP COLUMN b', '1|x', 'id a'],
-] as const;
