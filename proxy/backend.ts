@@ -1,12 +1,29 @@
 import { performance } from 'node:perf_hooks';
 import type { Metrics } from '../metrics/registry.js';
 import type { Rewrite, StatementRewriter } from '../sql/outcome.js';
-import { type Dialogue, Hidden, Refused, Replaced, type Side } from './dialogue.js';
+import { Converted, type Dialogue, Hidden, Refused, Replaced, type Side } from './dialogue.js';
 import { DROP, FAIL, FrameReader, type FrameSink, HOLD, PASS, type Verdict } from './frames.js';
-import { REFUSED_CODE } from './frontend.js';
-import { FORWARD, MISMATCH, QUERY, STARTUP, SWALLOW } from './ledger.js';
+import {
+  DESCRIBE_PORTAL,
+  DESCRIBE_STATEMENT,
+  FORWARD,
+  MISMATCH,
+  QUERY,
+  STARTUP,
+  SWALLOW,
+} from './ledger.js';
 import { Lookup } from './lookup.js';
-import { BACKEND, cString, readDataRow, readFields, writeError, writeFields } from './messages.js';
+import {
+  BACKEND,
+  cString,
+  message,
+  readDataRow,
+  readFields,
+  writeError,
+  writeFields,
+} from './messages.js';
+import { REFUSED_CODE } from './prepare.js';
+import { convertRow, readRowTypes } from './shape.js';
 import { Statement } from './statements.js';
 
 /** Longest message of the types that are never long; the server's own client library does the same. */
@@ -26,6 +43,8 @@ const LONG_TYPES: ReadonlySet<number> = new Set([
 const LONGEST = 0x3fffffff;
 /** Longest message that is gathered to be read; a longer one goes by as it is. */
 const HOLD_BYTES = 1024 * 1024;
+/** Longest row that is converted. */
+const ROW_BYTES = 64 * 1024 * 1024;
 
 const LETTER_D = 0x44;
 const LETTER_L = 0x4c;
@@ -39,6 +58,8 @@ export class Backend implements FrameSink {
   loggedIn = false;
   /** A ReadyForQuery has come since this was set to false. */
   becameReady = false;
+  /** A value does not fit the type that the client was told. */
+  misfit = false;
 
   constructor(
     private readonly d: Dialogue,
@@ -49,15 +70,18 @@ export class Backend implements FrameSink {
     return length >= 4 && length <= (LONG_TYPES.has(type) ? LONGEST : SHORT_MESSAGE);
   }
 
-  holdBytes(): number {
-    return HOLD_BYTES;
+  holdBytes(type: number): number {
+    return type === BACKEND.dataRow ? ROW_BYTES : HOLD_BYTES;
   }
 
   frame(type: number, length: number, buf: Buffer, at: number, end: number): Verdict {
     switch (type) {
       case BACKEND.dataRow:
         if (this.d.ledger.headFate === SWALLOW) return this.hiddenRow(buf, at);
+        if (this.d.describes) return this.row(length, buf, at, end);
         break;
+      case BACKEND.rowDescription:
+        return this.rowTypes(length, buf, at, end);
       case BACKEND.commandComplete:
         return at < 0 ? HOLD : this.commandComplete(buf, at, end);
       case BACKEND.readyForQuery:
@@ -81,6 +105,38 @@ export class Backend implements FrameSink {
     const side = this.d.ledger.headSide;
     if (side instanceof Lookup) side.row = readDataRow(buf, at);
     return verdictOf(this.d.ledger.reply(BACKEND.dataRow));
+  }
+
+  private row(length: number, buf: Buffer, at: number, end: number): Verdict {
+    const { ledger } = this.d;
+    const side = ledger.headSide;
+    if (!(side instanceof Converted)) return verdictOf(ledger.reply(BACKEND.dataRow));
+    if (at < 0) return HOLD;
+    const whole = end - at === length - 4;
+    const row = whole && side.columns ? convertRow(buf, at, side.columns) : null;
+    if (!row) {
+      this.misfit = true;
+      return FAIL;
+    }
+    const verdict = verdictOf(ledger.reply(BACKEND.dataRow));
+    if (verdict !== PASS) return verdict;
+    this.reader.emit(message(BACKEND.dataRow, row));
+    return DROP;
+  }
+
+  private rowTypes(length: number, buf: Buffer, at: number, end: number): Verdict {
+    const { ledger } = this.d;
+    const side = ledger.headSide;
+    const statement = side instanceof Hidden ? side.statement : side;
+    const describes = ledger.headKind === DESCRIBE_STATEMENT || ledger.headKind === DESCRIBE_PORTAL;
+    if (describes && statement instanceof Statement) {
+      if (at < 0) return HOLD;
+      const types = end - at === length - 4 ? readRowTypes(buf, at, end) : null;
+      if (side instanceof Hidden) statement.now = types ?? '';
+      else statement.told = types;
+      this.d.describes = true;
+    }
+    return verdictOf(ledger.reply(BACKEND.rowDescription));
   }
 
   private commandComplete(buf: Buffer, at: number, end: number): Verdict {
@@ -143,9 +199,8 @@ export class Backend implements FrameSink {
     if ('refusal' in change) {
       // In a failed transaction, or cancelled: the server's own word stands.
       if (fields.get('C') !== REFUSED_CODE) return PASS;
-      const { message, hint } = change.refusal;
-      const severity = 'ERROR';
-      this.reader.emit(writeError({ severity, code: '0A000', message, hint }, resolver.utf8));
+      const error = { severity: 'ERROR', code: '0A000', ...change.refusal } as const;
+      this.reader.emit(writeError(error, resolver.utf8));
       return DROP;
     }
     const position = Number(fields.get('P'));
@@ -165,7 +220,7 @@ function verdictOf(fate: number): Verdict {
 }
 
 type Change =
-  | { refusal: { message: string; hint: string } }
+  | { refusal: Refused['refusal'] }
   | { original: Buffer; rewrite: Rewrite; rewriter: StatementRewriter };
 
 /** What an error about this entry has to be changed by; null: it goes by as it is. */
@@ -173,7 +228,7 @@ function changeOf(side: Side | undefined): Change | null {
   if (side === undefined) return null;
   if (side instanceof Refused) return { refusal: side.refusal };
   if (side instanceof Replaced) return side;
-  const statement = side instanceof Hidden ? side.statement : side;
+  const statement = side instanceof Hidden || side instanceof Converted ? side.statement : side;
   if (!(statement instanceof Statement)) return null;
   const { rewrite, rewriter, text } = statement;
   if (!rewrite || !rewriter || text === null) return null;

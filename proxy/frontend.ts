@@ -38,17 +38,17 @@ import {
   writeParse,
   writeQuery,
 } from './messages.js';
-import { decideUse, isReplaced, markRight, prepareAgain, type UseDecision } from './prepare.js';
+import {
+  decideUse,
+  isReplaced,
+  markRight,
+  prepareAgain,
+  REFUSED_TEXT,
+  type UseDecision,
+} from './prepare.js';
 import { endsTransaction, mayChangeNames } from './resolve.js';
+import { STALE } from './shape.js';
 import { Closing, type Statement } from './statements.js';
-
-/**
- * A text that fails at parse analysis whatever the database holds, and in a failed transaction
- * with 25P02 like any other: that is why it is not a syntax error.
- */
-export const REFUSED_TEXT = 'SELECT "pgtandem: statement refused, see the error of the client"';
-/** SQLSTATE undefined_column, with which it fails. */
-export const REFUSED_CODE = '42703';
 
 /** The longest message but Query, Parse, Bind, CopyData and FunctionCall, as the server has it. */
 const SMALL_MESSAGE = 10_004;
@@ -79,7 +79,8 @@ export class Frontend implements FrameSink {
 
   holdBytes(type: number): number {
     if (type === FRONTEND.query || type === FRONTEND.parse) return this.limits.parseBytes;
-    return type === FRONTEND.bind ? this.limits.bindPrefixBytes : SMALL_MESSAGE + 1;
+    if (type !== FRONTEND.bind) return SMALL_MESSAGE + 1;
+    return this.d.describes ? this.limits.parseBytes : this.limits.bindPrefixBytes;
   }
 
   frame(type: number, length: number, buf: Buffer, at: number, end: number): Verdict {
@@ -217,35 +218,36 @@ export class Frontend implements FrameSink {
 
   private bind(buf: Buffer, at: number, end: number): Verdict {
     const { d } = this;
-    if (!d.attentive) {
-      d.ledger.push(BIND, FORWARD, undefined, at < 0 || buf[at] !== 0);
-      return PASS;
-    }
     if (at < 0) return HOLD;
     const portal = cString(buf, at, end);
     const name = portal === null ? null : cString(buf, at + portal.length + 1, end);
     if (portal === null || name === null) return FAIL;
     const statement = d.statements.find(name);
+    d.lastBound = name === '' ? undefined : statement;
+    if (!d.attentive) {
+      d.ledger.push(BIND, FORWARD, undefined, portal !== '');
+      return PASS;
+    }
     const waits = this.use(name, statement);
     if (waits !== PASS) return waits;
-    if (statement) d.portals.set(portal, statement);
-    else d.portals.delete(portal);
+    d.bound(portal, statement, buf, at + portal.length + name.length + 2, end);
     d.ledger.push(BIND, FORWARD, statement?.rewrite ? statement : undefined, portal !== '');
     return PASS;
   }
 
   private describe(buf: Buffer, at: number, end: number): Verdict {
     const { d } = this;
+    const name = cString(buf, at + 1, end);
     if (buf[at] !== STATEMENT) {
-      d.ledger.push(DESCRIBE_PORTAL);
+      d.ledger.push(DESCRIBE_PORTAL, FORWARD, d.describesPortal(name ?? ''));
       return PASS;
     }
-    const name = cString(buf, at + 1, end);
     const statement = name === null ? undefined : d.statements.find(name);
     if (d.attentive && name !== null) {
       const waits = this.use(name, statement);
       if (waits !== PASS) return waits;
     }
+    if (statement?.now) statement.told = statement.now;
     d.ledger.push(DESCRIBE_STATEMENT, FORWARD, statement);
     return PASS;
   }
@@ -276,28 +278,35 @@ export class Frontend implements FrameSink {
           d.ledger.push(kind, SWALLOW, new Hidden(statement!, effect));
         }
         d.touches.mark(plan.touches, seq);
-        return PASS;
+        return statement!.told === null ? PASS : this.wait(SETTLE, false);
       }
       case 'refuse':
         // Under a name of our own, so that the client's statement stays what it was.
         this.count(decision.rewrite, decision.rewrite.touches, null);
-        this.reader.emit(writeParse(OWN_NAME, REFUSED_TEXT, ''));
-        d.ledger.push(PARSE, SWALLOW, new Refused(decision.refusal, null));
+        this.refuse(decision.refusal);
         return PASS;
       default:
         return this.wait(decision, false);
     }
   }
 
+  /** Lets the server fail before the client's message, which it then drops like all up to Sync. */
+  private refuse(refusal: Refused['refusal']): void {
+    this.reader.emit(writeParse(OWN_NAME, REFUSED_TEXT, ''));
+    this.d.ledger.push(PARSE, SWALLOW, new Refused(refusal, null));
+  }
+
   private execute(buf: Buffer, at: number, end: number): Verdict {
     const { d } = this;
     const named = buf[at] !== 0;
     const { force } = this.control;
+    const portal = cString(buf, at, end);
+    const converted = d.converted.get(portal ?? '');
+    if (converted?.columns === null && !d.ledger.skipping) this.refuse(STALE);
     if (!force.rewriter || d.ledger.skipping) {
-      d.ledger.push(EXECUTE, FORWARD, undefined, named);
+      d.ledger.push(EXECUTE, FORWARD, converted, named);
       return PASS;
     }
-    const portal = cString(buf, at, end);
     const statement = portal === null ? undefined : d.portals.get(portal);
     // A portal from before the rules, or a cursor of SQL: nothing is known of it.
     const text = d.resolver.plain && statement ? statement.text : null;
@@ -306,7 +315,8 @@ export class Frontend implements FrameSink {
       d.resolver.ran(statement.suspect, endsTransaction(text));
     } else d.resolver.ran(true, true);
     d.touches.mark(statement ? statement.touches : force.oids, d.ledger.pushed + 1);
-    d.ledger.push(EXECUTE, FORWARD, statement?.rewrite ? statement : undefined, named);
+    const side = converted ?? (statement?.rewrite ? statement : undefined);
+    d.ledger.push(EXECUTE, FORWARD, side, named);
     return PASS;
   }
 

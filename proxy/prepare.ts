@@ -1,10 +1,18 @@
 import type { Rewrite } from '../sql/outcome.js';
 import type { HiddenEffect } from './dialogue.js';
 import { type Control, type Decision, decide, type GateView, gate } from './gate.js';
-import { BIND, CLOSE, EXECUTE, FAILED, type Kind, PARSE } from './ledger.js';
+import { BIND, CLOSE, DESCRIBE_STATEMENT, EXECUTE, FAILED, type Kind, PARSE } from './ledger.js';
 import { OWN_NAME } from './lookup.js';
-import { writeBind, writeClose, writeExecute, writeParse } from './messages.js';
+import { writeBind, writeClose, writeDescribe, writeExecute, writeParse } from './messages.js';
 import type { Statement } from './statements.js';
+
+/**
+ * A text that fails at parse analysis whatever the database holds, and in a failed transaction
+ * with 25P02 like any other: that is why it is not a syntax error.
+ */
+export const REFUSED_TEXT = 'SELECT "pgtandem: statement refused, see the error of the client"';
+/** SQLSTATE undefined_column, with which it fails. */
+export const REFUSED_CODE = '42703';
 
 /** What is done before a message that uses a prepared statement (Bind, Describe). */
 export type UseDecision =
@@ -105,11 +113,14 @@ export function prepareAgain(statement: Statement, plan: Plan): { bytes: Buffer;
   const text = isReplaced(plan.rewrite)
     ? plan.rewrite.text
     : Buffer.from(statement.text ?? '', 'latin1');
-  const parse = writeParse(name, text, statement.typesForReparse);
-  const back: Step = [PARSE, 'back'];
-  if (name === '') return { bytes: parse, steps: [back] };
+  // What the client was told of its result may be true no longer.
+  const describe = statement.told === null ? [] : [writeDescribe(name)];
+  const parse = Buffer.concat([writeParse(name, text, statement.typesForReparse), ...describe]);
+  const back: Step[] = [[PARSE, 'back'], ...describe.map((): Step => [DESCRIBE_STATEMENT, 'none'])];
+  if (name === '') return { bytes: parse, steps: back };
   if (!statement.doubtful || statement.lost) {
-    return { bytes: Buffer.concat([writeClose('S', name), parse]), steps: [[CLOSE, 'gone'], back] };
+    const bytes = Buffer.concat([writeClose('S', name), parse]);
+    return { bytes, steps: [[CLOSE, 'gone'], ...back] };
   }
   const deallocate = `DEALLOCATE "${name.replaceAll('"', '""')}"`;
   const bytes = Buffer.concat([
@@ -121,5 +132,5 @@ export function prepareAgain(statement: Statement, plan: Plan): { bytes: Buffer;
     parse,
   ]);
   const own: Step[] = [CLOSE, PARSE, BIND].map((kind) => [kind, 'none']);
-  return { bytes, steps: [...own, [EXECUTE, 'gone'], [CLOSE, 'none'], back] };
+  return { bytes, steps: [...own, [EXECUTE, 'gone'], [CLOSE, 'none'], ...back] };
 }

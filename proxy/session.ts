@@ -12,6 +12,9 @@ import type { Limits } from './limits.js';
 import { TERMINATE, writeError } from './messages.js';
 import { connectUpstream, describeUpstream, type Upstream, writeAll } from './sockets.js';
 
+/** What a client is told that has to prepare its statement anew to see a value. */
+const MISFIT = 'a value does not fit the type that its column had when the statement was described';
+
 /** What a session has of its proxy. */
 export interface SessionContext {
   readonly upstream: Upstream;
@@ -172,7 +175,8 @@ export class Session {
     const result = backend.reader.run();
     this.toClient(backend.reader.take());
     if (result !== 'more') {
-      this.outOfSync();
+      if (backend.misfit) this.endWith('22003', MISFIT);
+      else this.outOfSync();
       return;
     }
     if (backend.becameReady) {
