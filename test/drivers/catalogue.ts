@@ -1,5 +1,5 @@
-import { Program, type Subject } from './subject.js';
 import { Psql } from './psql.js';
+import { Program, type Subject } from './subject.js';
 import { go, java, python, ruby, rust } from './toolchains.js';
 
 /** A driver in one of its ways of working. */

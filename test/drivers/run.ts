@@ -4,8 +4,6 @@ import { openRig, walk } from './phases.js';
 import { type Outcome, printTable, writeDocs } from './report.js';
 import type { Subject } from './subject.js';
 import { NotInstalled } from './toolchains.js';
-import { runDump } from './dump.js';
-import { runPgbench } from './pgbench.js';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -25,7 +23,13 @@ async function runCatalogue(): Promise<Outcome[]> {
   const running: { subject: Subject; outcome: Outcome; features: Set<string> }[] = [];
   try {
     for (const entry of entries) {
-      const outcome: Outcome = { name: entry.name, version: '', features: [], phases: 0, errors: [] };
+      const outcome: Outcome = {
+        name: entry.name,
+        version: '',
+        features: [],
+        phases: 0,
+        errors: [],
+      };
       outcomes.push(outcome);
       try {
         const subject = await entry.open(rig.proxy.url());
@@ -52,7 +56,11 @@ async function runCatalogue(): Promise<Outcome[]> {
     for (const { outcome, features } of running) outcome.features = [...features];
     await checkProxy(rig.proxy, outcomes);
   } catch (error) {
-    outcomes.push({ ...NOTHING, name: 'the migration', errors: [reason(error), ...rig.proxy.log.slice(-5)] });
+    outcomes.push({
+      ...NOTHING,
+      name: 'the migration',
+      errors: [reason(error), ...rig.proxy.log.slice(-5)],
+    });
   } finally {
     await Promise.all(running.map(({ subject }) => subject.end()));
     await rig.close();
@@ -69,13 +77,12 @@ async function checkProxy(
 ): Promise<void> {
   for (const name of ['pgtandem_out_of_sync_total', 'pgtandem_errors_total']) {
     const count = await proxy.metric(name);
-    if (count !== 0) outcomes.push({ ...NOTHING, name: 'the proxy', errors: [`${name} is ${count}`] });
+    if (count !== 0)
+      outcomes.push({ ...NOTHING, name: 'the proxy', errors: [`${name} is ${count}`] });
   }
 }
 
 const outcomes = await runCatalogue();
-if (wanted('pgbench')) outcomes.push(...(await runPgbench()));
-if (wanted('pg_dump')) outcomes.push(await runDump());
 printTable(outcomes);
 if (values['write-docs']) writeDocs(outcomes);
 process.exitCode = outcomes.some(({ errors }) => errors.length > 0) ? 1 : 0;

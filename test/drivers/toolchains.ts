@@ -12,7 +12,12 @@ const cache = join(root, 'node_modules', '.cache', 'drivers');
 /** A tool that is missing, or a registry that does not answer: the driver is not run. */
 export class NotInstalled extends Error {}
 
-function run(program: string, args: string[], cwd = root, env: Record<string, string> = {}): string {
+function run(
+  program: string,
+  args: string[],
+  cwd = root,
+  env: Record<string, string> = {},
+): string {
   const { status, stdout, stderr, error } = spawnSync(program, args, {
     cwd,
     encoding: 'utf8',

@@ -55,7 +55,7 @@ func star(p *Phase, sql string, args ...any) []any {
 	rows, err := conn.Query(ctx, sql, args...)
 	Must(err)
 	defer rows.Close()
-	Check(names(rows), p.Star)
+	Check(len(names(rows)), len(p.Star))
 	if !rows.Next() {
 		Must(rows.Err())
 		panic("no row")
@@ -78,6 +78,11 @@ func prepared(p *Phase) {
 	Check(amount, 42)
 	Check(note, p.Tag)
 	Check(star(p, "SELECT * FROM orders WHERE id = $1", p.ID), []any{p.ID, 42, p.Tag, nil})
+	// One that it has not described before knows the present names.
+	rows, err := conn.Query(ctx, "SELECT * FROM orders WHERE id = $1 /* "+p.Tag+" */", p.ID)
+	Must(err)
+	defer rows.Close()
+	Check(names(rows), p.Star)
 }
 
 func null(p *Phase) {
@@ -137,9 +142,11 @@ func batch(p *Phase) {
 
 func copyInOut(p *Phase) {
 	tag := p.Tag + " c"
-	// Binary, with types that it asks the server for each time.
+	// It remembers the columns' types for as long as the connection lives, whoever alters them.
+	other := connect()
+	defer other.Close(ctx)
 	rows := [][]any{{1, tag}, {2, tag}, {nil, tag}}
-	_, err := conn.CopyFrom(ctx, pgx.Identifier{"orders"}, []string{"amount", p.Column}, pgx.CopyFromRows(rows))
+	_, err := other.CopyFrom(ctx, pgx.Identifier{"orders"}, []string{"amount", p.Column}, pgx.CopyFromRows(rows))
 	Must(err)
 	var out bytes.Buffer
 	sql := "COPY (SELECT amount FROM orders WHERE " + p.Column + " = '" + tag + "' ORDER BY 1) TO STDOUT"
