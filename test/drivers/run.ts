@@ -5,6 +5,9 @@ import { type Outcome, printTable, writeDocs } from './report.js';
 import type { Subject } from './subject.js';
 import { NotInstalled } from './toolchains.js';
 
+// One that ends each child with this process.
+process.setMaxListeners(100);
+
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { 'write-docs': { type: 'boolean' } },

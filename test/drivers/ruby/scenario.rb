@@ -140,6 +140,11 @@ class Scenario
 
   def cancel(_phase)
     @db.send_query('SELECT pg_sleep(30)')
+    # A cancel that comes before its query has begun is for nothing.
+    other = PG.connect(URL)
+    running = "SELECT 1 FROM pg_stat_activity WHERE pid = #{@db.backend_pid} AND wait_event = 'PgSleep'"
+    Timeout.timeout(20) { nil until other.exec(running).ntuples == 1 }
+    other.close
     @db.cancel
     begin
       @db.get_last_result
