@@ -2,10 +2,19 @@ import { performance } from 'node:perf_hooks';
 import type { Metrics } from '../metrics/registry.js';
 import type { Timings } from '../metrics/timings.js';
 import type { Rewrite, StatementRewriter } from '../sql/outcome.js';
-import { type Dialogue, Hidden, Refused, Replaced, type Side, SqlChange } from './dialogue.js';
+import {
+  Converted,
+  type Dialogue,
+  Hidden,
+  Refused,
+  Replaced,
+  type Side,
+  SqlChange,
+} from './dialogue.js';
 import { DROP, FAIL, FrameReader, type FrameSink, HOLD, PASS, type Verdict } from './frames.js';
 import {
   BIND,
+  DESCRIBE_PORTAL,
   DESCRIBE_STATEMENT,
   EXECUTE,
   FORWARD,
@@ -18,15 +27,26 @@ import {
 } from './ledger.js';
 import { isServerLength } from './lengths.js';
 import { Errand, Lookup } from './lookup.js';
-import { BACKEND, cString, readDataRow, readFields, writeError, writeFields } from './messages.js';
+import {
+  BACKEND,
+  cString,
+  message,
+  readDataRow,
+  readFields,
+  writeError,
+  writeFields,
+} from './messages.js';
 import type { Outbox } from './outbox.js';
 import { Preparation } from './prepare.js';
 import { tagMatters } from './schema.js';
+import { convertRow, readRowTypes } from './shape.js';
 import { Statement } from './statements.js';
 import { REFUSED_CODE } from './use.js';
 
 /** Longest message that is gathered to be read; a longer one goes by as it is. */
 const HOLD_BYTES = 1024 * 1024;
+/** Longest row that is converted. */
+const ROW_BYTES = 64 * 1024 * 1024;
 
 /**
  * Name of the server's function that refuses a prepared statement whose result would have another
@@ -49,6 +69,8 @@ export class Backend implements FrameSink {
   misplaced = false;
   /** A ParameterDescription, until it is known that the rest of the answer follows. */
   private types: Buffer | null = null;
+  /** A value does not fit the type that the client was told. */
+  misfit = false;
 
   /** @param standby what `in_hot_standby` has to be at login; null: either. */
   constructor(
@@ -68,11 +90,12 @@ export class Backend implements FrameSink {
 
   steady(type: number): boolean {
     const rows = type === BACKEND.dataRow || type === BACKEND.copyData;
-    return rows && this.d.ledger.headFate === FORWARD;
+    const { ledger } = this.d;
+    return rows && ledger.headFate === FORWARD && !(ledger.headSide instanceof Converted);
   }
 
-  holdBytes(): number {
-    return HOLD_BYTES;
+  holdBytes(type: number): number {
+    return type === BACKEND.dataRow ? ROW_BYTES : HOLD_BYTES;
   }
 
   frame(type: number, length: number, buf: Buffer, at: number, end: number): Verdict {
@@ -80,7 +103,10 @@ export class Backend implements FrameSink {
     switch (type) {
       case BACKEND.dataRow:
         if (this.d.ledger.headFate === SWALLOW) return this.hiddenRow(buf, at);
+        if (this.d.describes) return this.row(length, buf, at, end);
         break;
+      case BACKEND.rowDescription:
+        return this.rowTypes(length, buf, at, end);
       case BACKEND.commandComplete:
         return at < 0 ? HOLD : this.commandComplete(buf, at, end);
       case BACKEND.readyForQuery:
@@ -104,6 +130,39 @@ export class Backend implements FrameSink {
     const side = this.d.ledger.headSide;
     if (side instanceof Lookup) side.row = readDataRow(buf, at);
     return verdictOf(this.d.ledger.reply(BACKEND.dataRow));
+  }
+
+  private row(length: number, buf: Buffer, at: number, end: number): Verdict {
+    const { ledger } = this.d;
+    const side = ledger.headSide;
+    if (!(side instanceof Converted)) return verdictOf(ledger.reply(BACKEND.dataRow));
+    if (at < 0) return HOLD;
+    const whole = end - at === length - 4;
+    const row = whole && side.columns ? convertRow(buf, at, side.columns) : null;
+    if (!row) {
+      this.misfit = true;
+      return FAIL;
+    }
+    const verdict = verdictOf(ledger.reply(BACKEND.dataRow));
+    if (verdict !== PASS) return verdict;
+    this.reader.emit(message(BACKEND.dataRow, row));
+    return DROP;
+  }
+
+  private rowTypes(length: number, buf: Buffer, at: number, end: number): Verdict {
+    const { ledger } = this.d;
+    const side = ledger.headSide;
+    const hidden = side instanceof Hidden || side instanceof Preparation;
+    const statement = hidden ? side.statement : side;
+    const describes = ledger.headKind === DESCRIBE_STATEMENT || ledger.headKind === DESCRIBE_PORTAL;
+    if (describes && statement instanceof Statement) {
+      if (at < 0) return HOLD;
+      const types = end - at === length - 4 ? readRowTypes(buf, at, end) : null;
+      if (hidden) statement.now = types ?? '';
+      else statement.told = types;
+      this.d.describes = true;
+    }
+    return verdictOf(ledger.reply(BACKEND.rowDescription));
   }
 
   private commandComplete(buf: Buffer, at: number, end: number): Verdict {
@@ -227,9 +286,8 @@ export class Backend implements FrameSink {
     if ('refusal' in change) {
       // In a failed transaction, or cancelled: the server's own word stands.
       if (fields.get('C') !== REFUSED_CODE) return PASS;
-      const { message, hint } = change.refusal;
-      const severity = 'ERROR';
-      this.reader.emit(writeError({ severity, code: '0A000', message, hint }, resolver.utf8));
+      const error = { severity: 'ERROR', code: '0A000', ...change.refusal } as const;
+      this.reader.emit(writeError(error, resolver.utf8));
       return DROP;
     }
     const position = Number(fields.get('P'));
@@ -254,7 +312,7 @@ function verdictOf(fate: number): Verdict {
 }
 
 type Change =
-  | { refusal: { message: string; hint: string } }
+  | { refusal: Refused['refusal'] }
   | { original: Buffer; rewrite: Rewrite; rewriter: StatementRewriter; prefix?: string | null };
 
 /** What an error about this entry has to be changed by; null: it goes by as it is. */
@@ -271,6 +329,7 @@ function changeOf(side: Side | undefined): Change | null {
 
 function statementOf(side: Side): Side {
   if (side instanceof Hidden || side instanceof Preparation) return side.statement;
+  if (side instanceof Converted) return side.statement;
   return side instanceof SqlChange ? side.change : side;
 }
 

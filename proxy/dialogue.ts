@@ -5,6 +5,7 @@ import { type Ending, Errand, Lookup } from './lookup.js';
 import { Retained } from './replay.js';
 import { Resolver } from './resolve.js';
 import { SchemaWatch, type SharedSchema } from './schema.js';
+import { type Convert, conversions, readResultFormats } from './shape.js';
 import { Closing, type HiddenEffect, Statement, StatementTable } from './statements.js';
 import { Touches } from './touches.js';
 
@@ -24,8 +25,19 @@ export class Replaced {
 /** A text that fails for certain was sent; its error is replaced by the refusal. */
 export class Refused {
   constructor(
-    readonly refusal: { message: string; hint: string },
+    readonly refusal: { message: string; hint: string; routine?: string },
     readonly statement: Statement | null,
+  ) {}
+}
+
+/**
+ * An Execute whose rows are turned into what the client was told of the statement.
+ * @param columns null: it cannot be done.
+ */
+export class Converted {
+  constructor(
+    readonly statement: Statement,
+    readonly columns: readonly (Convert | null)[] | null,
   ) {}
 }
 
@@ -46,7 +58,15 @@ export class SqlChange {
 }
 
 /** What a ledger entry knows beside its kind. */
-export type Side = Statement | Closing | Replaced | Refused | Hidden | SqlChange | Errand;
+export type Side =
+  | Statement
+  | Closing
+  | Replaced
+  | Refused
+  | Hidden
+  | SqlChange
+  | Errand
+  | Converted;
 
 /** Why the client's next message waits. */
 export type Waiting = 'settle' | 'lookup' | 'hold' | 'replay' | null;
@@ -61,6 +81,12 @@ export class Dialogue implements LedgerListener<Side>, GateView {
   readonly retained: Retained;
   /** What the portals were bound from, while rules are in force. */
   readonly portals = new Map<string, Statement>();
+  /** Those of them whose rows have to be converted. */
+  readonly converted = new Map<string, Converted>();
+  /** The client has described a statement: its Binds are read whole. */
+  describes = false;
+  /** The named statement of the Bind that came last. */
+  lastBound: Statement | undefined;
   status = 0;
   /** Rules have been in force during this session: Bind and its kin are looked at. */
   attentive: boolean;
@@ -82,6 +108,26 @@ export class Dialogue implements LedgerListener<Side>, GateView {
     this.retained = new Retained(limits.replayBytes);
     this.schema = new SchemaWatch(shared);
     this.attentive = attentive;
+  }
+
+  /** A Bind is being sent; what follows its two names is at `at`. */
+  bound(portal: string, statement: Statement | undefined, buf: Buffer, at: number, end: number) {
+    if (statement) this.portals.set(portal, statement);
+    else this.portals.delete(portal);
+    this.converted.delete(portal);
+    if (!statement || statement.now === null || statement.now === statement.told) return;
+    const formats = readResultFormats(buf, at, end);
+    const columns = formats && conversions(statement.told ?? '', statement.now, formats);
+    if (columns?.every((column) => column === null)) return;
+    this.converted.set(portal, new Converted(statement, columns));
+  }
+
+  /** A portal is being described: the client will know what its rows are, and remember it. */
+  describesPortal(portal: string): Statement | undefined {
+    this.converted.delete(portal);
+    const statement = this.lastBound;
+    if (statement?.now) statement.told = statement.now;
+    return statement;
   }
 
   answered(kind: Kind, side: Side): void {
@@ -173,7 +219,10 @@ export class Dialogue implements LedgerListener<Side>, GateView {
     if (status === IDLE) {
       this.idleCount++;
       this.cursor = false;
-      if (this.ledger.pending === 0) this.portals.clear();
+      if (this.ledger.pending === 0) {
+        this.portals.clear();
+        this.converted.clear();
+      }
     }
     if (this.attentive) this.resolver.ready(status, this.ledger.pending === 0);
   }

@@ -33,6 +33,7 @@ import {
 import type { Outbox } from './outbox.js';
 import { isReplaced, markRight } from './prepare.js';
 import { endsTransaction, mayChangeNames } from './resolve.js';
+import { STALE } from './shape.js';
 import { Closing, type Statement } from './statements.js';
 import { REFUSED_TEXT, Use } from './use.js';
 
@@ -66,7 +67,8 @@ export class Frontend implements FrameSink {
 
   holdBytes(type: number): number {
     if (type === FRONTEND.query || type === FRONTEND.parse) return this.limits.parseBytes;
-    return type === FRONTEND.bind ? this.limits.bindPrefixBytes : SMALL_MESSAGE + 1;
+    if (type !== FRONTEND.bind) return SMALL_MESSAGE + 1;
+    return this.d.describes ? this.limits.parseBytes : this.limits.bindPrefixBytes;
   }
 
   frame(type: number, length: number, buf: Buffer, at: number, end: number): Verdict {
@@ -282,15 +284,6 @@ export class Frontend implements FrameSink {
   private bind(length: number, buf: Buffer, at: number, end: number): Verdict {
     const { d } = this;
     const fresh = this.isFresh;
-    if (!d.attentive && !d.schema.active) {
-      // Kept until it is answered: somebody may have altered what it gives.
-      if (fresh) {
-        if (at < 0) return HOLD;
-        d.retained.begin(d.ledger.pushed + 1);
-      }
-      d.ledger.push(BIND, FORWARD, undefined, at < 0 || buf[at] !== 0);
-      return PASS;
-    }
     if (at < 0) return HOLD;
     const portal = cString(buf, at, end);
     const name = portal === null ? null : cString(buf, at + portal.length + 1, end);
@@ -301,22 +294,28 @@ export class Frontend implements FrameSink {
       return PASS;
     }
     const statement = d.statements.find(name);
+    d.lastBound = name === '' ? undefined : statement;
+    if (!d.attentive && !d.schema.active) {
+      // Kept until it is answered: somebody may have altered what it gives.
+      if (fresh) d.retained.begin(d.ledger.pushed + 1);
+      d.ledger.push(BIND, FORWARD, undefined, portal !== '');
+      return PASS;
+    }
     const waits = this.use.inBatch(name, statement);
     if (waits !== PASS) return waits;
     if (fresh) d.retained.begin(d.ledger.pushed + 1);
-    if (statement) d.portals.set(portal, statement);
-    else d.portals.delete(portal);
+    d.bound(portal, statement, buf, at + portal.length + name.length + 2, end);
     d.ledger.push(BIND, FORWARD, statement?.rewrite ? statement : undefined, portal !== '');
     return PASS;
   }
 
   private describe(buf: Buffer, at: number, end: number): Verdict {
     const { d } = this;
+    const name = cString(buf, at + 1, end);
     if (buf[at] !== STATEMENT) {
-      d.ledger.push(DESCRIBE_PORTAL);
+      d.ledger.push(DESCRIBE_PORTAL, FORWARD, d.describesPortal(name ?? ''));
       return PASS;
     }
-    const name = cString(buf, at + 1, end);
     const statement = name === null ? undefined : d.statements.find(name);
     const fresh = this.isFresh;
     if ((d.attentive || d.schema.active) && name !== null) {
@@ -324,6 +323,7 @@ export class Frontend implements FrameSink {
       if (waits !== PASS) return waits;
     }
     if (fresh) d.retained.begin(d.ledger.pushed + 1);
+    if (statement?.now) statement.told = statement.now;
     d.ledger.push(DESCRIBE_STATEMENT, FORWARD, statement);
     return PASS;
   }
@@ -332,8 +332,11 @@ export class Frontend implements FrameSink {
     const { d } = this;
     const named = buf[at] !== 0;
     const { force } = this.control;
+    const converted =
+      d.converted.size > 0 ? d.converted.get(cString(buf, at, end) ?? '') : undefined;
+    if (converted?.columns === null && !d.ledger.skipping) this.use.refuse(STALE);
     if (!d.attentive || d.ledger.skipping) {
-      d.ledger.push(EXECUTE, FORWARD, undefined, named);
+      d.ledger.push(EXECUTE, FORWARD, converted, named);
       return PASS;
     }
     const portal = cString(buf, at, end);
@@ -346,7 +349,7 @@ export class Frontend implements FrameSink {
     }
     if (statement?.command?.alters) d.schema.sent(statement.command.temporary);
     if (!force.rewriter) {
-      d.ledger.push(EXECUTE, FORWARD, undefined, named);
+      d.ledger.push(EXECUTE, FORWARD, converted, named);
       return PASS;
     }
     // A portal from before the rules, or a cursor of SQL: nothing is known of it.
@@ -356,7 +359,8 @@ export class Frontend implements FrameSink {
       d.resolver.ran(statement.suspect, endsTransaction(text));
     } else d.resolver.ran(true, true);
     d.touches.mark(statement ? statement.touches : force.oids, d.ledger.pushed + 1);
-    d.ledger.push(EXECUTE, FORWARD, statement?.rewrite ? statement : undefined, named);
+    const side = converted ?? (statement?.rewrite ? statement : undefined);
+    d.ledger.push(EXECUTE, FORWARD, side, named);
     return PASS;
   }
 

@@ -118,6 +118,10 @@ export function writeClose(kind: 'S' | 'P', name: string): Buffer {
   return message(FRONTEND.close, `${kind}${name}\0`);
 }
 
+export function writeDescribe(name: string): Buffer {
+  return message(FRONTEND.describe, `S${name}\0`);
+}
+
 export const FLUSH: Buffer = serialize.flush();
 export const SYNC: Buffer = serialize.sync();
 export const TERMINATE: Buffer = serialize.end();
@@ -160,6 +164,8 @@ export interface OwnError {
   code: string;
   message: string;
   hint?: string | undefined;
+  /** The server's function that would have said so: drivers look at it. */
+  routine?: string | undefined;
 }
 
 /**
@@ -178,5 +184,6 @@ export function writeError(error: OwnError, utf8 = true): Buffer {
     ['M', encode(error.message)],
   ]);
   if (error.hint) fields.set('H', encode(error.hint));
+  if (error.routine) fields.set('R', error.routine);
   return writeFields(fields);
 }

@@ -1,8 +1,8 @@
 import type { Rewrite } from '../sql/outcome.js';
 import { type Control, type Decision, decide, type GateView, gate } from './gate.js';
-import { BIND, CLOSE, EXECUTE, FAILED, type Kind, PARSE } from './ledger.js';
+import { BIND, CLOSE, DESCRIBE_STATEMENT, EXECUTE, FAILED, type Kind, PARSE } from './ledger.js';
 import { type Ending, Errand, OWN_NAME } from './lookup.js';
-import { writeBind, writeClose, writeExecute, writeParse } from './messages.js';
+import { writeBind, writeClose, writeDescribe, writeExecute, writeParse } from './messages.js';
 import type { HiddenEffect, Statement } from './statements.js';
 
 /** What is done before a message that uses a prepared statement (Bind, Describe). */
@@ -107,32 +107,46 @@ export type Step = readonly [Kind, HiddenEffect];
  * statement leaves the portals made from it alone. One that an SQL DEALLOCATE may have named is
  * deallocated rather than closed, so that the client's message fails as it would have.
  */
-export function prepareAgain(statement: Statement, plan: Plan): { bytes: Buffer; steps: Step[] } {
+export function prepareAgain(statement: Statement, plan: Plan): Messages {
   const { name, prefix } = statement;
   const text = isReplaced(plan.rewrite)
     ? plan.rewrite.text
     : Buffer.from(statement.text ?? '', 'latin1');
-  const again =
+  const prepared =
     prefix === null
       ? single(writeParse(name, text, statement.typesForReparse), PARSE, 'back')
       : command(Buffer.concat([Buffer.from(prefix, 'latin1'), text]), 'back');
+  // What the client was told of its result may be true no longer.
+  const again =
+    statement.told === null
+      ? prepared
+      : both(prepared, single(writeDescribe(name), DESCRIBE_STATEMENT, 'none'));
   if (name === '') return again;
   const before =
     !statement.doubtful || statement.lost
       ? single(writeClose('S', name), CLOSE, 'gone')
       : command(`DEALLOCATE "${name.replaceAll('"', '""')}"`, 'gone');
+  return both(before, again);
+}
+
+interface Messages {
+  bytes: Buffer;
+  steps: Step[];
+}
+
+function both(first: Messages, second: Messages): Messages {
   return {
-    bytes: Buffer.concat([before.bytes, again.bytes]),
-    steps: [...before.steps, ...again.steps],
+    bytes: Buffer.concat([first.bytes, second.bytes]),
+    steps: [...first.steps, ...second.steps],
   };
 }
 
-function single(bytes: Buffer, kind: Kind, effect: HiddenEffect): { bytes: Buffer; steps: Step[] } {
+function single(bytes: Buffer, kind: Kind, effect: HiddenEffect): Messages {
   return { bytes, steps: [[kind, effect]] };
 }
 
 /** An SQL command, run in the extended protocol under a name of our own. */
-function command(text: Buffer | string, effect: HiddenEffect): { bytes: Buffer; steps: Step[] } {
+function command(text: Buffer | string, effect: HiddenEffect): Messages {
   const bytes = Buffer.concat([
     writeClose('S', OWN_NAME),
     writeParse(OWN_NAME, text, ''),

@@ -14,6 +14,9 @@ import type { Outbox } from './outbox.js';
 import type { SessionContext } from './session-context.js';
 import { openWire, type Wire, type WireListener } from './wire.js';
 
+/** What a client is told that has to prepare its statement anew to see a value. */
+const MISFIT = 'a value does not fit the type that its column had when the statement was described';
+
 /**
  * One client socket and one server socket, from the StartupMessage on. It reads, asks `Frontend`
  * or `Backend`, writes what they leave, and waits where they wait.
@@ -186,6 +189,7 @@ export class Session {
     this.toClient(backend.reader.out);
     if (result !== 'more') {
       if (backend.misplaced) this.misplaced();
+      else if (backend.misfit) this.endWith('22003', MISFIT);
       else this.outOfSync();
       return;
     }

@@ -10,6 +10,10 @@ export type HiddenEffect = 'gone' | 'back' | 'none';
 export class Statement {
   /** Parameter types that the server told the client, in the form of `types`. */
   learnt = '';
+  /** Types of the result's columns that a Describe has told the client, 4 bytes each. */
+  told: string | null = null;
+  /** The same as they are since it was prepared again; null: as they were told. */
+  now: string | null = null;
   /** What was sent in place of the client's text; null: the text itself. */
   rewrite: Rewrite | null = null;
   /** Who made `rewrite`. */

@@ -67,17 +67,23 @@ export class Use {
           d.ledger.push(kind, SWALLOW, new Hidden(statement!, effect), true);
         }
         d.touches.mark(decision.plan.touches, seq);
-        return PASS;
+        // What it gives now has to be known before its rows are asked for.
+        return statement!.told === null ? PASS : this.wait(SETTLE, false);
       }
       case 'refuse':
         // Under a name of our own, so that the client's statement stays what it was.
         this.count(decision.rewrite, decision.rewrite.touches, null);
-        this.reader.emit(writeParse(OWN_NAME, REFUSED_TEXT, ''));
-        d.ledger.push(PARSE, SWALLOW, new Refused(decision.refusal, null));
+        this.refuse(decision.refusal);
         return PASS;
       default:
         return this.wait(decision, false);
     }
+  }
+
+  /** Lets the server fail before the client's message, which it then drops like all up to Sync. */
+  refuse(refusal: Refused['refusal']): void {
+    this.reader.emit(writeParse(OWN_NAME, REFUSED_TEXT, ''));
+    this.d.ledger.push(PARSE, SWALLOW, new Refused(refusal, null));
   }
 
   /**

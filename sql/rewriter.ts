@@ -29,7 +29,7 @@ export interface RewriterOptions {
  * @throws when an expression or a type of the rules is not SQL.
  */
 export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): StatementRewriter {
-  const { cacheEntries = 10_000, cacheBytes = 64 << 20, maxParseBytes = 1 << 20 } = options;
+  const { cacheEntries = 10_000, cacheBytes = 64 << 20, maxParseBytes = 4 << 20 } = options;
   const tables = prepareRules(rules);
   const names = tableNames(rules);
   const pattern = names.length > 0 ? namePattern(names) : null;
