@@ -58,13 +58,15 @@ export function readResultFormats(buf: Buffer, at: number, end: number): number[
  * How the columns of a row become what the client was told; null for one that is right as it is.
  * @param told and `now`: type oids as `readRowTypes` gives them.
  * @param formats of the Bind: none (text), one for all, or one for each.
- * @returns null when it cannot be done.
+ * @returns null when it cannot be done; empty when there is nothing to do.
  */
 export function conversions(
   told: string,
   now: string,
   formats: readonly number[],
 ): (Convert | null)[] | null {
+  // Text says itself what it is, if the columns are still where they were.
+  if (now.startsWith(told) && formats.every((format) => format === 0)) return [];
   if (told.length !== now.length) return null;
   const all: (Convert | null)[] = [];
   for (let i = 0; i < told.length / 4; i++) {

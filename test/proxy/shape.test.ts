@@ -90,9 +90,17 @@ for (const major of [14, 18]) {
       t.match(brief(await client.ready()), /^2 D:2000-01-02 /, 'in text it can');
       client.send(P('t', 'SELECT id FROM users'), D('S', 't'), binary('t'), E(), S);
       t.match(brief(await client.ready()), /C:SELECT 3 Z:I$/, 'prepared anew it is right');
+      client.send(D('S', 'star'), S);
+      await client.ready();
       await alter('ALTER TABLE users ADD COLUMN more int');
       client.send(B('', 'star'), E(), S);
+      const more = brief(await client.ready());
+      t.match(more, /^2 D:.* C:SELECT 3 Z:I$/, 'in text more columns do no harm behind the others');
+      client.send(binary('star'), E(), S);
       t.equal(brief(await client.ready()), '2 E:0A000 Z:I', 'more columns than were described');
+      await alter('ALTER TABLE users DROP COLUMN id');
+      client.send(B('', 'star'), E(), S);
+      t.equal(brief(await client.ready()), '2 E:0A000 Z:I', 'columns in other places');
       client.send(B('', 'star'), D('P'), E(), S);
       t.match(brief(await client.ready()), /^2 T D:.* C:SELECT 3 Z:I$/);
       client.destroy();
