@@ -39,6 +39,8 @@ export class Backend implements FrameSink {
   loggedIn = false;
   /** A ReadyForQuery has come since this was set to false. */
   becameReady = false;
+  /** The last message was an error: if nothing follows it, it says why the server has closed. */
+  saidWhy = false;
 
   constructor(
     private readonly d: Dialogue,
@@ -54,6 +56,7 @@ export class Backend implements FrameSink {
   }
 
   frame(type: number, length: number, buf: Buffer, at: number, end: number): Verdict {
+    this.saidWhy = type === BACKEND.error;
     switch (type) {
       case BACKEND.dataRow:
         if (this.d.ledger.headFate === SWALLOW) return this.hiddenRow(buf, at);
