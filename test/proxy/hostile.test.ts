@@ -4,16 +4,12 @@
  * apart any more, the proxy may say why (08P01). A friendly session is open all the time.
  *
  * What was broken on purpose, and which test then failed:
- * | broken                                                 | fails                           |
- * | ------------------------------------------------------ | ------------------------------- |
- * | frontend: a length under 4 is valid                    | lengths that lie                |
- * | session: what came before a lie is not answered        | lengths that lie                |
- * | frontend: an unknown type is dropped                   | unknown types                   |
- * | frontend: a malformed Bind ends the session            | malformed bodies                |
- * | frontend: a malformed Query is read to its first NUL   | malformed bodies                |
- * | ledger: CopyDone out of place waits for an answer      | messages out of order           |
- * | frontend: `unanswered` is not looked at                | unanswered messages are bounded |
- * | startup: a version is looked at                        | start-up packets                |
+ * | broken                                           | fails            |
+ * | ------------------------------------------------ | ---------------- |
+ * | session: what came before a lie is not answered  | lengths that lie |
+ * | frontend: an unknown type is dropped             | unknown types    |
+ * | frontend: a malformed Bind ends the session      | malformed bodies |
+ * | session: our reason is added to the server's own | lengths that lie |
  */
 import t, { type Test } from 'tap';
 import { message } from '../../proxy/messages.js';
@@ -281,6 +277,7 @@ t.test('the same in pieces', async (t) => {
   const b = await ruled(t, 18);
   await b.direct('CREATE TABLE plain (i int)');
   await b.rule('');
+  const friend = await RawClient.login(b.port);
   const random = seeded(SEED);
   t.comment(`SEED=${SEED}`);
   const cases = [...malformed(), ...misplaced(), ...lies()];
@@ -295,6 +292,12 @@ t.test('the same in pieces', async (t) => {
     client.socket.end();
     const relayed = await client.end();
     client.destroy();
-    if (!agree(direct, relayed)) t.equal(words(relayed), words(direct), name);
+    // A server that closes while pieces are still on their way resets the connection, and the end
+    // of what it said may be lost with it, as on a direct connection.
+    const lost = brief(direct).startsWith(brief(relayed));
+    if (!lost && !agree(direct, relayed)) t.equal(words(relayed), words(direct), name);
   }
+  friend.send(Q('SELECT 3'));
+  t.equal(brief(await friend.ready()), 'T D:3 C:SELECT 1 Z:I', 'the friend is served');
+  friend.destroy();
 });
