@@ -71,6 +71,8 @@ export class Backend implements FrameSink {
   private types: Buffer | null = null;
   /** A value does not fit the type that the client was told. */
   misfit = false;
+  /** The last message was an error: if nothing follows it, it says why the server has closed. */
+  saidWhy = false;
 
   /** @param standby what `in_hot_standby` has to be at login; null: either. */
   constructor(
@@ -100,6 +102,7 @@ export class Backend implements FrameSink {
 
   frame(type: number, length: number, buf: Buffer, at: number, end: number): Verdict {
     if (this.types && type !== BACKEND.error) this.tellTypes();
+    this.saidWhy = type === BACKEND.error;
     switch (type) {
       case BACKEND.dataRow:
         if (this.d.ledger.headFate === SWALLOW) return this.hiddenRow(buf, at);

@@ -332,7 +332,7 @@ export class Session {
 
   /** The server is gone: the client has what it said, and nothing is added. */
   private serverEnds(): void {
-    if (this.unreadable !== null) this.endWith('08P01', this.unreadable);
+    if (this.unreadable !== null && !this.backend.saidWhy) this.endWith('08P01', this.unreadable);
     this.ending = true;
     this.loggedIn();
     this.server.destroy();

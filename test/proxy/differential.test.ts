@@ -7,9 +7,9 @@ import { tableRule } from './rewriter.js';
 import { B, brief, C, copyData, copyDone, copyFail, D, E, H, P, Q, S, X } from './wire.js';
 
 const SEED = Number(process.env.SEED ?? Date.now() % 100_000);
-const ROUNDS = Number(process.env.ROUNDS ?? 60);
+const ROUNDS = Number(process.env.ROUNDS ?? (process.env.LONG ? 1000 : 60));
 
-t.setTimeout(300_000);
+t.setTimeout(process.env.LONG ? 3_600_000 : 300_000);
 
 type Random = () => number;
 

@@ -1,27 +1,25 @@
 /**
  * What other proxies got wrong, one lesson a test: bytes, limits and the ends of connections.
  * Covered elsewhere: requests for encryption and a start-up packet a byte at a time, the end of
- * either side (relay.test.ts), any split of a stream (frames.test.ts, fuzz.test.ts), lengths that
- * lie (hostile.test.ts), slow readers and writers (memory.test.ts).
+ * either side, a slow reader (relay.test.ts), any split of a stream (frames.test.ts),
+ * lengths that lie (hostile.test.ts).
  *
  * What was broken on purpose, and which test then failed:
- * | broken                                                       | fails                        |
- * | ------------------------------------------------------------ | ---------------------------- |
- * | frontend: Flush is dropped; ledger: `s` does not end Execute | Flush and PortalSuspended    |
- * | session: `drain` of the client does not resume the server    | two full pipes               |
- * | session: what `write` returns is not looked at               | memory.test.ts               |
- * | frontend: `holdBytes` unlimited                              | up to a documented limit     |
- * | startup: `maxBytes` not looked at, or 8 bytes less           | a start-up packet            |
- * | frontend: no limit on small messages; or on all              | small messages               |
- * | backend: no limit on the types that are never long           | backend messages             |
- * | session: the login timer is not cleared, or is never set     | the time for logging in      |
- * | session: `abandon` does not end the server                   | a client that goes           |
- * | session: TERMINATE is written amid a message                 | a client that goes           |
- * | session: an error of our own when the server ends            | when the server goes         |
- * | ledger: a notice with nothing pending is a mismatch          | when the server goes         |
- * | startup: an option of the client left out of the packet      | negotiated down              |
- * | backend: BackendKeyData needed for being logged in           | may be absent                |
- * | sockets, proxy: without `noDelay`                            | noDelay on both sides        |
+ * | broken                                                   | fails                        |
+ * | -------------------------------------------------------- | ---------------------------- |
+ * | frontend: Flush is dropped; ledger: `s` ends no Execute  | Flush and PortalSuspended    |
+ * | session: `drain` of either side resumes nothing          | two full pipes               |
+ * | frontend: another reason than `too-large`                | up to a limit                |
+ * | startup: `maxBytes` not looked at; limits: 4 bytes less  | a start-up packet            |
+ * | frontend: no limit on small messages                     | small messages               |
+ * | backend: no limit on types never long, or on notices     | backend messages             |
+ * | session: the login timer is not cleared; door: never set | a time for logging in        |
+ * | session: `abandon`, or a half-close, leaves the server   | a client that goes           |
+ * | session: an error of our own when the server ends        | when the server goes         |
+ * | ledger: a notice with nothing pending is a mismatch      | when the server goes         |
+ * | backend: BackendKeyData needed for being logged in       | BackendKeyData may be absent |
+ * | dial: without `noDelay`                                  | noDelay on both sides        |
+ * | session: what came before a lie is not answered          | small messages               |
  */
 import { createServer, type Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';

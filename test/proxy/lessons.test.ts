@@ -3,20 +3,18 @@
  * of connections are in lessons-wire.test.ts, re-preparing in reprepare.test.ts.)
  *
  * What was broken on purpose, and which test then failed:
- * | broken                                                        | fails                       |
- * | ------------------------------------------------------------- | --------------------------- |
- * | ledger: `harmlessSync` always true                            | never inject a Sync         |
- * | dialogue: a failed lookup is learnt like an answer            | its own failure path (rules.test.ts) |
- * | prepare: `lost` not looked at                                 | an injected step that fails |
- * | lookup: the first Close left out                              | what is injected can be destroyed |
- * | ledger: `dropToSync` stops at a Query                         | an extended error drops     |
- * | ledger: an error in a Query drops to Sync as well             | a simple error drops nothing |
- * | ledger: a Sync after an error is not entered                  | one ReadyForQuery           |
- * | ledger: CopyDone is entered while skipping                    | an error in COPY            |
- * | ledger: an error with nothing pending is a mismatch           | errors arrive at any time   |
- * | statements: `sent` takes effect at once                       | in the order of replies     |
- * | dialogue: any DISCARD forgets the statements                  | kinds of DISCARD            |
- * | ledger: ParameterStatus has to answer something               | asynchronous messages       |
+ * | broken                                                      | fails                             |
+ * | ----------------------------------------------------------- | --------------------------------- |
+ * | ledger: `harmlessSync` always true                          | never inject a Sync               |
+ * | lookup: the first Close left out                            | what is injected can be destroyed |
+ * | ledger: `dropToSync` stops at a Query                       | an extended error drops           |
+ * | ledger: an error in a Query, or FunctionCall, drops to Sync | a simple error drops nothing      |
+ * | ledger: a Sync after an error is not entered                | an extended error drops           |
+ * | ledger: CopyDone is entered while skipping                  | an error in COPY                  |
+ * | ledger: a COPY that failed is still open                    | an error in COPY                  |
+ * | ledger: an error with nothing pending is a mismatch         | errors arrive                     |
+ * | dialogue: any DISCARD forgets the statements                | kinds of DISCARD                  |
+ * | ledger: ParameterStatus, notifications have to answer       | notices, parameters               |
  */
 import t from 'tap';
 import { RawClient, until } from './harness.js';

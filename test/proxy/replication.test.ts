@@ -1,12 +1,6 @@
 /**
  * Replication through the proxy: the protocol by hand, a physical standby and a logical
  * subscription whose connections go through it. Such sessions are relayed raw.
- *
- * What was broken on purpose, and which test then failed:
- * | broken                                            | fails                           |
- * | ------------------------------------------------- | ------------------------------- |
- * | startup: `replication` is not looked at           | all four                        |
- * | session: a raw client's end does not end the server | standby status updates        |
  */
 import t from 'tap';
 import { bench, RawClient, until } from './harness.js';

@@ -98,9 +98,9 @@ for (const major of [14, 18]) {
       t.match(more, /^2 D:.* C:SELECT 3 Z:I$/, 'in text more columns do no harm behind the others');
       client.send(binary('star'), E(), S);
       t.equal(brief(await client.ready()), '2 E:0A000 Z:I', 'more columns than were described');
-      await alter('ALTER TABLE users DROP COLUMN id');
+      await alter('ALTER TABLE users DROP COLUMN id, DROP COLUMN more');
       client.send(B('', 'star'), E(), S);
-      t.equal(brief(await client.ready()), '2 E:0A000 Z:I', 'columns in other places');
+      t.equal(brief(await client.ready()), '2 E:0A000 Z:I', 'fewer columns than were described');
       client.send(B('', 'star'), D('P'), E(), S);
       t.match(brief(await client.ready()), /^2 T D:.* C:SELECT 3 Z:I$/);
       client.destroy();
