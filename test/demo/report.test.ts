@@ -54,7 +54,16 @@ const BROKEN: [title: string, promise: RegExp, change: Partial<DemoReport>][] = 
   ],
   ['a lag that nothing stood still for', /standby/, { throttledSeconds: {} }],
   ['no measured lag', /standby/, { lag: { highestMs: null, forced: false } }],
-  ['a table that has doubled', /grow/, { tableBytes: { before: 10, highest: 21 } }],
+  [
+    'a table that has doubled',
+    /grow/,
+    { tableBytes: { before: 100 * 2 ** 20, highest: 201 * 2 ** 20 } },
+  ],
+  [
+    'a small table that grew by more than it is worth to vacuum',
+    /grow/,
+    { tableBytes: { before: 2 ** 20, highest: 34 * 2 ** 20 } },
+  ],
   ['something left', /left behind/, { leftBehind: ['trigger x'] }],
 ];
 for (const [title, promise, change] of BROKEN) {
