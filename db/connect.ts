@@ -198,7 +198,7 @@ async function attach(url: string, options: ConnectOptions): Promise<Connection>
   const attempt = async (secured: typeof ssl) => {
     const client = new pg.Client({
       connectionString: text,
-      application_name: `pgtandem $options.role`,
+      application_name: `pgtandem ${options.role}`,
       connectionTimeoutMillis: options.timeoutMs ?? 10_000,
       keepAlive: true,
       ssl: secured,
