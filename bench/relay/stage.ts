@@ -10,7 +10,7 @@ const DATABASES = {
   /** No migration. */
   plain: null,
   /** One on a table that the load does not use. */
-  other: 'ALTER TABLE bystander ALTER COLUMN id TYPE bigint',
+  other: 'ALTER TABLE bystander ALTER COLUMN size TYPE bigint',
   /** One on the table that it reads and writes. */
   same: 'ALTER TABLE pgbench_accounts ALTER COLUMN abalance TYPE bigint',
 };
@@ -61,7 +61,7 @@ async function makeDatabases(cluster: Cluster, scale: number): Promise<void> {
   await initialise(direct(cluster, 'plain'), scale);
   const plain = new pg.Client({ connectionString: cluster.url('plain') });
   await plain.connect();
-  await plain.query('CREATE TABLE bystander (id int PRIMARY KEY, note text)');
+  await plain.query('CREATE TABLE bystander (id int PRIMARY KEY, size int)');
   await plain.query('VACUUM ANALYZE');
   await plain.end();
   for (const name of Object.keys(DATABASES).filter((each) => each !== 'plain')) {
