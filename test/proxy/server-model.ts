@@ -1,0 +1,168 @@
+import { message } from '../../proxy/messages.js';
+import { pick } from './random.js';
+
+export type Random = () => number;
+
+export const m = (type: string, body: Buffer | string = '') => message(type.charCodeAt(0), body);
+export const upTo = (random: Random, n: number) => Math.floor(random() * (n + 1));
+
+/** Bytes of any kind, mostly few. */
+export function junk(random: Random): Buffer {
+  const most = random() < 0.02 ? 5000 : pick(random, [0, 3, 20, 200]);
+  const start = upTo(random, 255);
+  return Buffer.from(Array.from({ length: upTo(random, most) }, (_, i) => start + i * 7));
+}
+
+/** The server's rules (postgres.c, copyfromparse.c) without its meaning: what fails is chance. */
+export class Server {
+  readonly out: Buffer[] = [];
+  skipping = false;
+  private input: Buffer = Buffer.alloc(0);
+  private copying: 'E' | 'Q' | null = null;
+  private copies = 0;
+  private status = 'I';
+
+  constructor(
+    private readonly random: Random,
+    private readonly errors: number,
+  ) {
+    this.say('R', Buffer.alloc(4));
+    this.say('S', 'server_version\x0018\0');
+    this.say('K', Buffer.alloc(8, 1));
+    this.say('Z', 'I');
+  }
+
+  read(bytes: Buffer): void {
+    this.input = Buffer.concat([this.input, bytes]);
+  }
+
+  /** Takes one message; false: there is none. */
+  step(): boolean {
+    const { input, random } = this;
+    const length = input.length < 5 ? Infinity : input.readInt32BE(1) + 1;
+    if (length > input.length) return false;
+    this.input = input.subarray(length);
+    if (random() < 0.05) this.say(pick(random, [...'NA']), junk(random));
+    if (random() < 0.02) this.say('S', 'TimeZone\0UTC\0');
+    this.take(String.fromCharCode(input[0]!), input.toString('latin1', 5, length));
+    return true;
+  }
+
+  private say(type: string, body: Buffer | string = ''): void {
+    this.out.push(m(type, body));
+  }
+
+  private get fails(): boolean {
+    return this.random() < this.errors;
+  }
+
+  private take(type: string, body: string): void {
+    if (type === 'S' && !this.copying) {
+      this.skipping = false;
+      this.ready();
+    } else if (this.skipping) return;
+    else if (this.copying) this.copied(type);
+    else if ('PBCDE'.includes(type) && this.fails) this.error('E');
+    else if (type === 'P') this.say('1');
+    else if (type === 'B') this.say('2');
+    else if (type === 'C') this.say('3');
+    else if (type === 'D') this.describe(body.startsWith('S'));
+    else if (type === 'E' && body.startsWith('copy\0')) this.copyIn('E');
+    else if (type === 'E') this.execute();
+    else if (type === 'F') {
+      if (this.fails) this.say('E', '\0');
+      else this.say('V', junk(this.random));
+      this.ready();
+    } else if (type === 'Q') {
+      this.copies = body.startsWith('COPY IN;') ? body.split(';').length - 1 : 0;
+      this.query();
+    }
+  }
+
+  private describe(statement: boolean): void {
+    if (statement) this.say('t', Buffer.alloc(2));
+    if (statement && this.fails) this.error('E');
+    else if (this.random() < 0.5) this.say('n');
+    else this.say('T', Buffer.alloc(2));
+  }
+
+  private rows(): void {
+    const copyOut = this.random() < 0.1;
+    if (copyOut) this.say('H', Buffer.alloc(3));
+    for (let n = upTo(this.random, 5); n > 0; n--) this.say(copyOut ? 'd' : 'D', junk(this.random));
+    if (copyOut) this.say('c');
+  }
+
+  private execute(): void {
+    if (this.random() < 0.1) {
+      this.say('I');
+      return;
+    }
+    this.rows();
+    if (this.fails) {
+      this.error('E');
+      return;
+    }
+    if (this.random() < 0.2) this.say('s');
+    else this.complete();
+  }
+
+  private complete(): void {
+    this.say('C', pick(this.random, ['SELECT 1\0', 'BEGIN\0', 'COMMIT\0', 'INSERT 0 1\0']));
+  }
+
+  private query(): void {
+    if (this.fails) {
+      this.error('Q');
+      return;
+    }
+    if (this.copies > 0) {
+      this.copyIn('Q');
+      return;
+    }
+    if (this.random() < 0.1) this.say('I');
+    else {
+      for (let n = upTo(this.random, 2); n >= 0; n--) {
+        if (this.random() < 0.5) this.say('T', Buffer.alloc(2));
+        this.rows();
+        if (this.fails) {
+          this.error('Q');
+          return;
+        }
+        this.complete();
+      }
+    }
+    this.ready();
+  }
+
+  private copyIn(by: 'E' | 'Q'): void {
+    this.say('G', Buffer.alloc(3));
+    this.copying = by;
+    if (this.fails) this.error(by);
+  }
+
+  private copied(type: string): void {
+    const by = this.copying!;
+    if (type === 'S' || type === 'H') return;
+    if (!'dcf'.includes(type)) throw new Error(`the client may not send ${type} during COPY`);
+    if (type === 'f' || this.fails) this.error(by);
+    else if (type === 'c') {
+      this.copying = null;
+      this.complete();
+      if (by === 'Q' && --this.copies > 0) this.query();
+      else if (by === 'Q') this.ready();
+    }
+  }
+
+  private error(by: 'E' | 'Q'): void {
+    this.say('E', 'SERROR\0C22012\0M\0\0');
+    this.copying = null;
+    if (by === 'E') this.skipping = true;
+    else this.ready();
+  }
+
+  private ready(): void {
+    this.status = pick(this.random, [...'IITE', this.status]);
+    this.say('Z', this.status);
+  }
+}
