@@ -58,7 +58,6 @@ auth_file = ${join(folder, 'users.txt')}
 pool_mode = session
 max_client_conn = 2000
 default_pool_size = 1000
-server_reset_query =
 ignore_startup_parameters = extra_float_digits
 log_connections = 0
 log_disconnections = 0
