@@ -3,6 +3,19 @@
  * it is split, and the ledger agrees with a small model of the server that knows nothing of it. Then
  * the same with bytes that were damaged: no throw, nothing added, memory within the limits.
  * `SEED=n` begins with that seed; a failure says which one shows it in the first round.
+ *
+ * What was broken on purpose; each but the one marked made both tests fail within a hundred rounds:
+ * | broken                                                     | seen as                       |
+ * | ---------------------------------------------------------- | ----------------------------- |
+ * | frames: a byte is skipped behind a header that was split   | a reply that does not match   |
+ * | frames: what is gathered is not copied                     | bytes have changed            |
+ * | ledger: an error drops nothing to the Sync                 | a reply that does not match   |
+ * | ledger: COPY does not consume the Syncs before its end     | a reply that does not match   |
+ * | ledger: a failed COPY leaves none of its Syncs to answer   | a reply that does not match   |
+ * | frames: the whole of a held message is gathered            | more held than the limit      |
+ * | messages: readParse reads a count that is not there        | a throw (damaged bytes only)  |
+ * | backend: `steady` is true for every type                   | pending at the end            |
+ * | frontend: `steady` is true for every type                  | a reply that does not match   |
  */
 import t from 'tap';
 import { Metrics } from '../../metrics/registry.js';
