@@ -96,6 +96,11 @@ export class Load {
     return this.tally.summary(this.seed);
   }
 
+  /** Inserts so far whose answer was lost, and whose key only the server knows. */
+  get unknownInserts(): number {
+    return this.models.reduce((sum, model) => sum + model.lostInserts.length, 0);
+  }
+
   /**
    * Compares the whole table with what the workers know, on a connection of its own.
    * @param url of the server itself, not of the proxy: what counts is what is in the table.
