@@ -47,13 +47,19 @@ export class Coordinator {
 
   private async reign(signal: AbortSignal, wake: Wake): Promise<void> {
     const connection = await connect({ url: this.options.url, role: 'coordinator' });
+    let leave = (): void => undefined;
     try {
       await installSchema(connection);
       await connection.query(`LISTEN ${CHANNEL}`);
-      wake.listenTo(connection);
-      const { rows } = await connection.query(`SELECT pg_try_advisory_lock(${LOCK_KEY}) AS mine`);
-      if (rows[0].mine) await this.supervise(connection, signal, wake);
+      leave = wake.listenTo(connection);
+      // It asks again and again: a statement that waits would hold back the horizon of vacuum.
+      while (!(await takesLock(connection))) {
+        await wake.wait(RETRY_MS, signal);
+        if (signal.aborted) return;
+      }
+      await this.supervise(connection, signal, wake);
     } finally {
+      leave();
       this.options.metrics.forgetPhases();
       await connection.end().catch(() => undefined);
     }
@@ -125,6 +131,11 @@ export class Coordinator {
   }
 }
 
+async function takesLock(connection: Connection): Promise<boolean> {
+  const { rows } = await connection.query(`SELECT pg_try_advisory_lock(${LOCK_KEY}) AS mine`);
+  return rows[0].mine;
+}
+
 const keyOf = (migration: Migration) => JSON.stringify([migration.phase, migration.paused]);
 
 /** One run of the step of a migration's phase, on connections of its own. */
@@ -159,11 +170,12 @@ class Task {
       return connection;
     };
     let stopCancelling = (): void => undefined;
+    let leave = (): void => undefined;
     try {
       const observer = await open('observer');
       const connection = await open('migration');
       await connection.query(`LISTEN ${CHANNEL}`);
-      this.wake.listenTo(connection);
+      leave = this.wake.listenTo(connection);
       const { signal } = this.controller;
       stopCancelling = cancelOnAbort(signal, connection, observer, log);
       log.info({ migration: migration.name, phase: migration.phase.name }, 'phase');
@@ -173,6 +185,7 @@ class Task {
       await this.deal(error);
     } finally {
       stopCancelling();
+      leave();
       await Promise.all(opened.map((connection) => connection.end().catch(() => undefined)));
     }
   }

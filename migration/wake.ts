@@ -8,10 +8,14 @@ export class Wake {
   private waiting: (() => void)[] = [];
   private rung = false;
 
-  /** Rings at every notification of this connection, which listens already. */
-  listenTo(connection: Connection): void {
-    connection.on('notification', () => this.ring());
-    connection.on('end', () => this.ring());
+  /**
+   * Rings at every notification of this connection, which listens already, and when it is lost.
+   * @returns what ends that: before the connection is ended on purpose, which is no news.
+   */
+  listenTo(connection: Connection): () => void {
+    const ring = () => this.ring();
+    connection.on('notification', ring).on('end', ring);
+    return () => connection.off('notification', ring).off('end', ring);
   }
 
   ring(): void {
