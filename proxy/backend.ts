@@ -158,7 +158,8 @@ export class Backend implements FrameSink {
     const hidden = side instanceof Hidden || side instanceof Preparation;
     const statement = hidden ? side.statement : side;
     const describes = ledger.headKind === DESCRIBE_STATEMENT || ledger.headKind === DESCRIBE_PORTAL;
-    if (describes && statement instanceof Statement) {
+    // What a statement gives stays what was told, until it is prepared again.
+    if (describes && statement instanceof Statement && (hidden || !statement.isTold)) {
       if (at < 0) return HOLD;
       const types = end - at === length - 4 ? readRowTypes(buf, at, end) : null;
       if (hidden) statement.now = types ?? '';

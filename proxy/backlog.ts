@@ -11,6 +11,7 @@ export class Backlog {
   }
 
   shift(): Buffer | undefined {
+    if (this.bytes === 0) return undefined;
     const chunk = this.chunks.shift();
     if (chunk) this.bytes -= chunk.length;
     return chunk;

@@ -124,7 +124,7 @@ export class Dialogue implements LedgerListener<Side>, GateView {
 
   /** A portal is being described: the client will know what its rows are, and remember it. */
   describesPortal(portal: string): Statement | undefined {
-    this.converted.delete(portal);
+    if (this.converted.size > 0) this.converted.delete(portal);
     const statement = this.lastBound;
     if (statement?.now) statement.told = statement.now;
     return statement;
@@ -219,7 +219,7 @@ export class Dialogue implements LedgerListener<Side>, GateView {
     if (status === IDLE) {
       this.idleCount++;
       this.cursor = false;
-      if (this.ledger.pending === 0) {
+      if (this.portals.size + this.converted.size > 0 && this.ledger.pending === 0) {
         this.portals.clear();
         this.converted.clear();
       }

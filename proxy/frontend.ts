@@ -34,6 +34,7 @@ import type { Outbox } from './outbox.js';
 import { isReplaced, markRight } from './prepare.js';
 import { endsTransaction, mayChangeNames } from './resolve.js';
 import { STALE } from './shape.js';
+import { ShortNames } from './short-names.js';
 import { Closing, type Statement } from './statements.js';
 import { REFUSED_TEXT, Use } from './use.js';
 
@@ -45,6 +46,7 @@ export class Frontend implements FrameSink {
   /** The client has said good-bye. */
   terminated = false;
   private readonly use: Use;
+  private readonly names = new ShortNames();
 
   constructor(
     private readonly d: Dialogue,
@@ -285,8 +287,8 @@ export class Frontend implements FrameSink {
     const { d } = this;
     const fresh = this.isFresh;
     if (at < 0) return HOLD;
-    const portal = cString(buf, at, end);
-    const name = portal === null ? null : cString(buf, at + portal.length + 1, end);
+    const portal = this.names.read(buf, at, end);
+    const name = portal === null ? null : this.names.read(buf, at + portal.length + 1, end);
     if (portal === null || name === null) {
       if (end - at < length - 4) return FAIL;
       // The server refuses it as malformed.
@@ -311,7 +313,7 @@ export class Frontend implements FrameSink {
 
   private describe(buf: Buffer, at: number, end: number): Verdict {
     const { d } = this;
-    const name = cString(buf, at + 1, end);
+    const name = this.names.read(buf, at + 1, end);
     if (buf[at] !== STATEMENT) {
       d.ledger.push(DESCRIBE_PORTAL, FORWARD, d.describesPortal(name ?? ''));
       return PASS;
@@ -333,13 +335,13 @@ export class Frontend implements FrameSink {
     const named = buf[at] !== 0;
     const { force } = this.control;
     const converted =
-      d.converted.size > 0 ? d.converted.get(cString(buf, at, end) ?? '') : undefined;
+      d.converted.size > 0 ? d.converted.get(this.names.read(buf, at, end) ?? '') : undefined;
     if (converted?.columns === null && !d.ledger.skipping) this.use.refuse(STALE);
     if (!d.attentive || d.ledger.skipping) {
       d.ledger.push(EXECUTE, FORWARD, converted, named);
       return PASS;
     }
-    const portal = cString(buf, at, end);
+    const portal = this.names.read(buf, at, end);
     const statement = portal === null ? undefined : d.portals.get(portal);
     const change = statement?.command && this.change(statement.command, null);
     if (change) {
@@ -366,7 +368,7 @@ export class Frontend implements FrameSink {
 
   private close(buf: Buffer, at: number, end: number): Verdict {
     const { d } = this;
-    const name = cString(buf, at + 1, end);
+    const name = this.names.read(buf, at + 1, end);
     if (buf[at] !== STATEMENT || name === null) {
       d.ledger.push(CLOSE);
       return PASS;

@@ -87,6 +87,8 @@ export class HandleWire implements Wire {
   private writes = 0;
   private reading = false;
   private hasEnded = false;
+  /** Nothing more can be sent. */
+  over = false;
 
   constructor(
     private readonly socket: Socket,
@@ -98,16 +100,15 @@ export class HandleWire implements Wire {
     handle.wire = this;
     handle.onread = onRead;
     socket.on('error', () => undefined);
-    socket.on('close', () => listener.closed());
+    socket.on('close', () => {
+      this.over = true;
+      listener.closed();
+    });
     socket.on('finish', () => this.closeWhenBothEnded());
   }
 
   get flowing(): boolean {
     return this.writes === 0;
-  }
-
-  get over(): boolean {
-    return !this.socket.writable;
   }
 
   send(out: Outbox): boolean {
@@ -116,18 +117,17 @@ export class HandleWire implements Wire {
       out.clear();
       return true;
     }
-    const request = spare ?? new wrap!.WriteWrap();
+    const request = spare ?? makeRequest();
     spare = null;
-    request.handle = this.handle;
-    request.oncomplete = onWritten;
     const bytes = out.view();
     const failed = this.handle.writeBuffer(request, bytes);
     if (failed !== 0) {
       out.clear();
-      this.socket.destroy();
+      this.destroy();
       return true;
     }
     if (wrap!.streamBaseState[wrap!.kLastWriteWasAsync] !== 0) {
+      request.handle = this.handle;
       // Nobody else keeps the bytes from the garbage collector until they are written.
       request.buffer = bytes;
       out.giveAway();
@@ -135,7 +135,6 @@ export class HandleWire implements Wire {
       return false;
     }
     out.clear();
-    request.handle = null;
     spare = request;
     return this.writes === 0;
   }
@@ -153,10 +152,12 @@ export class HandleWire implements Wire {
   }
 
   end(): void {
+    this.over = true;
     this.socket.end();
   }
 
   destroy(): void {
+    this.over = true;
     this.socket.destroy();
   }
 
@@ -168,7 +169,7 @@ export class HandleWire implements Wire {
 
   written(status: number): void {
     this.writes--;
-    if (status < 0) this.socket.destroy();
+    if (status < 0) this.destroy();
     else if (this.writes === 0) this.listener.drained();
   }
 
@@ -176,7 +177,7 @@ export class HandleWire implements Wire {
     this.pause();
     this.hasEnded = true;
     if (error !== UV_EOF) {
-      this.socket.destroy();
+      this.destroy();
       return;
     }
     this.listener.ended();
@@ -184,8 +185,15 @@ export class HandleWire implements Wire {
   }
 
   private closeWhenBothEnded(): void {
-    if (this.hasEnded && this.socket.writableFinished) this.socket.destroy();
+    if (this.hasEnded && this.socket.writableFinished) this.destroy();
   }
+}
+
+function makeRequest(): WriteRequest {
+  const request = new wrap!.WriteWrap();
+  request.handle = null;
+  request.oncomplete = onWritten;
+  return request;
 }
 
 function firstOfArrived(bytes: number): Buffer {

@@ -65,6 +65,11 @@ export class Statement {
     return this.returning;
   }
 
+  /** The client knows what it gives. */
+  get isTold(): boolean {
+    return this.told !== null && this.now === null;
+  }
+
   /** The types for preparing it again: the client's own, and what it was told where it left 0. */
   get typesForReparse(): string {
     let types = '';
