@@ -38,7 +38,7 @@ import {
 } from './messages.js';
 import type { Outbox } from './outbox.js';
 import { Preparation } from './prepare.js';
-import { tagMatters } from './schema.js';
+import { isPlainTag, tagMatters } from './schema.js';
 import { convertRow, readRowTypes } from './shape.js';
 import { Statement } from './statements.js';
 import { REFUSED_CODE } from './use.js';
@@ -172,7 +172,7 @@ export class Backend implements FrameSink {
   private commandComplete(buf: Buffer, at: number, end: number): Verdict {
     const { d } = this;
     const fate = d.ledger.headFate;
-    const matters = d.attentive || tagMatters(buf, at, d.schema.isChanged);
+    const matters = d.attentive ? !isPlainTag(buf, at) : tagMatters(buf, at, d.schema.isChanged);
     if (fate !== FORWARD || !matters) return verdictOf(d.ledger.reply(BACKEND.commandComplete));
     const tag = cString(buf, at, end) ?? '';
     d.tagged(tag);

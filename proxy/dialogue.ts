@@ -2,6 +2,7 @@ import type { Rewrite, StatementRewriter } from '../sql/outcome.js';
 import type { GateView } from './gate.js';
 import { CLOSE, IDLE, type Kind, Ledger, type LedgerListener, PARSE } from './ledger.js';
 import { type Ending, Errand, Lookup } from './lookup.js';
+import { Portals } from './portals.js';
 import { Retained } from './replay.js';
 import { Resolver } from './resolve.js';
 import { SchemaWatch, type SharedSchema } from './schema.js';
@@ -80,7 +81,7 @@ export class Dialogue implements LedgerListener<Side>, GateView {
   readonly schema: SchemaWatch;
   readonly retained: Retained;
   /** What the portals were bound from, while rules are in force. */
-  readonly portals = new Map<string, Statement>();
+  readonly portals = new Portals();
   /** Those of them whose rows have to be converted. */
   readonly converted = new Map<string, Converted>();
   /** The client has described a statement: its Binds are read whole. */
@@ -112,9 +113,8 @@ export class Dialogue implements LedgerListener<Side>, GateView {
 
   /** A Bind is being sent; what follows its two names is at `at`. */
   bound(portal: string, statement: Statement | undefined, buf: Buffer, at: number, end: number) {
-    if (statement) this.portals.set(portal, statement);
-    else this.portals.delete(portal);
-    this.converted.delete(portal);
+    this.portals.set(portal, statement);
+    if (this.converted.size > 0) this.converted.delete(portal);
     if (!statement || statement.now === null || statement.now === statement.told) return;
     const formats = readResultFormats(buf, at, end);
     const columns = formats && conversions(statement.told ?? '', statement.now, formats);
@@ -219,9 +219,9 @@ export class Dialogue implements LedgerListener<Side>, GateView {
     if (status === IDLE) {
       this.idleCount++;
       this.cursor = false;
-      if (this.portals.size + this.converted.size > 0 && this.ledger.pending === 0) {
+      if (this.ledger.pending === 0) {
         this.portals.clear();
-        this.converted.clear();
+        if (this.converted.size > 0) this.converted.clear();
       }
     }
     if (this.attentive) this.resolver.ready(status, this.ledger.pending === 0);

@@ -358,7 +358,8 @@ export class Frontend implements FrameSink {
     const text = d.resolver.plain && statement ? statement.text : null;
     if (statement && text !== null) {
       statement.suspect ??= mayChangeNames(text);
-      d.resolver.ran(statement.suspect, endsTransaction(text));
+      statement.ends ??= endsTransaction(text);
+      d.resolver.ran(statement.suspect, statement.ends);
     } else d.resolver.ran(true, true);
     d.touches.mark(statement ? statement.touches : force.oids, d.ledger.pushed + 1);
     const side = converted ?? (statement?.rewrite ? statement : undefined);

@@ -30,10 +30,11 @@ export function decideUse(statement: Statement, view: GateView, control: Control
   const settled = view.ledger.pending === 0;
   if (statement.unconfirmed && !settled) return { step: 'settle' };
   if (isRight(statement, view, control)) {
+    if (statement.touches.length === 0) return RIGHT;
     return gate({ rewrite: null, touches: statement.touches, reason: null }, view, control);
   }
   // A failed transaction refuses the message as well as anything that we could do about it.
-  if (settled && view.status === FAILED && !view.ledger.openBatch) return untouched();
+  if (settled && view.status === FAILED && !view.ledger.openBatch) return RIGHT;
   if (statement.text === null) return decide(null, 'text-not-kept', view, control);
   const text = Buffer.from(statement.text, 'latin1');
   const decision = decide(text, '', view, control);
@@ -53,9 +54,8 @@ export function decideUse(statement: Statement, view: GateView, control: Control
   return settled ? { step: 'prepare', plan } : { step: 'settle' };
 }
 
-function untouched(): Decision {
-  return { step: 'send', rewrite: null, touches: [], reason: null };
-}
+/** It goes as it is, and touches nothing. */
+const RIGHT: Decision = Object.freeze({ step: 'send', rewrite: null, touches: [], reason: null });
 
 /** Whether it was found right under the rules in force, and names still mean the same. */
 function isRight(statement: Statement, view: GateView, { force }: Control): boolean {

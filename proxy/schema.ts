@@ -23,6 +23,25 @@ export function tagMatters(buf: Buffer, at: number, changed: boolean): boolean {
   }
 }
 
+/**
+ * Whether it is the tag of a query or of a write of rows (SELECT, INSERT, UPDATE, DELETE), of which
+ * nothing follows for what is known of the session. Looks at its first letters, which no other tag has.
+ */
+export function isPlainTag(buf: Buffer, at: number): boolean {
+  switch (buf[at]) {
+    case 0x53: // SELECT; not SET, SAVEPOINT, START TRANSACTION, SHOW, SECURITY LABEL
+      return buf[at + 1] === 0x45 && buf[at + 2] === 0x4c;
+    case 0x49: // INSERT; not IMPORT FOREIGN SCHEMA
+      return buf[at + 1] === 0x4e;
+    case 0x55: // UPDATE; not UNLISTEN
+      return buf[at + 1] === 0x50;
+    case 0x44: // DELETE; not DEALLOCATE, DECLARE CURSOR, DISCARD, DO, DROP
+      return buf[at + 1] === 0x45 && buf[at + 2] === 0x4c;
+    default:
+      return false;
+  }
+}
+
 /** Objects whose change leaves the type of every query's result alone. */
 const APART =
   'INDEX|ROLE|USER|GROUP|SYSTEM|DATABASE|SEQUENCE|DEFAULT|PUBLICATION|SUBSCRIPTION|POLICY|TRIGGER|' +

@@ -38,6 +38,8 @@ export class Statement {
   doubtful = false;
   /** Whether running it may change what names mean; undefined: not looked at yet. */
   suspect: boolean | undefined = undefined;
+  /** Whether running it ends a transaction, or a part of one; undefined: not looked at yet. */
+  ends: boolean | undefined = undefined;
   /** What its text does to other statements, or to what they give. */
   command: SqlCommand | null = null;
   /** `SchemaWatch.version` when it was sent, or found right last. */

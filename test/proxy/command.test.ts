@@ -1,6 +1,6 @@
 import t from 'tap';
 import { executedNames, isReturning, leads, readCommand } from '../../proxy/command.js';
-import { SchemaWatch, tagMatters } from '../../proxy/schema.js';
+import { isPlainTag, SchemaWatch, tagMatters } from '../../proxy/schema.js';
 
 const looks = (text: string) => leads(Buffer.from(`${text}\0`), 0, Buffer.byteLength(text));
 const read = (text: string) => readCommand(Buffer.from(text).toString('latin1'), true);
@@ -115,6 +115,21 @@ t.test('tags that are read, and those that go by', async (t) => {
   t.notOk(matters('COPY 5'));
   t.notOk(matters('ROLLBACK'));
   t.ok(matters('ROLLBACK', true), 'when something was changed before');
+});
+
+/** Every tag of src/include/tcop/cmdtaglist.h that begins with a letter of a plain one. */
+const TAGS = `DEALLOCATE;DEALLOCATE ALL;DECLARE CURSOR;DELETE 1;DISCARD;DISCARD ALL;DISCARD PLANS;
+  DISCARD SEQUENCES;DISCARD TEMP;DO;DROP ACCESS METHOD;DROP TABLE;IMPORT FOREIGN SCHEMA;INSERT 0 1;
+  SAVEPOINT;SECURITY LABEL;SELECT 1;SELECT INTO;SET;SET CONSTRAINTS;SHOW;START TRANSACTION;
+  UNLISTEN;UPDATE 1`;
+
+t.test('tags of queries and writes are told from all others by their first letters', (t) => {
+  const plain = (tag: string) => isPlainTag(Buffer.from(`${tag}\0`), 0);
+  for (const tag of TAGS.split(/;\s*/)) {
+    t.equal(plain(tag), /^(SELECT|INSERT|UPDATE|DELETE)/.test(tag), tag);
+  }
+  for (const tag of ['', 'BEGIN', 'COMMIT', 'ALTER TABLE', 'CREATE TABLE']) t.notOk(plain(tag));
+  t.end();
 });
 
 t.test(
