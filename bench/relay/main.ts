@@ -1,5 +1,6 @@
 import Table from 'cli-table3';
 import { Command } from 'commander';
+import { median } from '../median.js';
 import { OTHERS } from './others.js';
 import { type Cell, type Figures, pgbench } from './pgbench.js';
 import { setStage } from './stage.js';
@@ -61,16 +62,16 @@ function print(cell: Cell, runs: ReadonlyMap<string, Figures[]>): void {
     colAligns: ['left', ...Array(8).fill('right')],
   });
   const ratio = (own: Figures[], other: Figures[] | undefined, of: keyof Figures) =>
-    other ? (median(own, of) / median(other, of)).toFixed(2) : '';
+    other ? (middle(own, of) / middle(other, of)).toFixed(2) : '';
   for (const [name, own] of runs) {
-    const cpu = median(own, 'cpu');
+    const cpu = middle(own, 'cpu');
     table.push([
       name,
-      Math.round(median(own, 'tps')),
+      Math.round(middle(own, 'tps')),
       ratio(own, yardstick, 'tps'),
       ratio(own, runs.get('socat'), 'tps'),
-      median(own, 'p50').toFixed(2),
-      median(own, 'p99').toFixed(2),
+      middle(own, 'p50').toFixed(2),
+      middle(own, 'p99').toFixed(2),
       ratio(own, yardstick, 'p99'),
       cpu > 0 ? cpu.toFixed(1) : '',
       cpu > 0 ? ratio(own, yardstick, 'cpu') : '',
@@ -90,17 +91,11 @@ async function measureOthers(): Promise<void> {
     }
     console.log(`${title}, ${unit}`);
     for (const [name, values] of runs) {
-      if (values.length > 0) console.log(`  ${name.padEnd(12)} ${middleOf(values).toFixed(1)}`);
+      if (values.length > 0) console.log(`  ${name.padEnd(12)} ${median(values).toFixed(1)}`);
     }
   }
 }
 
-function median(runs: readonly Figures[], of: keyof Figures): number {
-  return middleOf(runs.map((run) => run[of]));
-}
-
-function middleOf(numbers: readonly number[]): number {
-  const values = [...numbers].sort((a, b) => a - b);
-  const middle = values.length >> 1;
-  return values.length % 2 ? values[middle]! : (values[middle - 1]! + values[middle]!) / 2;
+function middle(runs: readonly Figures[], of: keyof Figures): number {
+  return median(runs.map((run) => run[of]));
 }

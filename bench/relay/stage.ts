@@ -1,8 +1,7 @@
 import pg from 'pg';
 import { Cluster } from '../../cli/demo/cluster.js';
-import { connect } from '../../db/connect.js';
 import { loadParser } from '../../sql/rewriter.js';
-import { startMigration, untilMigration } from '../../test/migration/drive.js';
+import { migrate } from '../migrate.js';
 import { type Contender, direct, pgbouncer, pgtandem, socat } from './contenders.js';
 import { initialise } from './pgbench.js';
 
@@ -47,7 +46,10 @@ export async function setStage(scale: number, names: readonly string[]): Promise
     for (const [name, make] of Object.entries(ways)) {
       if (names.length === 0 || names.includes(name)) contenders.push(await make());
     }
-    for (const contender of contenders) await migrate(cluster, contender.database);
+    for (const { database } of contenders) {
+      const sql = DATABASES[database as keyof typeof DATABASES];
+      if (sql !== null) await migrate(cluster.url(database), sql);
+    }
     return { cluster, contenders, stop };
   } catch (error) {
     await stop();
@@ -68,19 +70,4 @@ async function makeDatabases(cluster: Cluster, scale: number): Promise<void> {
     await admin.query(`CREATE DATABASE ${name} TEMPLATE plain`);
   }
   await admin.end();
-}
-
-/** Brings a database's migration to where it writes both columns and everything is filled. */
-async function migrate(cluster: Cluster, database: string): Promise<void> {
-  const sql = DATABASES[database as keyof typeof DATABASES];
-  if (sql === null) return;
-  const control = await connect({ url: cluster.url(database), role: 'bench' });
-  try {
-    await startMigration(control, 'bench', sql);
-    const ready = (phase: { name: string }) => phase.name === 'ready';
-    await untilMigration(cluster.url(database), 'bench', ({ phase }) => ready(phase));
-    await control.query('VACUUM ANALYZE');
-  } finally {
-    await control.end();
-  }
 }

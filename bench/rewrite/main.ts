@@ -1,0 +1,52 @@
+import Table from 'cli-table3';
+import { Command } from 'commander';
+import { median } from '../median.js';
+import { measureBulk, ratio, WAYS } from './bulk.js';
+import { measureShapes } from './shapes.js';
+
+interface Options {
+  rows: number;
+  rounds: number;
+  bulk: boolean;
+  shapes: boolean;
+}
+
+const options = new Command('bench/rewrite')
+  .description('What rewriting costs: a statement, and a million rows.')
+  .option('--rows <n>', 'of a bulk write', Number, 1_000_000)
+  .option('--rounds <n>', 'of bulk writes, of which the median is shown', Number, 3)
+  .option('--no-bulk', 'leave out bulk writes')
+  .option('--no-shapes', 'leave out single statements')
+  .parse()
+  .opts<Options>();
+
+const STYLE = { head: [], border: [] };
+
+if (options.shapes) {
+  const table = new Table({
+    head: ['CPU us', 'bytes', 'outcome', 'parse alone', 'first sight', 'of parse', 'cached'],
+    style: STYLE,
+    colAligns: ['left', 'right', 'left', ...Array(4).fill('right')],
+  });
+  for (const { shape, bytes, outcome, parse, first, cached } of await measureShapes()) {
+    const times = [parse.toFixed(1), first.toFixed(1), (first / parse).toFixed(1)];
+    table.push([shape, bytes, outcome, ...times, cached.toFixed(2)]);
+  }
+  console.log(`${table}`);
+}
+
+if (options.bulk) {
+  const table = new Table({
+    head: [`${options.rows} rows`, ...WAYS.map((way) => `${way} s`), 'of proxy', 'of trigger'],
+    style: STYLE,
+    colAligns: ['left', ...Array(6).fill('right')],
+  });
+  for (const figures of await measureBulk(options.rows, options.rounds)) {
+    const seconds = WAYS.map((way) => median(figures.seconds[way]).toFixed(2));
+    const ratios = (['proxy', 'trigger'] as const).map((way) =>
+      ratio(figures, 'migration', way).toFixed(2),
+    );
+    table.push([figures.title, ...seconds, ...ratios]);
+  }
+  console.log(`${table}\nof: time under migration, by the time of that way in the same round`);
+}
