@@ -1,6 +1,7 @@
 import type { RawStmt } from 'libpg-query';
 import { Cache } from './cache.js';
 import { applyDrafts, mapPosition } from './edits.js';
+import { shapeOf } from './literals.js';
 import { Names, namePattern, signatureOf, tableNames } from './names.js';
 import { opaque } from './opaque.js';
 import type { Resolution, Rewrite, StatementRewriter } from './outcome.js';
@@ -10,6 +11,7 @@ import { type PreparedTable, prepareRules } from './prepared.js';
 import type { RuleSet } from './rules.js';
 import { Misplaced, Source } from './source.js';
 import { changesNames, decide, findTables, type Statement, touchedBy } from './statement.js';
+import { Templates } from './templates.js';
 import { type ByteString, sameTree } from './tree.js';
 
 export { loadParser };
@@ -34,20 +36,27 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
   const names = tableNames(rules);
   const pattern = names.length > 0 ? namePattern(names) : null;
   const cache = new Cache<Rewrite>(cacheEntries, cacheBytes);
+  const templates = new Templates();
   return {
     rules,
     names,
     mayTouch: (text) => pattern?.test(text.toString('latin1')) ?? false,
     rewrite(text, resolution, plain) {
       const bytes = text.toString('latin1');
-      const key = (plain ? signatureOf(rules, resolution) : '-') + bytes;
+      const signature = plain ? signatureOf(rules, resolution) : '-';
+      const key = signature + bytes;
       const known = cache.get(key);
       if (known) return known;
       if (!pattern?.test(bytes)) return unchanged(text, []);
-      // A copy of our own: the client's bytes may lie in a chunk that is used again.
-      const own = Buffer.from(text);
-      const work = { text: own, bytes, tables, resolution, plain, maxParseBytes };
-      const rewrite = rewriteText(work);
+      const make = (its: ByteString) => {
+        const own = Buffer.from(its, 'latin1');
+        return rewriteText({ text: own, bytes: its, tables, resolution, plain, maxParseBytes });
+      };
+      const shape = plain && text.length <= maxParseBytes ? shapeOf(bytes) : null;
+      const filled = shape && templates.fill(signature, bytes, shape);
+      if (filled) return filled;
+      const rewrite = make(bytes);
+      if (shape) templates.learn(signature, bytes, shape, rewrite, make);
       // The parser that was not ready now will be; all else stays true for the rule set.
       if (rewrite.reason !== 'parser') {
         cache.set(key, rewrite, rewrite.text.length + rewrite.edits.length * 200);
