@@ -90,10 +90,10 @@ export function fallbackOf(table: PreparedTable, name: ByteString): Fragment {
 
 /** What a column holds when the statement gives it an expression. */
 export function assigned(table: PreparedTable, name: ByteString, value: Fragment): Fragment {
-  const { rule, type } = columnOfTable(table, name);
+  const { rule, type, base } = columnOfTable(table, name);
   if (rule.generated) throw new Unsure('generated');
   // Such a cast may not exist; the server is to say so in the words it has for the assignment.
-  if (!fitsConstant(value.node, rule.baseType)) throw new Unsure('type');
+  if (!fitsConstant(value.node, base.node, rule.baseType)) throw new Unsure('type');
   if (!isRepeatable(value.node, type.node, table.rule.guard === 'none')) {
     throw new Unsure('volatile');
   }

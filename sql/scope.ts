@@ -1,4 +1,5 @@
-import type { Node, RangeVar } from 'libpg-query';
+import type { CommonTableExpr, Node, RangeVar } from 'libpg-query';
+import type { Queries } from './columns.js';
 import type { PreparedTable } from './prepared.js';
 import { type ByteString, strings } from './tree.js';
 
@@ -19,16 +20,16 @@ export interface Item {
 /** What names mean at one place of a statement. */
 export interface Scope {
   parent: Scope | null;
-  ctes: Set<ByteString>;
+  ctes: Map<ByteString, CommonTableExpr>;
   items: Item[];
   /** Whether USING, NATURAL or a join's alias decides what a bare star is. */
   merged: boolean;
-  /** In RETURNING: the table written, of which `old` and `new` are versions. */
-  returning: PreparedTable | null;
+  /** In RETURNING: the row as it was and as it is. They are no part of a bare star. */
+  versions: Item[];
 }
 
 export function childOf(parent: Scope | null): Scope {
-  return { parent, ctes: new Set(), items: [], merged: false, returning: null };
+  return { parent, ctes: new Map(), items: [], merged: false, versions: [] };
 }
 
 export function isCte(scope: Scope | null, name: ByteString): boolean {
@@ -36,18 +37,25 @@ export function isCte(scope: Scope | null, name: ByteString): boolean {
   return false;
 }
 
+/** The WITH queries that are seen at one place. */
+export function queriesIn(scope: Scope): Queries {
+  const outer = scope.parent ? queriesIn(scope.parent) : new Map();
+  return new Map([...outer, ...scope.ctes]);
+}
+
 /** The nearest item of that name. */
 export function findItem(scope: Scope, name: ByteString): Item | null {
   for (let at: Scope | null = scope; at; at = at.parent) {
-    const item = at.items.find((candidate) => candidate.name === name);
+    const named = (candidate: Item) => candidate.name === name;
+    const item = at.items.find(named) ?? at.versions.find(named);
     if (item) return item;
   }
   return null;
 }
 
-export function returningOf(scope: Scope): PreparedTable | null {
-  for (let at: Scope | null = scope; at; at = at.parent) if (at.returning) return at.returning;
-  return null;
+/** What `old` or `new` is. */
+export function versionOf(name: ByteString, table: PreparedTable): Item {
+  return { name, table, path: [name], columns: [], opaque: false };
 }
 
 /** The item that a table reference makes. */

@@ -11,6 +11,7 @@ import type {
 import { rewriteCopy } from './copy.js';
 import { decideDefinition, tablesOfObjects } from './ddl.js';
 import { rewriteInsert } from './insert.js';
+import { isUnlisted, rewriteMerge } from './merge.js';
 import { type Names, namePattern } from './names.js';
 import { misplacing, type Plan } from './plan.js';
 import type { PreparedTable } from './prepared.js';
@@ -112,7 +113,7 @@ function rewriteWrite(plan: Plan, write: Write): void {
   const { table } = write;
   switch (write.kind) {
     case 'insert':
-      rewriteInsert(plan, write.stmt, table);
+      rewriteInsert(plan, write.stmt, table, write.queries);
       break;
     case 'update':
       rewriteUpdate(plan, write.stmt, table);
@@ -120,21 +121,14 @@ function rewriteWrite(plan: Plan, write: Write): void {
     case 'delete':
       break;
     case 'merge':
-      if (isPositional(write) && !table.inPlace) plan.refuse('merge', misplacing(table));
-      else if (table.pairs.length > 0) plan.guardWrite(table, 'merge');
+      rewriteMerge(plan, write.stmt, table);
   }
 }
 
-/** A MERGE that inserts without a column list. */
+/** Whether it fills columns by their place. */
 function isPositional(write: Write): boolean {
-  if (write.kind !== 'merge') return write.kind === 'insert' && !write.stmt.cols;
-  return (write.stmt.mergeWhenClauses ?? []).some(
-    (node) =>
-      'MergeWhenClause' in node &&
-      node.MergeWhenClause.commandType === 'CMD_INSERT' &&
-      !node.MergeWhenClause.targetList &&
-      node.MergeWhenClause.values !== undefined,
-  );
+  if (write.kind === 'merge') return isUnlisted(write.stmt);
+  return write.kind === 'insert' && !write.stmt.cols;
 }
 
 /** SQL's own prepared statement outlives a cutover, and its text does not: it is not edited. */

@@ -5,6 +5,7 @@ import type {
   InsertStmt,
   JoinExpr,
   MergeStmt,
+  MultiAssignRef,
   Node,
   RangeVar,
   ReturningClause,
@@ -14,9 +15,19 @@ import type {
   UpdateStmt,
   WithClause,
 } from 'libpg-query';
+import type { Queries } from './columns.js';
 import type { Names } from './names.js';
 import type { PreparedTable } from './prepared.js';
-import { childOf, findItem, fromItems, isCte, itemOf, returningOf, type Scope } from './scope.js';
+import {
+  childOf,
+  findItem,
+  fromItems,
+  isCte,
+  itemOf,
+  queriesIn,
+  type Scope,
+  versionOf,
+} from './scope.js';
 import { strings } from './tree.js';
 
 /** A star in a target list: what it stands for depends on the scope. */
@@ -31,7 +42,7 @@ export interface Star {
 
 /** A statement that writes a table under migration, at any depth. */
 export type Write = { table: PreparedTable } & (
-  | { kind: 'insert'; stmt: InsertStmt }
+  | { kind: 'insert'; stmt: InsertStmt; queries: Queries }
   | { kind: 'update'; stmt: UpdateStmt }
   | { kind: 'delete'; stmt: DeleteStmt }
   | { kind: 'merge'; stmt: MergeStmt }
@@ -59,6 +70,7 @@ const WRITING = new Set(['InsertStmt', 'UpdateStmt', 'MergeStmt', 'CopyStmt']);
 /** Walks the tree of a statement with its scopes. Its depth was bounded by the parser. */
 export class Walk {
   readonly findings = new Findings();
+  private source: Node | undefined;
 
   constructor(private readonly names: Names) {}
 
@@ -85,11 +97,21 @@ export class Walk {
     else if (key === 'MergeStmt') this.merge(child as MergeStmt, scope);
     else if (key === 'ColumnRef') this.column(child as ColumnRef, scope);
     else if (key === 'SubLink') this.subLink(child as SubLink, scope);
+    else if (key === 'MultiAssignRef') this.multiAssign(child as MultiAssignRef, scope);
     else if (key === 'JoinExpr') this.joined(child as JoinExpr, scope);
     // What comes after INTO is a new table's name, not a reference.
     else if (key !== 'intoClause' && key !== 'into') {
       if (key === 'FuncCall') this.setsConfig(child);
       this.visit(child, scope);
+    }
+  }
+
+  /** One source of several columns, which the tree holds once for each of them. */
+  private multiAssign(ref: MultiAssignRef, scope: Scope | null): void {
+    if ((ref.colno ?? 1) > 1 && this.source) ref.source = this.source;
+    else {
+      this.visit(ref.source, scope);
+      this.source = ref.source;
     }
   }
 
@@ -127,10 +149,10 @@ export class Walk {
     const ctes = (clause?.ctes ?? []).flatMap((node): CommonTableExpr[] =>
       'CommonTableExpr' in node ? [node.CommonTableExpr] : [],
     );
-    if (clause?.recursive) for (const cte of ctes) scope.ctes.add(cte.ctename ?? '');
+    if (clause?.recursive) for (const cte of ctes) scope.ctes.set(cte.ctename ?? '', cte);
     for (const cte of ctes) {
       this.visit(cte.ctequery, scope);
-      scope.ctes.add(cte.ctename ?? '');
+      scope.ctes.set(cte.ctename ?? '', cte);
     }
   }
 
@@ -191,14 +213,7 @@ export class Walk {
     const qualifier = fields.length > 1 ? fields.at(-2) : last;
     if (typeof qualifier !== 'string') return;
     const item = findItem(scope, qualifier);
-    if (!item) {
-      const versions = qualifier === 'old' || qualifier === 'new';
-      const whole = last === null || fields.length === 1;
-      if (versions && whole && returningOf(scope)?.hides) {
-        this.findings.leaks.add('returning-old-new');
-      }
-      return;
-    }
+    if (!item) return;
     if (item.opaque && (last === null || fields.length === 1)) this.findings.leaks.add('whole-row');
     if (!item.table?.hides) return;
     const known =
@@ -212,7 +227,9 @@ export class Walk {
     this.withClause(stmt.withClause, scope);
     this.visit(stmt.selectStmt, scope);
     const table = this.reference(stmt.relation, null);
-    if (table) this.findings.writes.push({ kind: 'insert', stmt, table });
+    if (table) {
+      this.findings.writes.push({ kind: 'insert', stmt, table, queries: queriesIn(scope) });
+    }
     if (stmt.relation) scope.items.push(itemOf(stmt.relation, table));
     const conflict = childOf(scope);
     const excluded = itemOf({ relname: 'excluded' }, null);
@@ -249,12 +266,11 @@ export class Walk {
     this.withClause(stmt.withClause, scope);
     const table = this.reference(stmt.relation, null);
     if (table) this.findings.writes.push({ kind: 'merge', stmt, table });
-    if (stmt.relation) scope.items.push(itemOf(stmt.relation, table));
+    // A bare star is the source's columns, then the table's.
     this.from(stmt.sourceRelation ? [stmt.sourceRelation] : [], scope);
+    if (stmt.relation) scope.items.push(itemOf(stmt.relation, table));
     this.visit(stmt.joinCondition, scope);
     this.visit(stmt.mergeWhenClauses, scope);
-    // Its bare star means the source's columns too, and in an order of its own.
-    scope.merged = true;
     this.returning(stmt.returningClause, scope, table);
   }
 
@@ -263,8 +279,14 @@ export class Walk {
     scope: Scope,
     table: PreparedTable | null,
   ): void {
-    scope.returning = table;
-    if (clause?.options && table?.hides) this.findings.leaks.add('returning-old-new');
+    if (table) {
+      const names = { old: 'old', new: 'new' };
+      for (const node of clause?.options ?? []) {
+        const { option, value } = 'ReturningOption' in node ? node.ReturningOption : {};
+        if (value) names[option === 'RETURNING_OPTION_OLD' ? 'old' : 'new'] = value;
+      }
+      scope.versions = [names.old, names.new].map((name) => versionOf(name, table));
+    }
     this.targets(clause?.exprs, scope);
   }
 }

@@ -59,6 +59,8 @@ async function run(client: pg.Client, text: string, params: Sent['params']): Pro
 function isKnown(seen: Seen, expected: Seen): boolean {
   const [a, b] = [seen.error, expected.error];
   if (a?.code === '42846' && b?.code === '42804') return a.position === b.position;
+  // What is moved stands in VALUES, in the words of which the server refuses a set or an aggregate.
+  if (/not allowed in VALUES/.test(a?.message ?? '')) return a?.code === b?.code;
   return a?.code === '42P08' && b?.code === '42P08' && a.message === b.message;
 }
 
@@ -175,7 +177,7 @@ for (const major of [18, 14]) {
         if (stage.after && !subject.total) continue;
         const trial = await startTrial(cluster, subject, stage);
         const random = new Random(seed + i * 1000);
-        const statements = new Statements(random, subject, trial.follow);
+        const statements = new Statements(random, subject, trial.follow, major);
         const wrong: string[] = [];
         for (let n = 0; n < (major === 18 ? STATEMENTS : STATEMENTS / 4) && wrong.length < 5; n++) {
           const sent = statements.next();

@@ -106,7 +106,8 @@ CREATE VIEW v AS SELECT "public"."orders"."id", "public"."orders"."email", "publ
 
 --# RETURNING old.* is counted.
 UPDATE orders SET note = 'x' RETURNING old.*
---> guarded returning-old-new
+--> rewritten
+UPDATE orders SET note = 'x' RETURNING "old"."id", "old"."email", "old"."note", "old"."n"
 
 --# A hidden column may be named: that is an application of tomorrow.
 SELECT id_new FROM orders
