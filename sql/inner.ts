@@ -7,7 +7,7 @@ export const ONCE = 'pgtandem';
 
 /** A reference to what the client wrote somewhere: an error about it is shown there. */
 export function placed(reference: Fragment, from: number | undefined): Fragment {
-  if (from === undefined) return reference;
+  if (from === undefined || from < 0) return reference;
   return { ...reference, copies: [{ at: 0, from, length: 1 }] };
 }
 

@@ -24,12 +24,14 @@ export interface Scope {
   items: Item[];
   /** Whether USING, NATURAL or a join's alias decides what a bare star is. */
   merged: boolean;
+  /** Whether a row of an item may be missing, so that its columns are NULL. */
+  outer: boolean;
   /** In RETURNING: the row as it was and as it is. They are no part of a bare star. */
   versions: Item[];
 }
 
 export function childOf(parent: Scope | null): Scope {
-  return { parent, ctes: new Map(), items: [], merged: false, versions: [] };
+  return { parent, ctes: new Map(), items: [], merged: false, outer: false, versions: [] };
 }
 
 export function isCte(scope: Scope | null, name: ByteString): boolean {
@@ -94,6 +96,7 @@ function addItem(
   } else if ('JoinExpr' in node) {
     const { larg, rarg, alias, isNatural, usingClause, join_using_alias } = node.JoinExpr;
     const before = scope.items.length;
+    if (node.JoinExpr.jointype !== 'JOIN_INNER') scope.outer = true;
     for (const side of [larg, rarg]) if (side) addItem(side, scope, tableOf);
     if (isNatural || usingClause || alias || join_using_alias) scope.merged = true;
     if (alias) {

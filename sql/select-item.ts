@@ -79,7 +79,9 @@ function outputs(
   }
   // As many as there are, so that the server sees when they do not fit.
   const node: Node = { ColumnRef: { fields: [...stringNodes([name]), { A_Star: {} }] } };
-  return [{ text: `${quoteIdentifier(name)}.*`, copies: [], node }];
+  const first = select.targetList?.[0];
+  const from = first && 'ResTarget' in first ? first.ResTarget.location : undefined;
+  return [placed({ text: `${quoteIdentifier(name)}.*`, copies: [], node }, from)];
 }
 
 function clientSelect(item: SetItem): SelectStmt {

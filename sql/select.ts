@@ -52,6 +52,8 @@ export function readTargets(
   const { source } = plan;
   const nodes = select.targetList ?? [];
   const first = nodes[0] && 'ResTarget' in nodes[0] ? nodes[0].ResTarget.location : undefined;
+  // The star of TABLE is written nowhere.
+  if (first !== undefined && first < 0) return null;
   const start = first === undefined ? firstTarget(source, select, from) : source.indexAt(first);
   if (start === null) return null;
   const spans = source.items(start, (index) => endsTargets(source, index));
@@ -90,7 +92,7 @@ function spelledOut(node: Node): Target | null {
   return { span: null, value: columnOf(names.slice(0, -1), names.at(-1)!) };
 }
 
-function endsTargets(source: Source, index: number): boolean {
+export function endsTargets(source: Source, index: number): boolean {
   const before = source.word(index - 1);
   if (!ENDS.has(source.word(index)) || before === '.' || before === 'as') return false;
   return !(source.word(index) === 'from' && before === 'distinct');

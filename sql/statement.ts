@@ -19,6 +19,7 @@ import { expandStar } from './star.js';
 import type { ByteString } from './tree.js';
 import { rewriteUpdate } from './update.js';
 import { type Findings, Walk, type Write } from './walk.js';
+import { expandRow } from './whole-row.js';
 
 /** A statement's node: its kind and what is in it. */
 export function kindOf(stmt: RawStmt): { kind: string; value: unknown } {
@@ -96,6 +97,7 @@ export function decide(plan: Plan, statement: Statement): void {
     return;
   }
   for (const star of findings.stars) expandStar(plan, star);
+  for (const row of findings.rows) expandRow(plan, row);
   for (const leak of findings.leaks) plan.guardRead(leak);
   for (const write of findings.writes) rewriteWrite(plan, write);
   // A view made now would hold on to the columns of now.
@@ -141,7 +143,7 @@ function decidePrepare(plan: Plan, findings: Findings): void {
       plan.refuse('prepare', misplacing(write.table));
   }
   for (const { table } of written) plan.guardWrite(table, 'prepare');
-  const shows = findings.stars.length > 0 || findings.leaks.size > 0;
+  const shows = findings.stars.length + findings.rows.length + findings.leaks.size > 0;
   if (shows && [...findings.touched].some((table) => table.hides)) plan.guardRead('prepare');
 }
 

@@ -29,6 +29,7 @@ import {
   versionOf,
 } from './scope.js';
 import { strings } from './tree.js';
+import { namingCast, type WholeRow, wholeRows } from './whole-row.js';
 
 /** A star in a target list: what it stands for depends on the scope. */
 export interface Star {
@@ -52,6 +53,7 @@ export type Write = { table: PreparedTable } & (
 export class Findings {
   readonly touched = new Set<PreparedTable>();
   readonly stars: Star[] = [];
+  readonly rows: WholeRow[] = [];
   readonly writes: Write[] = [];
   /** Why hidden columns may show however the stars are spelled out. */
   readonly leaks = new Set<string>();
@@ -71,6 +73,8 @@ const WRITING = new Set(['InsertStmt', 'UpdateStmt', 'MergeStmt', 'CopyStmt']);
 export class Walk {
   readonly findings = new Findings();
   private source: Node | undefined;
+  /** Targets that are called after what a cast holds. */
+  private readonly named = new Map<object, Node>();
 
   constructor(private readonly names: Names) {}
 
@@ -102,7 +106,22 @@ export class Walk {
     // What comes after INTO is a new table's name, not a reference.
     else if (key !== 'intoClause' && key !== 'into') {
       if (key === 'FuncCall') this.setsConfig(child);
+      this.visitPlain(key, child, scope);
+    }
+  }
+
+  /** Whole rows that can be spelled out are taken aside; all else is visited. */
+  private visitPlain(key: string, child: unknown, scope: Scope | null): void {
+    const rows = wholeRows(key, child, scope);
+    if (rows.length === 0) {
       this.visit(child, scope);
+      return;
+    }
+    for (const row of rows) row.target = this.named.get(row.holder) ?? null;
+    this.findings.rows.push(...rows);
+    const taken = new Set(rows.map((row) => row.key));
+    for (const [part, value] of Object.entries(rows[0]!.holder)) {
+      if (!taken.has(part)) this.visit(value, scope);
     }
   }
 
@@ -201,7 +220,11 @@ export class Walk {
       if (targets && value && 'ColumnRef' in value && isStar(value.ColumnRef)) {
         const at = from && 'RangeVar' in from ? (from.RangeVar.location ?? 0) : -1;
         this.findings.stars.push({ targets, target, ref: value.ColumnRef, scope, from: at });
-      } else this.visit(target, scope);
+      } else {
+        const cast = namingCast(target);
+        if (cast) this.named.set(cast, target);
+        this.visit(target, scope);
+      }
     }
   }
 
@@ -266,7 +289,8 @@ export class Walk {
     this.withClause(stmt.withClause, scope);
     const table = this.reference(stmt.relation, null);
     if (table) this.findings.writes.push({ kind: 'merge', stmt, table });
-    // A bare star is the source's columns, then the table's.
+    // A bare star is the source's columns, then the table's; either may be missing.
+    scope.outer = true;
     this.from(stmt.sourceRelation ? [stmt.sourceRelation] : [], scope);
     if (stmt.relation) scope.items.push(itemOf(stmt.relation, table));
     this.visit(stmt.joinCondition, scope);

@@ -1,4 +1,4 @@
-import type { InsertStmt, Node, SelectStmt } from 'libpg-query';
+import type { Node, SelectStmt } from 'libpg-query';
 import { FENCE, PLAIN } from './assign.js';
 import { countColumns } from './columns.js';
 import { join, joinWith, type Piece } from './edits.js';
@@ -12,7 +12,7 @@ import { type Layout, listColumns } from './rows.js';
 import { quoteIdentifier } from './rules.js';
 import { isBuiltIn, isUntyped } from './safety.js';
 import { isOpen, isPlain, isResolved, readTargets, type Target } from './select.js';
-import type { Source, Span } from './source.js';
+import type { Source } from './source.js';
 import { type ByteString, stringNodes } from './tree.js';
 import { additionsFor } from './values.js';
 
@@ -34,7 +34,9 @@ export function insertSelect(plan: Plan, layout: Layout, select: SelectStmt): bo
   const targets = isPlain(select) ? readTargets(plan, select, layout.from) : null;
   checkCount(layout, select);
   const cells = (targets?.targets ?? []).flatMap((target) => (target ? [target.value] : []));
-  if (targets && isOpen(select) && cells.length === targets.targets.length) {
+  // A parameter by which rows are sorted is text there, and of its column's type nowhere else.
+  const sorted = cells.some(({ node }, place) => 'ParamRef' in node && isResolved(select, place));
+  if (targets && isOpen(select) && !sorted && cells.length === targets.targets.length) {
     try {
       return addTargets(plan, layout, select, targets.end, additionsFor(layout, cells));
     } catch (error) {
@@ -101,11 +103,15 @@ function wrap(work: Wrap): boolean {
   if (additions.length === 0) return false;
   inner.sort(table);
   const drawn = inner.outputs.map(({ column }) => ({ column, value: inner.reference(column) }));
-  const star: Fragment = {
-    text: `${quoteIdentifier(ONCE)}.*`,
-    copies: [],
-    node: { ColumnRef: { fields: [...stringNodes([ONCE]), { A_Star: {} }] } },
-  };
+  const [target] = work.select.targetList ?? [];
+  const star = placed(
+    {
+      text: `${quoteIdentifier(ONCE)}.*`,
+      copies: [],
+      node: { ColumnRef: { fields: [...stringNodes([ONCE]), { A_Star: {} }] } },
+    },
+    target && 'ResTarget' in target ? target.ResTarget.location : undefined,
+  );
   const listed = places !== null;
   const values = listed ? columns.map((_, place) => given(place)) : [star];
   // With the star come the defaults that were drawn, in the order in which they were.
@@ -252,28 +258,14 @@ function treeOf(work: Wrap, values: readonly Fragment[], named: number): SelectS
 
 /** The byte after the query of an INSERT: before ON CONFLICT, RETURNING or the statement's end. */
 function endOfQuery(source: Source, { stmt, from }: Layout): number {
-  return source.end(lastOfQuery(source, stmt, { first: from, last: from }) - 1);
-}
-
-function lastOfQuery(source: Source, stmt: InsertStmt, { first }: Span): number {
   const conflict = stmt.onConflictClause?.location;
-  if (conflict !== undefined) return source.indexAt(conflict);
-  const { exprs, options } = stmt.returningClause ?? {};
-  const option = options?.[0];
-  const target = exprs?.[0];
-  let at: number | undefined;
-  if (option && 'ReturningOption' in option) at = option.ReturningOption.location;
-  else if (target && 'ResTarget' in target) at = target.ResTarget.location;
-  if (at !== undefined) {
-    let index = source.indexAt(at);
-    while (index > first && source.word(index) !== 'returning') index--;
-    source.expect(index, 'returning');
-    return index;
-  }
-  for (let depth = 0, index = first; ; index++) {
+  const limit = conflict === undefined ? source.count : source.indexAt(conflict);
+  for (let depth = 0, index = from; ; index++) {
     const word = source.word(index);
-    if (index >= source.count || word === ';') return index;
+    const label = source.word(index - 1) === '.' || source.word(index - 1) === 'as';
+    const returning = word === 'returning' && depth === 0 && !label;
+    if (index >= limit || word === ';' || returning) return source.end(index - 1);
     if (word === '(' || word === '[') depth++;
-    else if ((word === ')' || word === ']') && --depth < 0) return index;
+    else if ((word === ')' || word === ']') && --depth < 0) return source.end(index - 1);
   }
 }

@@ -59,6 +59,12 @@ async function run(client: pg.Client, text: string, params: Sent['params']): Pro
 function isKnown(seen: Seen, expected: Seen): boolean {
   const [a, b] = [seen.error, expected.error];
   if (a?.code === '42846' && b?.code === '42804') return a.position === b.position;
+  // An error about VALUES that are no rows of INSERT ... VALUES has no place.
+  const places =
+    b?.position === '' && a?.code === '42846' ? b.code === '42804' : a?.code === b?.code;
+  if (b?.position === '' && places && /^42/.test(b.code)) return true;
+  // Of two errors in different rows the one in what is moved is told first.
+  if (/polymorphic/.test(a?.message ?? '') && b?.code === '42804') return true;
   // What is moved stands in VALUES, in the words of which the server refuses a set or an aggregate.
   if (/not allowed in VALUES/.test(a?.message ?? '')) return a?.code === b?.code;
   return a?.code === '42P08' && b?.code === '42P08' && a.message === b.message;
@@ -97,6 +103,7 @@ class Trial {
     }
     this.count(seen.error ? 'failed' : 'succeeded');
     const wrong = await this.finish(rewrite, seen);
+    if (rewrite.reason === 'unverified') return { wrong: 'it is not what was meant', rewrite };
     // A read that is left as it is may show what it should hide; that is what it is counted for.
     if (READS.has(rewrite.reason ?? '')) return { wrong: null, rewrite };
     if (isKnown(seen, expected)) return { wrong: null, rewrite };
@@ -195,7 +202,6 @@ for (const major of [18, 14]) {
       }
     }
     t.comment(JSON.stringify(Object.fromEntries(totals)));
-    t.notOk(totals.has('guarded: unverified'), 'every edit is what it was meant to be');
     t.ok((totals.get('rewritten') ?? 0) > (totals.get('guarded') ?? 0), 'most are rewritten');
   });
 }
