@@ -70,7 +70,7 @@ SELECT row_to_json(orders) FROM orders
 --# Whole rows, spelled with a star in an expression.
 SELECT (o).*, o.*::text FROM orders o
 --> guarded whole-row
-SELECT (o).*, ROW("o"."id", "o"."email", "o"."note", "o"."n")::text FROM orders o
+SELECT (o).*, ROW("o"."id", "o"."email", "o"."note", "o"."n")::text AS "o" FROM orders o
 
 --# The row type.
 SELECT * FROM jsonb_populate_record(NULL::orders, '{}')
