@@ -15,6 +15,10 @@ export interface Item {
   columns: readonly ByteString[];
   /** A join with an alias over a table that hides columns: its star cannot be spelled out. */
   opaque: boolean;
+  /** The node of a table in a FROM clause, else null. */
+  node: Node | null;
+  /** Whether something refers to more than the table's visible columns. */
+  needed: boolean;
 }
 
 /** What names mean at one place of a statement. */
@@ -26,12 +30,22 @@ export interface Scope {
   merged: boolean;
   /** Whether a row of an item may be missing, so that its columns are NULL. */
   outer: boolean;
+  /** Whether it is that of a SELECT which neither groups nor locks. */
+  plain: boolean;
   /** In RETURNING: the row as it was and as it is. They are no part of a bare star. */
   versions: Item[];
 }
 
 export function childOf(parent: Scope | null): Scope {
-  return { parent, ctes: new Map(), items: [], merged: false, outer: false, versions: [] };
+  return {
+    parent,
+    ctes: new Map(),
+    items: [],
+    merged: false,
+    outer: false,
+    plain: false,
+    versions: [],
+  };
 }
 
 export function isCte(scope: Scope | null, name: ByteString): boolean {
@@ -57,7 +71,7 @@ export function findItem(scope: Scope, name: ByteString): Item | null {
 
 /** What `old` or `new` is. */
 export function versionOf(name: ByteString, table: PreparedTable): Item {
-  return { name, table, path: [name], columns: [], opaque: false };
+  return { ...plainItem(name, false), table };
 }
 
 /** The item that a table reference makes. */
@@ -72,7 +86,8 @@ export function itemOf(relation: RangeVar, table: PreparedTable | null): Item {
         ? [relation.schemaname, name]
         : [name];
   const columns = strings(relation.alias?.colnames).map((column) => column ?? '');
-  return { name: alias ?? name, table, path, columns, opaque: false };
+  const made = plainItem(alias ?? name, false);
+  return { ...made, table, path, columns };
 }
 
 /** What the items of a FROM clause are; joins are followed, what is inside is not. */
@@ -90,9 +105,10 @@ function addItem(
   tableOf: (relation: RangeVar) => PreparedTable | null,
 ): void {
   if ('RangeVar' in node) {
-    scope.items.push(itemOf(node.RangeVar, tableOf(node.RangeVar)));
+    scope.items.push({ ...itemOf(node.RangeVar, tableOf(node.RangeVar)), node });
   } else if ('RangeTableSample' in node && node.RangeTableSample.relation) {
     addItem(node.RangeTableSample.relation, scope, tableOf);
+    scope.items.at(-1)!.needed = true;
   } else if ('JoinExpr' in node) {
     const { larg, rarg, alias, isNatural, usingClause, join_using_alias } = node.JoinExpr;
     const before = scope.items.length;
@@ -111,7 +127,15 @@ function addItem(
 
 function plainItem(name: ByteString | undefined, opaque: boolean): Item {
   const path = name === undefined ? [] : [name];
-  return { name: name ?? null, table: null, path, columns: [], opaque };
+  return {
+    name: name ?? null,
+    table: null,
+    path,
+    columns: [],
+    opaque,
+    node: null,
+    needed: false,
+  };
 }
 
 function aliasOf(node: Node): ByteString | undefined {

@@ -1,4 +1,4 @@
-import type { Node, SelectStmt } from 'libpg-query';
+import type { Node } from 'libpg-query';
 import { joinedToOne, multiAssign, PLAIN } from './assign.js';
 import { join, joinWith } from './edits.js';
 import { columnOf, type Fragment } from './fragment.js';
@@ -6,7 +6,6 @@ import { ONCE, placed } from './inner.js';
 import type { Addition } from './pairs.js';
 import { type Plan, Unsure } from './plan.js';
 import { quoteIdentifier } from './rules.js';
-import { isPlain, readTargets } from './select.js';
 import type { SetItem } from './set-list.js';
 import { type ByteString, stringNodes } from './tree.js';
 
@@ -29,15 +28,16 @@ export function selectOnce(
   additions: readonly Addition[],
 ): Node[] {
   const { source } = plan;
-  const select = clientSelect(item);
+  const { select } = item;
+  if (!select) throw new Unsure('shape');
   const names = item.columns.map((_, i) => `${ONCE} ${i + 1}`);
   const columns = additions.map(({ column }) => column);
   const from = joinedToOne(name);
   const close = source.close(item.span.first);
   plan.insert(source.start(close), ...columns.map((column) => `, ${quoteIdentifier(column)}`));
   const head = `WITH ${quoteIdentifier(name)} (${names.map(quoteIdentifier).join(', ')})`;
-  plan.insert(source.end(item.select), `${head} AS MATERIALIZED (`);
-  const own = outputs(plan, select, name, names);
+  plan.insert(source.end(select.open), `${head} AS MATERIALIZED (`);
+  const own = outputs(select, name, names);
   const values = [...own, ...additions.map(({ value }) => value)];
   plan.insert(
     source.start(item.span.last),
@@ -54,7 +54,7 @@ export function selectOnce(
             ctename: name,
             aliascolnames: stringNodes(names),
             ctematerialized: 'CTEMaterializeAlways',
-            ctequery: { SelectStmt: select },
+            ctequery: { SelectStmt: select.stmt },
           },
         },
       ],
@@ -65,30 +65,14 @@ export function selectOnce(
 
 /** The columns of the client's select, each by itself where it is known how many it gives. */
 function outputs(
-  plan: Plan,
-  select: SelectStmt,
+  { stmt, starts }: NonNullable<SetItem['select']>,
   name: ByteString,
   names: readonly ByteString[],
 ): Fragment[] {
-  const targets = (isPlain(select) ? readTargets(plan, select, -1)?.targets : null) ?? [];
-  const spans = targets.flatMap((target) => (target?.span ? [target.span] : []));
-  if (spans.length === names.length && spans.length === targets.length) {
-    return names.map((column, i) =>
-      placed(columnOf([name], column), plan.source.start(spans[i]!.first)),
-    );
-  }
+  if (starts) return names.map((column, i) => placed(columnOf([name], column), starts[i]));
   // As many as there are, so that the server sees when they do not fit.
   const node: Node = { ColumnRef: { fields: [...stringNodes([name]), { A_Star: {} }] } };
-  const first = select.targetList?.[0];
+  const first = stmt.targetList?.[0];
   const from = first && 'ResTarget' in first ? first.ResTarget.location : undefined;
   return [placed({ text: `${quoteIdentifier(name)}.*`, copies: [], node }, from)];
-}
-
-function clientSelect(item: SetItem): SelectStmt {
-  const [target] = item.targets;
-  const value = target && 'ResTarget' in target ? target.ResTarget.val : undefined;
-  const source = value && 'MultiAssignRef' in value ? value.MultiAssignRef.source : undefined;
-  const select = source && 'SubLink' in source ? source.SubLink.subselect : undefined;
-  if (!select || !('SelectStmt' in select)) throw new Unsure('shape');
-  return select.SelectStmt;
 }

@@ -1,6 +1,7 @@
-import type { Node, RangeVar } from 'libpg-query';
+import type { Node, RangeVar, SelectStmt } from 'libpg-query';
 import { type Plan, Unsure, Wrong } from './plan.js';
 import type { Cell } from './rows.js';
+import { isPlain, readTargets } from './select.js';
 import type { Source, Span } from './source.js';
 import type { ByteString } from './tree.js';
 import { isStar } from './values.js';
@@ -29,8 +30,8 @@ export interface SetItem {
   /** Columns, and what each is assigned; no cells where that is not known apart. */
   columns: ByteString[];
   cells: Cell[];
-  /** Token index of the parenthesis that opens the subselect. */
-  select: number;
+  /** The subselect with the parenthesis that opens it, and where its values begin if known. */
+  select: { stmt: SelectStmt; open: number; starts: number[] | null } | null;
 }
 
 /** @throws Unsure when it is not as it was expected, Wrong when the server refuses it. */
@@ -82,7 +83,7 @@ function readItem(plan: Plan, span: Span, targets: Node[]): SetItem {
   const value = first && 'ResTarget' in first ? first.ResTarget.val : undefined;
   if (!value) throw new Unsure('shape');
   if (targets.some((target) => 'ResTarget' in target && target.ResTarget.indirection)) {
-    return { form: 'plain', span, targets, columns, cells: [], select: 0 };
+    return { form: 'plain', span, targets, columns, cells: [], select: null };
   }
   if (!('MultiAssignRef' in value)) {
     const equals = source.afterName(span.first);
@@ -90,7 +91,7 @@ function readItem(plan: Plan, span: Span, targets: Node[]): SetItem {
     // In SET it is one value, a row; elsewhere it would be several.
     if (isStar(value)) throw new Unsure('row');
     const cell = cellOf(plan, { first: equals + 1, last: span.last }, value);
-    return { form: 'plain', span, targets, columns, cells: [cell], select: 0 };
+    return { form: 'plain', span, targets, columns, cells: [cell], select: null };
   }
   const row = value.MultiAssignRef.source;
   let open = source.close(span.first) + 1;
@@ -98,7 +99,11 @@ function readItem(plan: Plan, span: Span, targets: Node[]): SetItem {
   if (row && 'SubLink' in row) {
     source.expect(open + 1, '(');
     if (source.close(open + 1) !== span.last) throw new Unsure('shape');
-    return { form: 'select', span, targets, columns, cells: [], select: open + 1 };
+    const { subselect } = row.SubLink;
+    if (!subselect || !('SelectStmt' in subselect)) throw new Unsure('shape');
+    const stmt = subselect.SelectStmt;
+    const select = { stmt, open: open + 1, starts: startsOf(plan, stmt, columns.length) };
+    return { form: 'select', span, targets, columns, cells: [], select };
   }
   // Anything else is refused: a row or a subselect is what has to stand here.
   if (!row || !('RowExpr' in row)) throw new Wrong('neither a row nor a subselect');
@@ -111,7 +116,16 @@ function readItem(plan: Plan, span: Span, targets: Node[]): SetItem {
   if (nodes.some(isStar)) throw new Unsure('row');
   if (nodes.length !== columns.length) throw new Wrong('as many values as columns');
   const cells = nodes.map((node, i) => cellOf(plan, spans[i]!, node));
-  return { form: 'row', span, targets, columns, cells, select: 0 };
+  return { form: 'row', span, targets, columns, cells, select: null };
+}
+
+/** Where each value of a subselect begins, when it is known that there are that many. */
+function startsOf(plan: Plan, select: SelectStmt, count: number): number[] | null {
+  const targets = (isPlain(select) ? readTargets(plan, select, -1)?.targets : null) ?? [];
+  const starts = targets.flatMap((target) =>
+    target?.span ? [plan.source.start(target.span.first)] : [],
+  );
+  return starts.length === count && targets.length === count ? starts : null;
 }
 
 function cellOf(plan: Plan, span: Span, node: Node): Cell {

@@ -10,6 +10,7 @@ import type {
 } from 'libpg-query';
 import { rewriteCopy } from './copy.js';
 import { decideDefinition, tablesOfObjects } from './ddl.js';
+import { hideTables, seesHidden } from './hide.js';
 import { rewriteInsert } from './insert.js';
 import { isUnlisted, rewriteMerge } from './merge.js';
 import { type Names, namePattern } from './names.js';
@@ -96,7 +97,9 @@ export function decide(plan: Plan, statement: Statement): void {
     decideDefinition(plan, kind, value, findings);
     return;
   }
+  for (const star of findings.stars) hideTables(plan, star);
   for (const star of findings.stars) expandStar(plan, star);
+  if (findings.naturals.some(seesHidden)) plan.guardRead('natural-join');
   for (const row of findings.rows) expandRow(plan, row);
   for (const leak of findings.leaks) plan.guardRead(leak);
   for (const write of findings.writes) rewriteWrite(plan, write);
@@ -143,7 +146,8 @@ function decidePrepare(plan: Plan, findings: Findings): void {
       plan.refuse('prepare', misplacing(write.table));
   }
   for (const { table } of written) plan.guardWrite(table, 'prepare');
-  const shows = findings.stars.length + findings.rows.length + findings.leaks.size > 0;
+  const natural = findings.naturals.some(seesHidden);
+  const shows = natural || findings.stars.length + findings.rows.length + findings.leaks.size > 0;
   if (shows && [...findings.touched].some((table) => table.hides)) plan.guardRead('prepare');
 }
 

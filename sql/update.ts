@@ -1,7 +1,7 @@
 import type { Node, UpdateStmt } from 'libpg-query';
 import { assignOnce } from './assign.js';
 import { castTo, columnOf, type Fragment } from './fragment.js';
-import { Inner, ONCE, refersTo } from './inner.js';
+import { Inner, ONCE, placed, refersTo } from './inner.js';
 import { type Addition, additionsTo, assigned, fallbackOf } from './pairs.js';
 import { type Plan, Unsure, Wrong } from './plan.js';
 import { columnOfTable, type PreparedTable } from './prepared.js';
@@ -132,7 +132,8 @@ function newValue(
   if (item.form === 'select') {
     if (rule.generated) throw new Unsure('generated');
     const name = selectName(items.indexOf(item));
-    return castTo(columnOf([name], `${ONCE} ${place + 1}`), type);
+    const reference = columnOf([name], `${ONCE} ${place + 1}`);
+    return castTo(placed(reference, item.select?.starts?.[place]), type);
   }
   const cell = item.cells[place];
   if (!cell) throw new Unsure('indirection');

@@ -22,13 +22,14 @@ import {
   childOf,
   findItem,
   fromItems,
+  type Item,
   isCte,
   itemOf,
   queriesIn,
   type Scope,
   versionOf,
 } from './scope.js';
-import { strings } from './tree.js';
+import { type ByteString, strings } from './tree.js';
 import { namingCast, type WholeRow, wholeRows } from './whole-row.js';
 
 /** A star in a target list: what it stands for depends on the scope. */
@@ -54,6 +55,8 @@ export class Findings {
   readonly touched = new Set<PreparedTable>();
   readonly stars: Star[] = [];
   readonly rows: WholeRow[] = [];
+  /** Scopes with a NATURAL JOIN. */
+  readonly naturals: Scope[] = [];
   readonly writes: Write[] = [];
   /** Why hidden columns may show however the stars are spelled out. */
   readonly leaks = new Set<string>();
@@ -117,7 +120,10 @@ export class Walk {
       this.visit(child, scope);
       return;
     }
-    for (const row of rows) row.target = this.named.get(row.holder) ?? null;
+    for (const row of rows) {
+      row.target = this.named.get(row.holder) ?? null;
+      row.item.needed = true;
+    }
     this.findings.rows.push(...rows);
     const taken = new Set(rows.map((row) => row.key));
     for (const [part, value] of Object.entries(rows[0]!.holder)) {
@@ -184,6 +190,7 @@ export class Walk {
       this.select(larg, scope, discarded);
       this.select(rarg, scope, discarded);
     }
+    scope.plain = !stmt.groupClause && !stmt.lockingClause;
     this.from(fromClause, scope);
     if (!discarded) this.targets(targetList, scope, fromClause?.[0]);
     this.visit(rest, scope);
@@ -200,9 +207,8 @@ export class Walk {
 
   private joined(join: JoinExpr, scope: Scope | null): void {
     const { alias, ...rest } = join;
-    if (join.isNatural && scope?.items.some((item) => item.table?.hides || item.opaque)) {
-      this.findings.leaks.add('natural-join');
-    }
+    if (join.isNatural && scope) this.findings.naturals.push(scope);
+    for (const name of strings(join.usingClause)) this.unqualified(name ?? '', scope);
     this.visit(rest, scope);
   }
 
@@ -233,6 +239,7 @@ export class Walk {
     if (!scope) return;
     const fields = strings(ref.fields);
     const last = fields.at(-1);
+    if (fields.length === 1) this.unqualified(last ?? '', scope);
     const qualifier = fields.length > 1 ? fields.at(-2) : last;
     if (typeof qualifier !== 'string') return;
     const item = findItem(scope, qualifier);
@@ -243,6 +250,17 @@ export class Walk {
       typeof last === 'string' &&
       (item.table.columns.has(last) || item.columns.includes(last) || SYSTEM_COLUMNS.has(last));
     if (!known) this.findings.leaks.add('whole-row');
+    if (!known || fields.length > 2 || !isVisible(item, last)) item.needed = true;
+  }
+
+  /** A name alone may be that of a column which only the table itself has. */
+  private unqualified(name: ByteString, scope: Scope | null): void {
+    for (let at = scope; at; at = at.parent) {
+      for (const item of at.items) {
+        const hidden = item.table?.columns.has(name) && !isVisible(item, name);
+        if (hidden || SYSTEM_COLUMNS.has(name)) item.needed = true;
+      }
+    }
   }
 
   private insert(stmt: InsertStmt, outer: Scope | null): void {
@@ -313,6 +331,10 @@ export class Walk {
     }
     this.targets(clause?.exprs, scope);
   }
+}
+
+function isVisible(item: Item, name: ByteString): boolean {
+  return item.columns.includes(name) || (item.table?.visible.includes(name) ?? true);
 }
 
 export function isStar(ref: ColumnRef): boolean {
