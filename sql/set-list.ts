@@ -123,7 +123,7 @@ function readItem(plan: Plan, span: Span, targets: Node[]): SetItem {
 function startsOf(plan: Plan, select: SelectStmt, count: number): number[] | null {
   const targets = (isPlain(select) ? readTargets(plan, select, -1)?.targets : null) ?? [];
   const starts = targets.flatMap((target) =>
-    target?.span ? [plan.source.start(target.span.first)] : [],
+    target?.span ? [plan.source.valueStart(target.span.first)] : [],
   );
   return starts.length === count && targets.length === count ? starts : null;
 }

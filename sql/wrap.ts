@@ -134,7 +134,7 @@ function placesOf({ plan, layout, select, targets }: Wrap): number[] | null {
   const own = targets ?? (isPlain(first) ? readTargets(plan, first, -1)?.targets : null) ?? [];
   if (own.length !== layout.columns.length) return null;
   const starts = own.flatMap((target) =>
-    target?.span ? [plan.source.start(target.span.first)] : [],
+    target?.span ? [plan.source.valueStart(target.span.first)] : [],
   );
   return starts.length === own.length ? starts : null;
 }

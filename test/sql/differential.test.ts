@@ -58,17 +58,19 @@ async function run(client: pg.Client, text: string, params: Sent['params']): Pro
  */
 function isKnown(seen: Seen, expected: Seen): boolean {
   const [a, b] = [seen.error, expected.error];
-  if (a?.code === '42846' && b?.code === '42804') return a.position === b.position;
   // An error about VALUES that are no rows of INSERT ... VALUES has no place.
-  const places =
-    b?.position === '' && a?.code === '42846' ? b.code === '42804' : a?.code === b?.code;
-  if (b?.position === '' && places && /^42/.test(b.code)) return true;
-  // Of two errors in different rows the one in what is moved is told first.
-  if (/polymorphic/.test(a?.message ?? '') && b?.code === '42804') return true;
+  const placed = b?.position !== '';
+  if (a?.code === '42846' && b?.code === '42804') return !placed || a.position === b.position;
+  if (a?.code === b?.code && b?.code === '42804' && !placed) return a.message === b.message;
+  // Of two errors that are in the text itself, whatever the data, either may be told.
+  if (a && b && a.message !== b.message && OF_TEXT.has(a.code) && OF_TEXT.has(b.code)) return true;
   // What is moved stands in VALUES, in the words of which the server refuses a set or an aggregate.
   if (/not allowed in VALUES/.test(a?.message ?? '')) return a?.code === b?.code;
   return a?.code === '42P08' && b?.code === '42P08' && a.message === b.message;
 }
+
+/** What analysing a statement finds: types that do not fit, constants that are none of theirs. */
+const OF_TEXT = new Set(['42804', '42846', '42P08', '22P02', '22007', '22003']);
 
 const READS = new Set(['star', 'whole-row']);
 

@@ -334,7 +334,7 @@ export class Statements {
       'SELECT "Orders".* FROM orders',
       'SELECT * FROM orders o JOIN items USING (n) ORDER BY o.id, items.label',
       'SELECT *, o.note AS again FROM items NATURAL LEFT JOIN orders AS o ORDER BY n, o.id',
-      'SELECT * FROM orders FULL JOIN (SELECT * FROM orders WHERE id < 4) s USING (id, note) ORDER BY id',
+      'SELECT * FROM orders FULL JOIN (SELECT * FROM orders WHERE id < 4) s USING (id, note) ORDER BY 1, 2, 3, 4, 5',
       'SELECT *, orders.ctid IS NULL AS c FROM orders JOIN items USING (n) ORDER BY id, label',
       'SELECT o::text, (o.*)::text AS t, o IS NULL, o = o, o < ROW (3, o.v, o.note, o.n) FROM orders o ORDER BY o.id',
       'SELECT count(*) FROM orders o, orders p WHERE o IS DISTINCT FROM p AND o.id < p.id',
