@@ -61,7 +61,7 @@ function isKnown(seen: Seen, expected: Seen): boolean {
   // An error about VALUES that are no rows of INSERT ... VALUES has no place.
   const placed = b?.position !== '';
   if (a?.code === '42846' && b?.code === '42804') return !placed || a.position === b.position;
-  if (a?.code === b?.code && b?.code === '42804' && !placed) return a.message === b.message;
+  if (a && b && b.code === '42804' && a.code === b.code && !placed) return a.message === b.message;
   // Of two errors that are in the text itself, whatever the data, either may be told.
   if (a && b && a.message !== b.message && OF_TEXT.has(a.code) && OF_TEXT.has(b.code)) return true;
   // What is moved stands in VALUES, in the words of which the server refuses a set or an aggregate.
