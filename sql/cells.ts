@@ -2,13 +2,13 @@ import type { List, Node } from 'libpg-query';
 import { join, joinWith, type Piece } from './edits.js';
 import { castTo, type Fragment } from './fragment.js';
 import { ONCE, placed } from './inner.js';
-import { additionsTo, assigned, fallbackOf } from './pairs.js';
+import { additionsTo, assigned, fallbackOf, sameDefaults } from './pairs.js';
 import { type Plan, Unsure, Wrong } from './plan.js';
 import { columnOfTable } from './prepared.js';
 import { type Cell, type Layout, listColumns, type Rows } from './rows.js';
 import { quoteIdentifier } from './rules.js';
 import { isOfSelect, isRepeatable, isScalar } from './safety.js';
-import { type ByteString, stringNodes } from './tree.js';
+import { type ByteString, stringNodes, toBytes } from './tree.js';
 
 /*
  * Rows of which some values may be evaluated only once, all others staying where they are, since
@@ -104,12 +104,19 @@ function rowOf({ layout, draw, single }: Work, cells: readonly Cell[]): Row {
         if (rule.generated) throw new Unsure('generated');
       }
       const value = draw(cell === 'default' ? fallback : cell);
-      if (place < 0) drawn.set(column, value);
-      else moved.set(place, value);
+      if (place < 0) {
+        drawn.set(column, value);
+        for (const name of sameDefaults(table, columns, column)) {
+          if (!drawn.has(name)) drawn.set(name, draw(columnOfTable(table, name).fallback));
+        }
+      } else moved.set(place, value);
       return castTo(value, type);
     },
   });
-  const defaults = [...drawn].map(([column, value]) => ({ column, value }));
+  const order = table.rule.columns.map((rule) => toBytes(rule.name));
+  const defaults = [...drawn]
+    .map(([column, value]) => ({ column, value }))
+    .sort((a, b) => order.indexOf(a.column) - order.indexOf(b.column));
   return { moved, extra: [...defaults, ...additions] };
 }
 

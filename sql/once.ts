@@ -3,7 +3,7 @@ import { checkMovable } from './cells.js';
 import { join, joinWith, type Piece } from './edits.js';
 import { castTo, columnOf, type Fragment } from './fragment.js';
 import { Inner, ONCE } from './inner.js';
-import { type Addition, additionsTo, fallbackOf } from './pairs.js';
+import { type Addition, additionsTo, fallbackOf, sameDefaults } from './pairs.js';
 import { type Plan, Unsure } from './plan.js';
 import { columnOfTable, type PreparedTable } from './prepared.js';
 import type { Cell, Layout, Rows } from './rows.js';
@@ -61,11 +61,8 @@ export function drawnDefault(
   const { rule, type, fallback } = columnOfTable(table, column);
   if (!rule.defaultVolatile || rule.identity || rule.generated) return fallbackOf(table, column);
   const value = inner.output(column, fallback);
-  // Others that are drawn from the same sequence keep their turn.
-  for (const other of table.rule.columns) {
-    const name = toBytes(other.name);
-    const same = other.default === rule.default && !other.identity && !other.generated;
-    if (same && !given.includes(name)) inner.output(name, columnOfTable(table, name).fallback);
+  for (const name of sameDefaults(table, given, column)) {
+    inner.output(name, columnOfTable(table, name).fallback);
   }
   return castTo(value, type);
 }
@@ -161,6 +158,7 @@ function manyRows(
     if (rule.generated) throw new Unsure('generated');
     return castTo(inner.reference(column), type);
   });
+  inner.sort(table);
   const names = kept.map((_, i) => `${ROWS} ${i + 1}`);
   const cells = rows.cells.map((_, row) => typed.map((column) => column[row]!));
   return { outputs: withDefaults(layout, given, inner, additions), from: { names, cells } };

@@ -2,7 +2,7 @@ import { castTo, type Fragment, fill } from './fragment.js';
 import { Unsure } from './plan.js';
 import { columnOfTable, leadsOf, type PreparedPair, type PreparedTable } from './prepared.js';
 import { fitsConstant, isRepeatable } from './safety.js';
-import type { ByteString } from './tree.js';
+import { type ByteString, toBytes } from './tree.js';
 
 /** A column that a statement writes only because it is rewritten. */
 export interface Addition {
@@ -86,6 +86,19 @@ export function fallbackOf(table: PreparedTable, name: ByteString): Fragment {
   if (rule.identity) throw new Unsure('identity');
   if (rule.defaultVolatile) throw new Unsure('volatile');
   return castTo(fallback, type);
+}
+
+/** Other columns that are not given and draw from the same sequence: they keep their turn. */
+export function sameDefaults(
+  table: PreparedTable,
+  given: readonly ByteString[],
+  column: ByteString,
+): ByteString[] {
+  const { rule } = columnOfTable(table, column);
+  return table.rule.columns
+    .filter((other) => other.default === rule.default && !other.identity && !other.generated)
+    .map((other) => toBytes(other.name))
+    .filter((name) => name !== column && !given.includes(name));
 }
 
 /** What a column holds when the statement gives it an expression. */

@@ -14,7 +14,7 @@ const TABLES = `
   CREATE SEQUENCE calls; CREATE SEQUENCE turn;
   CREATE DOMAIN short AS varchar(3);
   CREATE TABLE orders (id serial PRIMARY KEY, v varchar(5) DEFAULT 'Dflt', n integer,
-    tag short, turn integer DEFAULT nextval('turn'), other integer DEFAULT nextval('turn'));
+    tag short, other integer DEFAULT nextval('turn'), turn integer DEFAULT nextval('turn'));
   CREATE TABLE items (n integer, v text);
   INSERT INTO items VALUES (1, 'One'), (2, 'Two'), (3, 'Three');
   CREATE FUNCTION draw(what text) RETURNS integer LANGUAGE plpgsql VOLATILE AS
@@ -69,14 +69,14 @@ const RULES: RuleSet = {
         column('v', 'character varying(5)', "'Dflt'::character varying"),
         column('n', 'integer'),
         column('tag', 'tandem.short'),
-        column('turn', 'integer', "nextval('tandem.turn'::regclass)"),
         column('other', 'integer', "nextval('tandem.turn'::regclass)"),
+        column('turn', 'integer', "nextval('tandem.turn'::regclass)"),
         column('v_new', 'text'),
         column('n_new', 'bigint'),
         column('tag_new', 'text'),
         column('turn_new', 'bigint'),
       ],
-      visible: ['id', 'v', 'n', 'tag', 'turn', 'other'],
+      visible: ['id', 'v', 'n', 'tag', 'other', 'turn'],
       pairs: [
         pair('v_new', 'v', 'lower(coalesce(', ", 'None'::character varying)::text)"),
         pair('n_new', 'n', '(', ')::bigint'),
@@ -110,6 +110,11 @@ const CASES: [title: string, sql: string, since?: number][] = [
     'values are computed in the order of the columns',
     "UPDATE orders SET turn = nextval('calls'), n = nextval('calls'), v = draw('third')::text WHERE id < 2",
   ],
+  [
+    'also of those that need not be moved',
+    "UPDATE orders SET n = nextval('calls'), id = nextval('calls') WHERE id = 3",
+  ],
+  ['in a row of VALUES', "INSERT INTO orders (n, id) VALUES (draw('second'), nextval('calls'))"],
   ['in one row too', "INSERT INTO orders (turn, n) VALUES (nextval('calls'), draw('second'))"],
   ['defaults of one sequence keep their turn', 'INSERT INTO orders (n) VALUES (7)'],
   ['in several rows', "INSERT INTO orders (n, v) VALUES (draw('a'), 'a'), (draw('b'), NULL)"],
@@ -128,6 +133,7 @@ const CASES: [title: string, sql: string, since?: number][] = [
     'a domain refuses what does not fit',
     "INSERT INTO orders (tag, turn) VALUES ('abcd', nextval('calls')), ('x', 5)",
   ],
+  ['a domain in a list of constants', "INSERT INTO orders (tag, n) VALUES ('abcd', 1), ('x', 2)"],
   ['as a type does', "UPDATE orders SET v = calm('much too long')"],
   ['a type that is not assigned is refused', "UPDATE orders SET n = calm('7')"],
   [
@@ -166,7 +172,11 @@ interface Seen {
 }
 
 /** Runs a statement from the same beginning, and takes it back. */
-async function see(client: pg.Client, text: string): Promise<Seen & { wrong: number }> {
+async function see(
+  client: pg.Client,
+  text: string,
+  place: (position: number) => number,
+): Promise<Seen & { wrong: number }> {
   const notices: string[] = [];
   const listen = (notice: { message?: string | undefined }) => notices.push(notice.message ?? '');
   client.on('notice', listen);
@@ -176,9 +186,10 @@ async function see(client: pg.Client, text: string): Promise<Seen & { wrong: num
   try {
     await client.query(text);
   } catch (thrown) {
-    const { code, message } = thrown as pg.DatabaseError;
+    const { code, message, position } = thrown as pg.DatabaseError;
     // A set or an aggregate is refused in VALUES, to which it was moved, and not in SET.
-    error = `${code} ${message.replace(/(?<=not allowed in )UPDATE/, 'VALUES')}`;
+    const told = message.replace(/(?<=not allowed in )UPDATE/, 'VALUES');
+    error = `${code} ${told} at ${position ? place(Number(position)) : 'no place'}`;
     if (code === '42803') error = code;
   }
   client.off('notice', listen);
@@ -215,8 +226,11 @@ for (const major of [18, 14]) {
     for (const [title, sql, since = 0] of CASES) {
       if (major < since) continue;
       const rewrite = rewriter.rewrite(Buffer.from(sql), new Map([['orders', 4711]]), true);
-      const expected = await see(plain, sql);
-      const seen = await see(tandem, rewrite.text.toString());
+      const original = Buffer.from(sql);
+      const expected = await see(plain, sql, (position) => position);
+      const seen = await see(tandem, rewrite.text.toString(), (position) =>
+        rewriter.mapPosition(original, rewrite, position),
+      );
       t.same(seen, expected, `${title}: ${rewrite.text.toString()}`);
       t.ok(expected.error !== '' || rewrite.outcome === 'rewritten', `${title} is rewritten`);
     }

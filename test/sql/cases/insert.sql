@@ -122,3 +122,7 @@ INSERT INTO audit.orders (id) VALUES (1)
 INSERT INTO orders (note, id, email) VALUES ('é€𝄞', 1, 'ü' || 'é')
 --> rewritten
 INSERT INTO orders (note, id, email, "id_new", "email_new") VALUES ('é€𝄞', 1, 'ü' || 'é', (((1)::integer))::bigint, lower((('ü' || 'é')::character varying(5))))
+
+--# A column that is given twice is the server's error to tell.
+INSERT INTO orders (id, id, email) VALUES (1, 2, 'a')
+--> unchanged

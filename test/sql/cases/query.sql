@@ -118,3 +118,13 @@ INSERT INTO orders (id, email) SELECT f(1), 'a' COLLATE "C"
 INSERT INTO orders (email, id) SELECT $1 AS "from", f(2) one FROM x
 --> rewritten
 INSERT INTO orders (email, id, "id_new", "email_new") SELECT $1, "pgtandem"."pgtandem rows 2", ((("pgtandem"."pgtandem rows 2")::integer))::bigint, lower((($1)::character varying(5))) FROM (SELECT NULL AS "from", f(2) one FROM x OFFSET 0) AS "pgtandem" ("pgtandem rows 1", "pgtandem rows 2")
+
+--# USING merges columns.
+INSERT INTO orders SELECT * FROM (SELECT 1 AS a, 'x' AS b) s JOIN (SELECT 1 AS a, 'n' AS c) u USING (a)
+--> rewritten
+INSERT INTO orders ("id", "email", "note", "id_new", "email_new") SELECT "pgtandem".*, ((("pgtandem"."pgtandem rows 1")::integer))::bigint, lower((("pgtandem"."pgtandem rows 2")::character varying(5))) FROM (SELECT * FROM (SELECT 1 AS a, 'x' AS b) s JOIN (SELECT 1 AS a, 'n' AS c) u USING (a) OFFSET 0) AS "pgtandem" ("pgtandem rows 1", "pgtandem rows 2")
+
+--# A function that gives one column, and one of which the columns are listed.
+INSERT INTO orders (id, email) SELECT f(a), 'x' FROM y; INSERT INTO orders SELECT * FROM generate_series(1, 3) WITH ORDINALITY; INSERT INTO orders SELECT * FROM g() AS s (a integer, b text)
+--> rewritten
+INSERT INTO orders (id, email, "id_new", "email_new") SELECT "pgtandem"."pgtandem rows 1", 'x', ((("pgtandem"."pgtandem rows 1")::integer))::bigint, lower((('x')::character varying(5))) FROM (SELECT f(a), 'x' FROM y OFFSET 0) AS "pgtandem" ("pgtandem rows 1", "pgtandem rows 2"); INSERT INTO orders ("id", "email", "id_new", "email_new") SELECT "pgtandem".*, ((("pgtandem"."pgtandem rows 1")::integer))::bigint, lower((("pgtandem"."pgtandem rows 2")::character varying(5))) FROM (SELECT * FROM generate_series(1, 3) WITH ORDINALITY OFFSET 0) AS "pgtandem" ("pgtandem rows 1", "pgtandem rows 2"); INSERT INTO orders ("id", "email", "id_new", "email_new") SELECT "pgtandem".*, ((("pgtandem"."pgtandem rows 1")::integer))::bigint, lower((("pgtandem"."pgtandem rows 2")::character varying(5))) FROM (SELECT * FROM g() AS s (a integer, b text) OFFSET 0) AS "pgtandem" ("pgtandem rows 1", "pgtandem rows 2")

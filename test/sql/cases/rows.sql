@@ -54,3 +54,12 @@ UPDATE orders AS old SET note = 'n' RETURNING "old"."id", "old"."email", "old"."
 --# As whole rows.
 DELETE FROM orders RETURNING old
 --> guarded whole-row
+
+--# An alias of that name comes first.
+UPDATE orders SET note = 'n' FROM x AS old WHERE old.a = orders.n RETURNING old.*, new.*
+--> rewritten
+UPDATE orders SET note = 'n' FROM x AS old WHERE old.a = orders.n RETURNING old.*, "new"."id", "new"."email", "new"."note", "new"."n", "new"."tags"
+
+--# A row that may be missing, spelled with a star.
+SELECT (o.*)::text FROM x LEFT JOIN orders o ON true
+--> guarded whole-row

@@ -114,3 +114,23 @@ UPDATE orders SET email /* = ( */ = f('a', ')') -- b
 --> rewritten
 UPDATE orders SET ("email", "email_new") = (SELECT "pgtandem"."pgtandem 1", lower((("pgtandem"."pgtandem 1")::character varying(5))) FROM (VALUES (f('a', ')')) OFFSET 0) AS "pgtandem" ("pgtandem 1") WHERE ("public"."orders"."email" IS NULL) IS NOT NULL) -- b
 , note = 'c'
+
+--# A row stays where it stands beside what is moved, too.
+UPDATE orders SET tags = ROW (g()), email = f()
+--> rewritten
+UPDATE orders SET tags = ROW (g()), ("email", "email_new") = (SELECT "pgtandem"."pgtandem 1", lower((("pgtandem"."pgtandem 1")::character varying(5))) FROM (VALUES (f()) OFFSET 0) AS "pgtandem" ("pgtandem 1") WHERE ("public"."orders"."email" IS NULL) IS NOT NULL)
+
+--# In an item of its own list, the comma before it goes.
+UPDATE orders SET id = f(), note = 'n', n = g()
+--> rewritten
+UPDATE orders SET ("id", "n", "id_new") = (SELECT "pgtandem"."pgtandem 1", "pgtandem"."pgtandem 2", ((("pgtandem"."pgtandem 1")::integer))::bigint FROM (VALUES (f(), g()) OFFSET 0) AS "pgtandem" ("pgtandem 1", "pgtandem 2") WHERE ("public"."orders"."id" IS NULL) IS NOT NULL), note = 'n'
+
+--# An element of an array is given twice, as an expression like any other.
+UPDATE orders SET email = tags[1], id = (tags[n:2])[1]
+--> rewritten
+UPDATE orders SET email = tags[1], id = (tags[n:2])[1], "id_new" = ((((tags[n:2])[1])::integer))::bigint, "email_new" = lower(((tags[1])::character varying(5)))
+
+--# A row of what can be given twice is, too; with a field of a value it is not certain.
+UPDATE orders SET email = ROW ('a', 1), id = (o).x
+--> rewritten
+UPDATE orders SET email = ROW ('a', 1), ("id", "id_new") = (SELECT "pgtandem"."pgtandem 1", ((("pgtandem"."pgtandem 1")::integer))::bigint FROM (VALUES ((o).x) OFFSET 0) AS "pgtandem" ("pgtandem 1") WHERE ("public"."orders"."id" IS NULL) IS NOT NULL), "email_new" = lower(((ROW ('a', 1))::character varying(5)))
