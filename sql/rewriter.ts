@@ -1,13 +1,15 @@
 import type { RawStmt } from 'libpg-query';
 import { Cache } from './cache.js';
 import { applyDrafts, mapPosition } from './edits.js';
+import { namedIn } from './named.js';
 import { Names, namePattern, signatureOf, tableNames } from './names.js';
 import { opaque } from './opaque.js';
 import type { Resolution, Rewrite, StatementRewriter } from './outcome.js';
 import { loadParser, ParserFailure, parse, SyntaxFailure } from './parser.js';
 import { misplacing, Plan, unguarded } from './plan.js';
-import { type PreparedTable, prepareRules } from './prepared.js';
+import { inView, type PreparedTable, prepareRules } from './prepared.js';
 import type { RuleSet } from './rules.js';
+import { Shapes } from './shapes.js';
 import { Misplaced, Source } from './source.js';
 import { changesNames, decide, findTables, type Statement, touchedBy } from './statement.js';
 import { type ByteString, sameTree } from './tree.js';
@@ -34,20 +36,28 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
   const names = tableNames(rules);
   const pattern = names.length > 0 ? namePattern(names) : null;
   const cache = new Cache<Rewrite>(cacheEntries, cacheBytes);
+  const views = { old: inView(tables, 'old'), new: inView(tables, 'new') };
+  const shapes = new Shapes();
   return {
     rules,
     names,
     mayTouch: (text) => pattern?.test(text.toString('latin1')) ?? false,
-    rewrite(text, resolution, plain) {
+    rewrite(text, resolution, plain, view = null) {
       const bytes = text.toString('latin1');
-      const key = (plain ? signatureOf(rules, resolution) : '-') + bytes;
+      const key = (plain ? signatureOf(rules, resolution) : '-') + (view ?? '') + bytes;
       const known = cache.get(key);
       if (known) return known;
       if (!pattern?.test(bytes)) return unchanged(text, []);
       // A copy of our own: the client's bytes may lie in a chunk that is used again.
       const own = Buffer.from(text);
-      const work = { text: own, bytes, tables, resolution, plain, maxParseBytes };
-      const rewrite = rewriteText(work);
+      const seen = view === null ? tables : views[view];
+      const work: Work = { text: own, bytes, tables: seen, resolution, plain, maxParseBytes };
+      const rewrite = shapes.added(
+        rewriteText(work),
+        bytes,
+        seen,
+        (table) => work.named?.get(table) ?? namedIn(bytes, null, table),
+      );
       // The parser that was not ready now will be; all else stays true for the rule set.
       if (rewrite.reason !== 'parser') {
         cache.set(key, rewrite, rewrite.text.length + rewrite.edits.length * 200);
@@ -65,6 +75,8 @@ interface Work {
   resolution: Resolution;
   plain: boolean;
   maxParseBytes: number;
+  /** The watched columns that it names, once it has been read. */
+  named?: ReadonlyMap<PreparedTable, readonly ByteString[]>;
 }
 
 function unchanged(text: Buffer, touched: Iterable<PreparedTable>): Rewrite {
@@ -87,6 +99,7 @@ function rewriteText(work: Work): Rewrite {
   const names = new Names(tables, work.resolution);
   const statements = tree.map((stmt) => findTables(stmt, names));
   const touched = touchedBy(statements);
+  work.named = new Map([...touched].map((table) => [table, namedIn(bytes, statements, table)]));
   if (changesNames(statements, names)) {
     const writes = statements.some(({ findings }) => findings.writesAny);
     return opaque(text, bytes, tables, 'search-path', writes);
