@@ -8,7 +8,7 @@ const SHAPE_BYTES = 2_000;
 /** What stands at the end of a shape that is not whole. */
 const CUT = ' ...';
 
-const VALUE = /^(?:0|\$\d+|[BXbx]?'.'|U&'.')$/;
+const VALUE = /^(?:0|\$\d+|[BXbx]?'.'|U&'')$/;
 
 /** A statement without its values. */
 export interface NormalText {
@@ -26,9 +26,15 @@ export interface NormalText {
  */
 export function normalise(bytes: ByteString): NormalText {
   const read = bytes.length > READ_BYTES ? bytes.slice(0, READ_BYTES) : bytes;
-  const words = collapse(lex(read).map((token) => wordOf(read, token)));
+  const tokens = lex(read);
+  // A quote that nothing closes: what is behind it is not told from a value.
+  const open = tokens.findIndex(
+    ({ kind, start }) => kind === 'operator' && /['"]/.test(read[start]!),
+  );
+  if (open >= 0) tokens.splice(open);
+  const words = collapse(tokens.map((token) => wordOf(read, token)));
   while (words.at(-1) === ';') words.pop();
-  let isWhole = read.length === bytes.length;
+  let isWhole = read.length === bytes.length && open < 0;
   // The last token may be the beginning of a longer one, or of a literal.
   if (!isWhole) words.pop();
   let text = joined(words);
@@ -48,7 +54,7 @@ function wordOf(text: ByteString, { kind, start, end }: Token): ByteString {
   if (kind === 'number') return '0';
   if (kind !== 'string') return written;
   // What is behind UESCAPE is needed, and B'' and X'' hold digits.
-  if (/^u/i.test(written)) return `U&'?'`;
+  if (/^u/i.test(written)) return `U&''`;
   return /^[bx]/i.test(written) ? `${written[0]}'0'` : `'?'`;
 }
 

@@ -65,7 +65,9 @@ export class Shapes {
   }
 
   private one(bytes: ByteString, key: string, rest: Rest): Shape {
-    const normal = normalise(bytes);
+    // Where a backslash or a byte of a character may be a quote, values are not told from the rest.
+    const isLegible = rest.reason !== 'encoding';
+    const normal = isLegible ? normalise(bytes) : { text: '', isWhole: false };
     const known = this.known.get(key + normal.text);
     if (known) return known;
     if (this.known.size >= SHAPES_MAX) {
