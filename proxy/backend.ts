@@ -206,6 +206,7 @@ export class Backend implements FrameSink {
       const value = cString(buf, at + name.length + 1, end);
       this.d.resolver.parameter(name, value ?? '');
       if (name === 'in_hot_standby' && this.isMisplaced(value)) return this.refuse();
+      if (name === 'application_name') this.d.witness.application = value ?? '';
       if (name === 'search_path' && this.loggedIn) this.d.schema.namesChanged();
     }
     return verdictOf(this.d.ledger.reply(BACKEND.parameterStatus));

@@ -7,6 +7,7 @@ import { Retained } from './replay.js';
 import { Resolver } from './resolve.js';
 import { SchemaWatch, type SharedSchema } from './schema.js';
 import { type Convert, conversions, readResultFormats } from './shape.js';
+import { Witness } from './sightings.js';
 import { Closing, type HiddenEffect, Statement, StatementTable } from './statements.js';
 import { Touches } from './touches.js';
 
@@ -80,6 +81,8 @@ export class Dialogue implements LedgerListener<Side>, GateView {
   readonly touches = new Touches();
   readonly schema: SchemaWatch;
   readonly retained: Retained;
+  /** Whose session it is. */
+  readonly witness: Witness;
   /** What the portals were bound from, while rules are in force. */
   readonly portals = new Portals();
   /** Those of them whose rows have to be converted. */
@@ -104,7 +107,9 @@ export class Dialogue implements LedgerListener<Side>, GateView {
     limits: { statementBytes: number; replayBytes: number },
     attentive: boolean,
     shared: SharedSchema,
+    user = '',
   ) {
+    this.witness = new Witness(user);
     this.statements = new StatementTable(limits.statementBytes);
     this.retained = new Retained(limits.replayBytes);
     this.schema = new SchemaWatch(shared);

@@ -247,7 +247,7 @@ export class Frontend implements FrameSink {
     const decision = decide(text, 'too-large', d, this.control);
     if (decision.step !== 'send') return this.use.wait(decision, false);
     const { rewrite, touches, reason } = decision;
-    this.use.count(rewrite, touches, reason);
+    this.use.count(rewrite, touches, reason, 0);
     d.touches.mark(touches, d.ledger.pushed + 1);
     if (rewrite?.refusal) {
       this.reader.emit(writeParse(name, REFUSED_TEXT, statement.types));
@@ -303,7 +303,7 @@ export class Frontend implements FrameSink {
       d.ledger.push(BIND, FORWARD, undefined, portal !== '');
       return PASS;
     }
-    const waits = this.use.inBatch(name, statement);
+    const waits = this.use.inBatch(name, statement, true);
     if (waits !== PASS) return waits;
     if (fresh) d.retained.begin(d.ledger.pushed + 1);
     d.bound(portal, statement, buf, at + portal.length + name.length + 2, end);
@@ -321,7 +321,7 @@ export class Frontend implements FrameSink {
     const statement = name === null ? undefined : d.statements.find(name);
     const fresh = this.isFresh;
     if ((d.attentive || d.schema.active) && name !== null) {
-      const waits = this.use.inBatch(name, statement);
+      const waits = this.use.inBatch(name, statement, false);
       if (waits !== PASS) return waits;
     }
     if (fresh) d.retained.begin(d.ledger.pushed + 1);

@@ -80,6 +80,7 @@ export function markRight(
 ): void {
   statement.plan = plan.key;
   statement.rewrite = isReplaced(plan.rewrite) ? plan.rewrite : null;
+  statement.shape = plan.rewrite?.shape ?? null;
   statement.rewriter = force.rewriter;
   statement.touches = plan.touches;
   statement.checked = force;

@@ -155,17 +155,21 @@ function isMatView(value: unknown): boolean {
   return (value as { objtype?: string }).objtype === 'OBJECT_MATVIEW';
 }
 
+const VIEW = /^pgtandem\.view$/i;
 const SESSION = /^(search_path|role|session_authorization)$/;
 
 /**
- * Whether what unqualified names mean may change within the text, so that the session's own answer
- * from before it does not hold for all of it.
+ * Whether what unqualified names mean, or the view, may change within the text, so that the
+ * session's own answer from before it does not hold for all of it.
  */
 export function changesNames(statements: readonly Statement[], names: Names): boolean {
   let changed = false;
+  let turned = false;
   for (const { kind, value, findings } of statements) {
     if (changed && findings.byPath) return true;
+    if ((changed || turned) && [...findings.touched].some(({ rule }) => rule.views)) return true;
     changed ||= changes(kind, value, findings, names);
+    turned ||= kind === 'VariableSetStmt' && VIEW.test((value as VariableSetStmt).name ?? '');
   }
   return false;
 }

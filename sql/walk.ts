@@ -14,6 +14,7 @@ import type {
   UpdateStmt,
   WithClause,
 } from 'libpg-query';
+import { Named } from './named.js';
 import type { Names } from './names.js';
 import type { PreparedTable } from './prepared.js';
 import { childOf, findItem, fromItems, isCte, itemOf, returningOf, type Scope } from './scope.js';
@@ -42,6 +43,7 @@ export class Findings {
   readonly touched = new Set<PreparedTable>();
   readonly stars: Star[] = [];
   readonly writes: Write[] = [];
+  readonly named = new Named();
   /** Why hidden columns may show however the stars are spelled out. */
   readonly leaks = new Set<string>();
   /** Whether a reference without a schema was resolved by the search_path. */
@@ -144,6 +146,7 @@ export class Walk {
       this.select(rarg, scope, discarded);
     }
     this.from(fromClause, scope);
+    this.findings.named.sorts(stmt);
     if (!discarded) this.targets(targetList, scope, fromClause?.[0]);
     this.visit(rest, scope);
   }
@@ -159,6 +162,7 @@ export class Walk {
 
   private joined(join: JoinExpr, scope: Scope | null): void {
     const { alias, ...rest } = join;
+    this.findings.named.joins(join, scope);
     if (join.isNatural && scope?.items.some((item) => item.table?.hides || item.opaque)) {
       this.findings.leaks.add('natural-join');
     }
@@ -187,6 +191,7 @@ export class Walk {
   private column(ref: ColumnRef, scope: Scope | null): void {
     if (!scope) return;
     const fields = strings(ref.fields);
+    this.findings.named.reference(ref, fields, scope);
     const last = fields.at(-1);
     const qualifier = fields.length > 1 ? fields.at(-2) : last;
     if (typeof qualifier !== 'string') return;
