@@ -1,3 +1,7 @@
+import { viaKysely } from './node/kysely.js';
+import { viaPg } from './node/pg.js';
+import { viaPostgresJs } from './node/postgres-js.js';
+import { viaTypeOrm } from './node/typeorm.js';
 import { Psql } from './psql.js';
 import { Program, type Subject } from './subject.js';
 import { go, java, python, ruby, rust } from './toolchains.js';
@@ -21,6 +25,10 @@ function program(name: string, command: () => string[], mode = ''): Entry {
 /** Every driver that keeps its connection through all the phases. */
 export const CATALOGUE: readonly Entry[] = [
   { name: 'psql', open: async (url) => new Psql(url) },
+  { name: 'pg', open: viaPg },
+  { name: 'postgres.js', open: viaPostgresJs },
+  { name: 'Kysely', open: viaKysely },
+  { name: 'TypeORM', open: viaTypeOrm },
   program('psycopg', () => python('psycopg_.py'), 'text'),
   program('psycopg', () => python('psycopg_.py'), 'binary'),
   program('asyncpg', () => python('asyncpg_.py')),
@@ -33,9 +41,11 @@ export const CATALOGUE: readonly Entry[] = [
   program('pgx', () => go('pgx'), 'exec'),
   program('pgx', () => go('pgx'), 'simple_protocol'),
   program('lib/pq', () => go('pq')),
-  program('tokio-postgres', rust),
+  program('tokio-postgres', () => rust('tokio-postgres')),
+  program('sqlx', () => rust('sqlx')),
   program('JDBC', java, 'extended'),
   program('JDBC', java, 'extendedCacheEverything'),
   program('JDBC', java, 'simple'),
-  program('Ruby pg', ruby),
+  program('Ruby pg', () => ruby('pg.rb', 'pg')),
+  program('ActiveRecord', () => ruby('active_record.rb', 'active_record')),
 ];
