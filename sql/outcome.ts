@@ -1,3 +1,4 @@
+import type { CopyRows } from './copy-rows.js';
 import type { RuleSet } from './rules.js';
 
 /**
@@ -36,6 +37,11 @@ export interface Rewrite {
   refusal: { message: string; hint: string } | null;
   /** Ascending, not overlapping; empty when unchanged. */
   edits: readonly Edit[];
+  /**
+   * For each COPY FROM STDIN in the text, in order, what is done to its rows; null: nothing. Left out
+   * when that is nothing for all.
+   */
+  copies?: readonly (CopyRows | null)[];
 }
 
 /**
