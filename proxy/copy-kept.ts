@@ -36,10 +36,10 @@ export class Kept {
     this.length = length;
   }
 
-  /** The chunk is about to be used for something else. */
+  /** Takes over what is in the chunk, which may be used for something else then. */
   spill(chunk: Buffer): void {
     if (this.from < this.to) this.append(chunk, this.from, this.to);
-    this.from = this.to = 0;
+    this.from = this.to;
   }
 
   /** All of it, valid until the next chunk. */

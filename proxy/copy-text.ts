@@ -101,7 +101,7 @@ export class TextRows implements RowWriter {
     for (const kept of this.kept) kept.from = kept.to = from;
     let pos = from;
     if (this.heldBackslash) pos = this.escapedByte(chunk, from, to, out);
-    if (!this.ended) pos = this.scan(chunk, pos, to, out);
+    pos = this.ended ? to : this.scan(chunk, pos, to, out);
     if (this.span < pos) out.add(chunk, this.span, pos);
     if (!this.ended) this.leave(chunk, pos, to);
   }
@@ -161,6 +161,7 @@ export class TextRows implements RowWriter {
 
   private lineEnds(kind: number, chunk: Buffer, pos: number, out: Outbox): void {
     if (kind === NEWLINE && this.returnAt === pos - 1) this.startRow(pos + 1);
+    else if (this.isMarker(chunk, pos)) this.ended = true;
     else {
       this.endRow(chunk, pos, out);
       this.startRow(pos + 1);
@@ -182,10 +183,6 @@ export class TextRows implements RowWriter {
     this.inHeader = false;
     if (names && this.rows.header === 'skip') return;
     if (!names && this.field + 1 < this.rows.fields) return;
-    if (this.isCsv && this.csvEnds && this.rows.fields === 1 && this.isMarker(chunk)) {
-      this.ended = true;
-      return;
-    }
     if (this.span < pos) out.add(chunk, this.span, pos);
     this.span = pos;
     for (const field of this.added) {
@@ -195,8 +192,11 @@ export class TextRows implements RowWriter {
     }
   }
 
-  private isMarker(chunk: Buffer): boolean {
-    return this.wanted[0]?.equals(chunk, MARKER) ?? false;
+  /** Whether the line that ends at `pos` is the end-of-data marker in CSV. */
+  private isMarker(chunk: Buffer, pos: number): boolean {
+    if (!this.isCsv || !this.csvEnds || this.rows.fields > 1 || !this.now) return false;
+    this.now.to = pos;
+    return this.now.equals(chunk, MARKER);
   }
 
   private add(added: Added, chunk: Buffer, out: Outbox): void {
