@@ -43,17 +43,19 @@ function restoreLine(context: string, rows: CopyRows): string {
   if (found === undefined || (found.match(/,/g)?.length ?? 0) > 1) return context;
   const start = name + rows.table.length + found.length;
   const close = /(?:"|\xc2[\xab\xbb]|[\xab\xbb])$/.exec(context)?.[0] ?? '';
+  const isHeader = rows.header === 'match' && Number(/\d+/.exec(found)?.[0]) === 1;
   const line = context.slice(start, context.length - close.length);
-  return context.slice(0, start) + withoutAdded(line, rows) + close;
+  return context.slice(0, start) + withoutAdded(line, rows, isHeader) + close;
 }
 
-function withoutAdded(line: string, rows: CopyRows): string {
+function withoutAdded(line: string, rows: CopyRows, isHeader: boolean): string {
   const ends = fieldEnds(line, rows);
   const isCut = line.length > SHOWN_BYTES - 3 && line.endsWith(DOTS);
   // A row with too few fields was sent as it is, one with too many has its own before ours.
   const given = isCut ? rows.fields : ends.length + 1 - rows.added.length;
   const end = ends[given - 1];
-  return given < rows.fields || end === undefined ? line : line.slice(0, end);
+  const isShort = given < rows.fields && !isHeader;
+  return isShort || end === undefined ? line : line.slice(0, end);
 }
 
 /** Where the fields of a line end, but for the last. */

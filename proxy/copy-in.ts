@@ -68,8 +68,9 @@ export class CopyIn {
     if (!data) return;
     if (this.turn !== out.turn || this.end !== out.length) this.message = out.open();
     data.write(chunk, from, to, out);
-    this.turn = out.turn;
     this.end = out.close(this.message, FRONTEND.copyData);
+    // One that is empty was taken back.
+    this.turn = this.end > this.message ? out.turn : -1;
     if (data.keptBytes <= KEPT_BYTES) return;
     out.add(TOO_LONG);
     this.data = null;

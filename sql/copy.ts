@@ -124,7 +124,8 @@ function addedTo(copy: Copy, pair: PreparedPair): CopyField | null {
   const target = backwards ? pair.backward!.lead : pair.follow;
   const sharesLead = table.pairs.filter((other) => leadsOf(other).includes(target)).length > 1;
   if (backwards && sharesLead) throw new Unsure('chained');
-  const found = repeats(table, expression, target, options.format === 'binary');
+  const given = expression.columns.some((column) => columns.includes(column));
+  const found = repeats(table, expression, target, given && options.format === 'binary');
   if (!found) throw new Unsure('copy-expression');
   const { rule } = columnOfTable(table, found.column);
   if (rule.generated || columnOfTable(table, target).rule.generated) throw new Unsure('generated');
