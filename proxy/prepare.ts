@@ -91,7 +91,7 @@ export function markRight(
 }
 
 export function isReplaced(rewrite: Rewrite | null): rewrite is Rewrite {
-  return rewrite !== null && rewrite.outcome === 'rewritten';
+  return rewrite !== null && rewrite.edits.length > 0 && rewrite.refusal === null;
 }
 
 function sameText(before: Rewrite | null, after: Rewrite | null): boolean {

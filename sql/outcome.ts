@@ -1,3 +1,4 @@
+import type { CopyRows } from './copy-rows.js';
 import type { RuleSet, View } from './rules.js';
 
 /**
@@ -56,6 +57,11 @@ export interface Rewrite {
   edits: readonly Edit[];
   /** What is recorded of it; absent when nothing is. */
   shape?: Shape;
+  /**
+   * For each COPY FROM STDIN in the text, in order, what is done to its rows; null: nothing. Left out
+   * when that is nothing for all.
+   */
+  copies?: readonly (CopyRows | null)[];
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { RawStmt } from 'libpg-query';
+import type { CopyStmt, RawStmt } from 'libpg-query';
 import { Cache } from './cache.js';
 import { applyDrafts, mapPosition } from './edits.js';
 import { skeletonOf } from './literals.js';
@@ -65,7 +65,8 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
       const [made, { named }] = make(bytes);
       const namedOf = (table: PreparedTable) => named?.get(table) ?? namedIn(bytes, null, table);
       const rewrite = shapes.added(made, bytes, seen, namedOf);
-      if (skeleton) templates.learn(signature, bytes, skeleton, rewrite, (its) => make(its)[0]);
+      if (skeleton && !rewrite.copies)
+        templates.learn(signature, bytes, skeleton, rewrite, (its) => make(its)[0]);
       // The parser that was not ready now will be; all else stays true for the rule set.
       if (rewrite.reason !== 'parser') {
         cache.set(key, rewrite, rewrite.text.length + rewrite.edits.length * 200);
@@ -143,13 +144,25 @@ function rewriteStatements(
   if (!applied || applied.edits.length === 0) {
     return { ...same, outcome: reason === null ? 'unchanged' : 'guarded', reason };
   }
+  const copies = copiesOf(plan, statements);
   return {
     ...same,
     outcome: reason === null ? 'rewritten' : 'guarded',
     text: Buffer.from(applied.text, 'latin1'),
     reason,
     edits: applied.edits,
+    ...(copies ? { copies } : {}),
   };
+}
+
+/** What is done to the rows of each COPY FROM STDIN; null when that is nothing. */
+function copiesOf(plan: Plan, statements: readonly Statement[]): Rewrite['copies'] | null {
+  if (plan.copies.size === 0) return null;
+  return statements.flatMap(({ kind, value }) => {
+    const stmt = kind === 'CopyStmt' ? (value as CopyStmt) : null;
+    const reads = stmt?.is_from && stmt.filename === undefined && !stmt.is_program;
+    return reads ? [plan.copies.get(stmt) ?? null] : [];
+  });
 }
 
 /**
@@ -176,6 +189,10 @@ function verified(
 function abandon(plan: Plan, statements: readonly Statement[]): void {
   plan.guardRead('unverified');
   for (const { findings } of statements) {
+    const { copy } = findings;
+    if (copy?.stmt.is_from && copy.table.pairs.length > 0) {
+      plan.guardWrite(copy.table, 'unverified');
+    }
     for (const { table, kind } of findings.writes) {
       if (table.pairs.length > 0 && kind !== 'delete') plan.guardWrite(table, 'unverified');
       if (kind !== 'delete' && !table.inPlace) plan.refuse('unverified', misplacing(table));

@@ -1,5 +1,4 @@
 import type {
-  CopyStmt,
   CreateStmt,
   DoStmt,
   IntoClause,
@@ -101,11 +100,7 @@ export function decide(plan: Plan, statement: Statement): void {
   if (kind === 'ViewStmt' || (kind === 'CreateTableAsStmt' && isMatView(value))) {
     plan.guardRead('view');
   }
-  if (kind === 'CopyStmt') {
-    const copy = value as CopyStmt;
-    const [table] = copy.relation ? findings.touched : [];
-    if (table) rewriteCopy(plan, copy, table);
-  }
+  if (findings.copy) rewriteCopy(plan, findings.copy.stmt, findings.copy.table);
 }
 
 function rewriteWrite(plan: Plan, write: Write): void {

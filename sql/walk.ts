@@ -1,6 +1,7 @@
 import type {
   ColumnRef,
   CommonTableExpr,
+  CopyStmt,
   DeleteStmt,
   InsertStmt,
   JoinExpr,
@@ -44,6 +45,8 @@ export class Findings {
   readonly stars: Star[] = [];
   readonly writes: Write[] = [];
   readonly named = new Named();
+  /** A COPY of the table itself. */
+  copy: { table: PreparedTable; stmt: CopyStmt } | null = null;
   /** Why hidden columns may show however the stars are spelled out. */
   readonly leaks = new Set<string>();
   /** Whether a reference without a schema was resolved by the search_path. */
@@ -85,6 +88,7 @@ export class Walk {
     else if (key === 'UpdateStmt') this.update(child as UpdateStmt, scope);
     else if (key === 'DeleteStmt') this.delete(child as DeleteStmt, scope);
     else if (key === 'MergeStmt') this.merge(child as MergeStmt, scope);
+    else if (key === 'CopyStmt') this.copy(child as CopyStmt, scope);
     else if (key === 'ColumnRef') this.column(child as ColumnRef, scope);
     else if (key === 'SubLink') this.subLink(child as SubLink, scope);
     else if (key === 'JoinExpr') this.joined(child as JoinExpr, scope);
@@ -261,6 +265,13 @@ export class Walk {
     // Its bare star means the source's columns too, and in an order of its own.
     scope.merged = true;
     this.returning(stmt.returningClause, scope, table);
+  }
+
+  private copy(stmt: CopyStmt, scope: Scope | null): void {
+    const { relation, ...rest } = stmt;
+    const table = this.reference(relation, null);
+    if (table) this.findings.copy = { table, stmt };
+    this.visit(rest, scope);
   }
 
   private returning(
