@@ -300,7 +300,7 @@ export class Backend implements FrameSink {
     const { original, rewrite, rewriter } = change;
     const lead = charactersOf(change.prefix ?? '', resolver.utf8);
     if (position <= lead) return PASS;
-    const mapped = rewriter.mapPosition(original, rewrite, position - lead);
+    const mapped = rewriter.mapPosition(original, rewrite, position - lead, resolver.utf8);
     if (mapped > 0) fields.set('P', String(mapped + lead));
     else fields.delete('P');
     this.reader.emit(writeFields(fields));
