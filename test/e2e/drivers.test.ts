@@ -52,7 +52,7 @@ t.test('drivers see no difference in any phase', async (t) => {
       t.equal(message, '', `${drivers[i]!.name}: ${phase.name}`);
     }
     t.equal(await repairs(), before, `${phase.name}: nothing was left to the guard`);
-    // Its COPY and its DO are.
+    // What its DO writes is.
     if (hasPsql) await t.resolves(new Psql(url).exercise(phase), `psql: ${phase.name}`);
   }
   t.equal(phases, 13);
