@@ -51,8 +51,6 @@ type Sent = Extract<Decision, { step: 'send' }>;
 /** What a client's messages lead to. Pure: the session writes what the reader collects. */
 export class Frontend implements FrameSink {
   readonly reader: FrameReader;
-  /** The client has said good-bye. */
-  terminated = false;
   private readonly use: Use;
   private readonly names = new ShortNames();
 
@@ -132,9 +130,6 @@ export class Frontend implements FrameSink {
       case FRONTEND.copyFail:
         if (d.copyIn.isActive) d.copyIn.ends(type === FRONTEND.copyDone, this.reader.tail);
         d.ledger.push(COPY_END);
-        return PASS;
-      case FRONTEND.terminate:
-        this.terminated = true;
         return PASS;
       default:
         return PASS;

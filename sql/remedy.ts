@@ -5,6 +5,10 @@
 const REMEDIES: Readonly<Record<string, string>> = {
   chained: 'Do the changes one after the other, in migrations of their own.',
   copy: 'Use INSERT, or let the guard do its work.',
+  'copy-default': 'Give the column in the data, or let the guard do its work.',
+  'copy-expression': 'Use INSERT, or let the guard do its work.',
+  'copy-file': 'Use COPY FROM STDIN, or let the guard do its work.',
+  'copy-options': 'Use plain options of COPY, or let the guard do its work.',
   ddl: 'Alter the table when the migration is complete or aborted.',
   depth: 'Write it with less nesting.',
   do: 'Send the statements by themselves, or let the guard do its work.',
