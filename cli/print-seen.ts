@@ -3,6 +3,7 @@ import type { Expected, Forecast } from '../migration/forecast.js';
 import { type Plan, tableName } from '../migration/plan.js';
 import type { Seen } from '../migration/seen.js';
 import { arriving, leaving } from '../migration/stage.js';
+import type { Migration } from '../migration/store.js';
 import { describeWho, type Use, usesOf } from '../migration/unused.js';
 
 /** So many uses of a name are told of. */
@@ -24,14 +25,17 @@ function tableOf(head: string[], rows: string[][]): string {
 }
 
 /** Who names the columns that go away; empty when the migration takes no name away. */
-export function describeUses(plan: Plan, seen: readonly Seen[]): string {
+export function describeUses(
+  { plan, createdAt }: Pick<Migration, 'plan' | 'createdAt'>,
+  seen: readonly Seen[],
+): string {
   const parts: string[] = [];
   for (const [columns, when] of [
     [leaving(plan), 'goes away when it is complete'],
     [arriving(plan), 'goes away when it is aborted'],
   ] as const) {
     const column = columns.join(', ');
-    if (columns.length > 0) parts.push(describeUse(column, when, usesOf(seen, columns)));
+    if (columns.length > 0) parts.push(describeUse(column, when, usesOf(seen, columns, createdAt)));
   }
   return parts.join('\n');
 }

@@ -24,9 +24,13 @@ export interface Use {
   lastSeen: Date;
 }
 
-/** Who has named which of the columns, the latest first. Pure. */
-export function usesOf(seen: readonly Seen[], columns: readonly string[]): Use[] {
-  return seen.flatMap(({ named, application, user, statement, count, lastSeen }): Use[] => {
+/**
+ * Who has named which of the columns, the latest first.
+ * @param since when the migration began: to an earlier one a star may have meant these names. Pure.
+ */
+export function usesOf(seen: readonly Seen[], columns: readonly string[], since: Date): Use[] {
+  const late = seen.filter(({ lastSeen }) => lastSeen >= since);
+  return late.flatMap(({ named, application, user, statement, count, lastSeen }): Use[] => {
     const rest = { application, user, statement, count, lastSeen };
     if (named === null) return columns.length > 0 ? [{ column: null, ...rest }] : [];
     return columns
@@ -101,7 +105,8 @@ export async function readSituation(
   );
   const seen = columns.length > 0 ? await readSeen(connection, migration.plan.table.oid) : [];
   const { now, silent } = rows[0];
-  return { columns, uses: usesOf(seen, columns), silent, since: migration.createdAt, now };
+  const since = migration.createdAt;
+  return { columns, uses: usesOf(seen, columns, since), silent, since, now };
 }
 
 /** @throws UserError when what the request takes away is not known to be unused for so long. */

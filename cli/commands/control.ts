@@ -80,13 +80,14 @@ async function printOne(
   const history = await readHistory(connection, migration.id);
   const seen = await readSeen(connection, migration.plan.table.oid);
   if (options.json) {
-    const named = usesOf(seen, [...leaving(migration.plan), ...arriving(migration.plan)]);
+    const { plan, createdAt } = migration;
+    const named = usesOf(seen, [...leaving(plan), ...arriving(plan)], createdAt);
     const all = { ...toJson(migration, history), named, ...(options.statements && { seen }) };
     process.stdout.write(`${JSON.stringify(all)}\n`);
     return;
   }
   process.stdout.write(describeMigration(migration, history));
-  const uses = describeUses(migration.plan, seen);
+  const uses = describeUses(migration, seen);
   if (uses) process.stdout.write(`\n${uses}`);
   if (options.statements) process.stdout.write(`\n${describeSeen(seen)}`);
 }

@@ -6,11 +6,10 @@ import { Rig } from './rig.js';
  * What a name means is asked of the server, and asked again whenever it may mean something else.
  *
  * What was broken to see this fail:
- * - endsTransaction says no: after ROLLBACK of a SET the old answer stands (2nd test).
- * - Resolver.tagged leaves CREATE TABLE alone, or runs() temp tables: a temporary table is taken for
- *   the one under migration (3rd test).
+ * - mayChangeNames lets a text with TEMP in it pass: a temporary table is taken for the one under
+ *   migration (3rd test). (endsTransaction, and Resolver.tagged, are each made good by Resolver.ready
+ *   where a client waits for its answers: proxy/decide.test.ts tests them by themselves.)
  * - namePattern without `u&"`: the escaped name goes by unseen, and the hidden column shows (4th test).
- * - toBytes left out of prepareTable: a name that is not ASCII is never found (4th test).
  * - followNames left out: a table that was renamed shows its hidden column, and its migration pauses
  *   (5th test). PLAN_NOW replaced by plan: the rules follow the new name, and DDL does not.
  */

@@ -1,67 +1,14 @@
-import { spawn } from 'node:child_process';
-import { resolve } from 'node:path';
-import pg from 'pg';
 import t from 'tap';
-import { readSeen, type Seen } from '../../migration/seen.js';
+import type { Seen } from '../../migration/seen.js';
 import { Rig } from './rig.js';
+import { connect, countOf, pgtandem, seen } from './seen.js';
 
 /*
  * What was broken to see this fail:
  * - Use.ran does nothing: the statement that was prepared once is not seen any more, and the
  *   column counts as unused while it is run (2nd test).
- * - Named.reference leaves WHERE out, or whoever sorts by a label counts as a user (test/sql).
- * - whyUsed returns null: `complete` drops what is used (2nd test).
- * - The view is left out of Resolver.key: the prepared statement shows the other side's columns
- *   (3rd test). Left out of the rewriter's key: so does the simple Query.
- * - inView ignored in the rewriter: the new view is the old one (3rd test).
+ * - whyUsed says that nothing was used: `complete` drops what is used (2nd test).
  */
-
-const MAIN = resolve(import.meta.dirname, '..', '..', 'cli', 'main.js');
-
-function pgtandem(rig: Rig, ...args: string[]): Promise<{ code: number | null; out: string }> {
-  return new Promise((done) => {
-    const child = spawn(process.execPath, [MAIN, ...args], {
-      env: { ...process.env, PGTANDEM_DATABASE: rig.cluster.url() },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    let out = '';
-    child.stdout.on('data', (chunk) => {
-      out += chunk;
-    });
-    child.stderr.on('data', (chunk) => {
-      out += chunk;
-    });
-    child.on('close', (code) => done({ code, out }));
-  });
-}
-
-async function connect(rig: Rig, name: string, options = ''): Promise<pg.Client> {
-  const client = new pg.Client({
-    connectionString: rig.proxy.url(),
-    application_name: name,
-    ...(options && { options }),
-  });
-  await client.connect();
-  return client;
-}
-
-/** Waits until what was seen of the table is as wanted. */
-async function seen(rig: Rig, table: string, wanted: (all: Seen[]) => boolean): Promise<Seen[]> {
-  const oid = Number(await rig.one(`SELECT '${table}'::regclass::oid::int8`));
-  const deadline = Date.now() + 20_000;
-  for (;;) {
-    const all = await readSeen(rig.control, oid);
-    if (wanted(all)) return all;
-    if (Date.now() > deadline) throw new Error(`seen so far: ${JSON.stringify(all, null, 1)}`);
-    await new Promise((done) => setTimeout(done, 50));
-  }
-}
-
-const countOf = (all: Seen[], part: string, application?: string) =>
-  all
-    .filter(({ statement }) => statement.includes(part))
-    .filter((each) => application === undefined || each.application === application)
-    .reduce((sum, { count }) => sum + count, 0);
 
 t.test('before there is a migration, plan tells what would become of the statements', async (t) => {
   const rig = await Rig.open();
@@ -162,88 +109,26 @@ t.test('a name that is used is not taken away, by complete or by abort', async (
     metrics,
     /pgtandem_column_uses_total\{table="public.users",column="name",application="old app"\} 3/,
   );
+  const explain = async (...args: string[]) =>
+    JSON.parse((await pgtandem(rig, 'explain', ...args, '--json')).out);
+  t.match(await explain('SELECT * FROM users'), [
+    {
+      outcome: 'rewritten',
+      view: 'new',
+      migrations: [{ name: 'r', phase: 'soaking' }],
+      otherwise: { view: 'old', sent: /"name"/ },
+      named: [],
+    },
+  ]);
+  t.match(await explain('SELECT * FROM users', '--view', 'old'), [
+    { view: 'old', named: ['name'], otherwise: { view: 'new', sent: /"full_name"/ } },
+  ]);
+  const text = await pgtandem(rig, 'explain', 'SELECT u FROM users u WHERE name = $1');
+  for (const part of [/guarded \(whole-row\)/, /names {6}name/, /remedy {5}Name the columns/]) {
+    t.match(text.out, part);
+  }
   const watched = await pgtandem(rig, 'complete', 'r', '--unused-for', '1ms');
   t.equal(watched.code, 0, watched.out);
   await rig.reach('r', 'completed');
   t.same(await rig.query('SELECT * FROM users'), [{ id: 1, org: null, full_name: 'x' }]);
-});
-
-t.test('a session says on which side it is', async (t) => {
-  const rig = await Rig.open();
-  t.teardown(() => rig.close());
-  await rig.query(`CREATE TABLE users (id int PRIMARY KEY, name text, n int DEFAULT 0);
-    INSERT INTO users VALUES (1, 'a')`);
-  const client = await connect(rig, 'changing');
-  const options = await connect(rig, 'from its start', '-c pgtandem.view=new');
-  t.teardown(() => Promise.all([client.end(), options.end()]));
-  const columns = async (who = client) => {
-    const prepared = await who.query({ name: 'all', text: 'SELECT * FROM users WHERE id = 1' });
-    const simple = await who.query('SELECT * FROM users WHERE id = 1');
-    const [a, b] = [prepared, simple].map(({ fields }) => fields.map(({ name }) => name).join());
-    t.equal(a, b, 'prepared or not');
-    return a;
-  };
-  const OLD = 'id,name,n';
-  const NEW = 'id,full_name,n';
-  t.equal(await columns(options), OLD, 'without a migration it makes no difference');
-  await rig.start('r', 'ALTER TABLE users RENAME COLUMN name TO full_name');
-  await rig.reach('r', 'ready');
-  await rig.applied('r');
-  // node-postgres remembers the names of a prepared statement's columns: only the simple Query tells.
-  const star = async (who = client) =>
-    (await who.query('SELECT * FROM users LIMIT 0')).fields.map(({ name }) => name).join();
-  t.equal(await star(), OLD);
-  t.equal(await star(options), NEW);
-  await client.query(`SET pgtandem.view = 'new'`);
-  t.equal(await star(), NEW);
-  await client.query('RESET pgtandem.view');
-  t.equal(await star(), OLD);
-  await client.query('BEGIN');
-  await client.query(`SET LOCAL pgtandem.view = 'new'`);
-  t.equal(await star(), NEW);
-  await client.query(`INSERT INTO users VALUES (2, 'b', 7)`);
-  await client.query('SAVEPOINT s');
-  await client.query(`SET LOCAL pgtandem.view = 'old'`);
-  t.equal(await star(), OLD);
-  await client.query('ROLLBACK TO s');
-  t.equal(await star(), NEW);
-  await client.query('COMMIT');
-  t.equal(await star(), OLD, 'SET LOCAL ends with the transaction');
-  await client.query(`SELECT set_config('pgtandem.view', 'new', false)`);
-  t.equal(await star(), NEW);
-  await client.query('DISCARD ALL');
-  t.equal(await star(), OLD);
-  await options.query('DISCARD ALL');
-  t.equal(await star(options), NEW, 'it goes back to what it was at the start');
-  const both = await client.query({ text: `SET pgtandem.view = 'new'; SELECT * FROM users` });
-  t.equal((both as unknown as pg.QueryResult[])[1]!.rows.length, 2);
-  await client.query('RESET pgtandem.view');
-  await client.query(`INSERT INTO users VALUES (3, 'c', 8)`);
-  t.same(
-    await rig.query('SELECT id, name, full_name, n FROM users ORDER BY id'),
-    [
-      { id: 1, name: 'a', full_name: 'a', n: 0 },
-      { id: 2, name: 'b', full_name: 'b', n: 7 },
-      { id: 3, name: 'c', full_name: 'c', n: 8 },
-    ],
-    'INSERT without a column list fills the columns of its view, and both are written',
-  );
-
-  await rig.ask('r', 'cutover', 'soaking');
-  await rig.applied('r');
-  t.equal(await star(), NEW, 'the default is the new view after it');
-  await client.query(`SET pgtandem.view = 'old'`);
-  t.equal(await star(), OLD);
-  await client.query(`INSERT INTO users VALUES (4, 'd', 9)`);
-  const found = await seen(rig, 'users', (all) =>
-    all.some(({ statement, named }) => /^insert/.test(statement) && named?.includes('name')),
-  );
-  const uses = found.filter(({ named }) => named?.includes('name'));
-  t.ok(
-    uses.some(({ statement }) => statement.startsWith('select *')),
-    'a star of the old view names the old column',
-  );
-  t.equal(await rig.one('SELECT full_name FROM users WHERE id = 4'), 'd');
-  await rig.ask('r', 'complete', 'completed');
-  t.equal(await star(), NEW, 'there is no old view any more');
 });
