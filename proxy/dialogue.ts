@@ -1,6 +1,7 @@
 import type { Rewrite, StatementRewriter } from '../sql/outcome.js';
 import type { SqlCommand } from './command.js';
 import { CopyIn } from './copy-in.js';
+import { PASS, TAKE, type Verdict, WAIT } from './frames.js';
 import type { GateView } from './gate.js';
 import { CLOSE, IDLE, type Kind, Ledger, type LedgerListener, PARSE } from './ledger.js';
 import { type Ending, Errand, Lookup } from './lookup.js';
@@ -146,6 +147,21 @@ export class Dialogue implements LedgerListener<Side>, GateView {
     statement.schema = this.schema.version;
     statement.plan = plan;
     return statement;
+  }
+
+  /** All data of a COPY goes as it is. */
+  get copyPasses(): boolean {
+    return this.retained.seq === 0 && !this.copyIn.watching;
+  }
+
+  /** What becomes of the client's data: whose it is, is known when all before it is answered. */
+  copyData(): Verdict {
+    const { copyIn, ledger, retained } = this;
+    if (!copyIn.isActive) {
+      return ledger.pending === 0 || ledger.copyOpen || ledger.skipping ? PASS : WAIT;
+    }
+    retained.clear();
+    return TAKE;
   }
 
   /** A portal is being described: the client will know what its rows are, and remember it. */

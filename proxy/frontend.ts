@@ -9,8 +9,8 @@ import {
   type FrameSink,
   HOLD,
   PASS,
-  TAKE,
   type Verdict,
+  WAIT,
 } from './frames.js';
 import { AS_IS, type Control, type Decision, decide } from './gate.js';
 import {
@@ -70,8 +70,7 @@ export class Frontend implements FrameSink {
   }
 
   steady(type: number): boolean {
-    const { copyIn, retained } = this.d;
-    return type === FRONTEND.copyData && retained.seq === 0 && !copyIn.watching;
+    return type === FRONTEND.copyData && this.d.copyPasses;
   }
 
   holdBytes(type: number): number {
@@ -136,14 +135,9 @@ export class Frontend implements FrameSink {
     }
   }
 
-  /** Whose data it is, is known when all before it is answered. */
   private copyData(at: number): Verdict {
-    const { copyIn, ledger, retained } = this.d;
-    if (copyIn.isActive) {
-      retained.clear();
-      return TAKE;
-    }
-    if (ledger.pending === 0 || ledger.copyOpen || ledger.skipping) return PASS;
+    const verdict = this.d.copyData();
+    if (verdict !== WAIT) return verdict;
     return at < 0 ? HOLD : this.use.wait({ step: 'settle' }, false);
   }
 
