@@ -1,3 +1,12 @@
+/**
+ * Broken to see it fail (the drivers' own breaks are in test/e2e/drivers.test.ts):
+ *
+ * | what was broken                           | what failed                                |
+ * | ----------------------------------------- | ------------------------------------------ |
+ * | replication connections are read          | pg_basebackup, every phase                 |
+ * | no guard is made                          | pg_dump, every phase that has one          |
+ * | what is prepared is right under all rules | pgbench (prepared), from the first cutover |
+ */
 import { parseArgs } from 'node:util';
 import type { Rig } from '../e2e/rig.js';
 import { COURSES, type Course } from './catalogue.js';
