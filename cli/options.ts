@@ -83,6 +83,12 @@ export function namedTarget(
 
 export const jsonOption = () => new Option('--json', 'print JSON');
 
+export const unusedForOption = () =>
+  new Option(
+    '--unused-for <duration>',
+    'how long a column name must be unused before it is dropped (default: 1h); 0s: no matter',
+  ).argParser(duration);
+
 export const columnOrderOption = () =>
   new Option(
     '--column-order <order>',

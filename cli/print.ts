@@ -96,6 +96,9 @@ export function describeMigration(migration: Migration, history: HistoryEntry[])
   for (const who of (progress.waitingFor as string[] | undefined) ?? []) {
     lines.push(`  waits for ${who}`);
   }
+  if (phase.name === 'soaking' && typeof progress.used === 'string') {
+    lines.push(`  not yet   ${progress.used}`);
+  }
   if (progress.cutoverHoldMs !== undefined) {
     lines.push(`  cutover   statements were held for ${progress.cutoverHoldMs} ms`);
   }

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { pauseCommand, requestCommand, resumeCommand, statusCommand } from './commands/control.js';
 import { demoCommand } from './commands/demo.js';
 import { explainCommand } from './commands/explain.js';
+import { observeCommand } from './commands/observe.js';
 import { proxyCommand } from './commands/proxy.js';
 import { planCommand, startCommand } from './commands/start.js';
 import { EXIT } from './options.js';
@@ -32,6 +33,7 @@ export function makeProgram(): Command {
     requestCommand('revert'),
     requestCommand('complete'),
     requestCommand('abort'),
+    observeCommand(),
     explainCommand(),
   ]) {
     program.addCommand(command.copyInheritedSettings(program));

@@ -12,6 +12,7 @@ import type { RealmOptions } from '../proxy/realm.js';
 import type { ClientTls } from '../proxy/tls.js';
 import { withDatabase } from './database.js';
 import type { LeaseState } from './keeper/health.js';
+import { recordSightings } from './record.js';
 import { judgeScram, mayReadVerifiers, VerifierReader } from './scram.js';
 import { describeCertificate } from './tls.js';
 import { reloadUpstream, upstreamOf } from './upstream.js';
@@ -152,6 +153,11 @@ export class DatabaseTarget {
     await Promise.all([
       this.follow(this.follower, proxy, signal, first),
       coordinator.run(resigning),
+      recordSightings(
+        proxy.realm(this.settings.name),
+        { url, proxy: this.follower.id, log },
+        signal,
+      ),
       surveyed,
     ]);
   }

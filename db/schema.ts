@@ -1,7 +1,7 @@
 import { type Connection, transaction } from './connect.js';
 
 /** Version of the layout below; raised by one with each change, with a step in `UPGRADES`. */
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 
 /** NOTIFY channel on which rules, requests and acknowledgements are announced. */
 export const CHANNEL = 'pgtandem';
@@ -66,6 +66,33 @@ CREATE TABLE IF NOT EXISTS pgtandem.proxy (
   started_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
   lease_until timestamptz NOT NULL,
   epoch       bigint NOT NULL
+);
+
+-- Up to when it has told what it has seen (pgtandem.seen).
+ALTER TABLE pgtandem.proxy ADD COLUMN IF NOT EXISTS seen_at timestamptz;
+
+-- Tables whose statements are recorded although they are not under migration.
+CREATE TABLE IF NOT EXISTS pgtandem.observed (
+  table_oid oid PRIMARY KEY,
+  since     timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Statements that the proxies have seen on a table, without their values, by who sent them. named:
+-- columns of a migration that it names; NULL: not known.
+CREATE TABLE IF NOT EXISTS pgtandem.seen (
+  table_oid   oid NOT NULL,
+  key         text NOT NULL,
+  statement   text NOT NULL,
+  whole       boolean NOT NULL,
+  outcome     text NOT NULL,
+  reason      text,
+  named       text[],
+  application text NOT NULL,
+  role        text NOT NULL,
+  count       bigint NOT NULL,
+  first_seen  timestamptz NOT NULL DEFAULT clock_timestamp(),
+  last_seen   timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (table_oid, key)
 );
 
 -- Checkpoint of a backfill, written in the transaction of each chunk.

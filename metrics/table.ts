@@ -31,13 +31,18 @@ export const METRICS = {
   },
   pgtandem_statements_total: {
     kind: 'counter',
-    help: 'Statements that touch a table under migration, by what the rewriter made of them: unchanged, rewritten, guarded, refused.',
+    help: 'Statements that touch a table under migration or observation, by what the rewriter made of them: unchanged, rewritten, guarded, refused.',
     labels: ['outcome'],
   },
   pgtandem_guarded_total: {
     kind: 'counter',
     help: 'Statements left to the guard, by reason.',
     labels: ['reason'],
+  },
+  pgtandem_column_uses_total: {
+    kind: 'counter',
+    help: 'Statements run that name a column whose name goes away when its migration ends, by table, column ((unknown): a text that was not read) and application_name (the first 50; then (others)).',
+    labels: ['table', 'column', 'application'],
   },
   pgtandem_request_seconds: {
     kind: 'histogram',

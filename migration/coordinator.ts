@@ -2,9 +2,11 @@ import { type Connection, connect, sqlState } from '../db/connect.js';
 import { CHANNEL, installSchema } from '../db/schema.js';
 import type { Metrics } from '../metrics/registry.js';
 import { type Context, type Log, StoppedError } from './context.js';
+import { followNames } from './observe.js';
 import { refreshOrder } from './order.js';
 import { ENDED } from './phase.js';
 import { ownName } from './plan.js';
+import { trimSeen } from './seen.js';
 import { STEPS } from './steps.js';
 import { listMigrations, type Migration, MovedError, saveProgress, setPaused } from './store.js';
 import { Wake } from './wake.js';
@@ -21,8 +23,13 @@ const LOCK_KEY = `hashtextextended('pgtandem.coordinator', 0)`;
 /** How soon after a failure the same thing is tried again, milliseconds. */
 const RETRY_MS = 1_000;
 
-/** How often the guard's counters, and the columns whose order is kept, are read, milliseconds. */
+/**
+ * How often the guard's counters, the names of the rules' tables, and the columns whose order is
+ * kept, are read, milliseconds.
+ */
 const COUNTERS_MS = 1_000;
+/** How often what was seen is made less, milliseconds. */
+const TRIM_MS = 60_000;
 
 /**
  * Carries migrations out, in whichever proxy process holds the advisory lock; the others stand by.
@@ -69,6 +76,7 @@ export class Coordinator {
     const tasks = new Map<number, Task>();
     const retryAt = new Map<number, number>();
     let countersAt = 0;
+    let trimAt = 0;
     try {
       while (!signal.aborted) {
         const migrations = await listMigrations(connection);
@@ -87,7 +95,12 @@ export class Coordinator {
           tasks.set(migration.id, task);
         }
         this.showPhases(migrations);
+        if (performance.now() >= trimAt) {
+          await trimSeen(connection);
+          trimAt = performance.now() + TRIM_MS;
+        }
         if (performance.now() >= countersAt) {
+          await followNames(connection);
           for (const migration of migrations) {
             await this.readCounters(connection, migration);
             if (ENDED.has(migration.phase.name) && migration.stage.name === 'ordered') {

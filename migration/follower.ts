@@ -47,7 +47,8 @@ export interface FollowerOptions {
  * before a renewal was sent, so the lease is never thought to last longer than the database says.
  */
 export class Follower {
-  private readonly id = randomUUID();
+  /** Its row in `pgtandem.proxy`. */
+  readonly id = randomUUID();
   private readonly wake = new Wake();
   private acknowledged = 0;
   private told = 0;

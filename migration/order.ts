@@ -38,8 +38,8 @@ export async function publishOrder(connection: Connection, migration: Migration)
   // What an earlier migration kept of this table is part of the plan of this one.
   await connection.query(
     `UPDATE pgtandem.migration SET stage = '{"name": "none", "held": false, "version": 0}'
-     WHERE stage->>'name' = 'ordered' AND plan->'table' = $1 AND id <> $2`,
-    [plan.table, migration.id],
+     WHERE stage->>'name' = 'ordered' AND (plan->'table'->>'oid')::bigint = $1 AND id <> $2`,
+    [plan.table.oid, migration.id],
   );
   if (order === null) return publish(connection, migration, 'none');
   return publish(connection, migration, 'ordered', false, order);

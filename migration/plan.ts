@@ -79,6 +79,8 @@ export interface Settings {
   columnOrder: 'keep' | 'physical';
   /** How long old and new are both written after cutover, milliseconds. */
   soakMs: number;
+  /** How long the old name must be unused before the old column is dropped by itself; 0: no matter. */
+  unusedForMs?: number;
   maxLagMs: number;
   maxLagBytes: number;
   chunkTargetMs: number;

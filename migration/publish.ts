@@ -1,8 +1,9 @@
 import { type Connection, transaction } from '../db/connect.js';
 import type { RuleSet, TableRule } from '../sql/rules.js';
+import { type ObservedTable, readObserved } from './observed.js';
 import type { Plan } from './plan.js';
 import { type Order, type Stage, tableRule } from './stage.js';
-import { type Migration, notify } from './store.js';
+import { type Migration, notify, PLAN_NOW } from './store.js';
 
 /**
  * Puts a stage in force: saves it with the migration and publishes the rule set made of all
@@ -33,29 +34,76 @@ export async function publishStage(
     migration.id,
     stage,
   ]);
+  await writeRules(connection, epoch);
+  return epoch;
+}
+
+/** Writes what all migrations and observations come to, under an epoch. */
+async function writeRules(connection: Connection, epoch: number): Promise<void> {
   const { rows } = await connection.query(
-    `SELECT name, plan, stage FROM pgtandem.migration WHERE stage->>'name' <> 'none' ORDER BY id`,
+    `SELECT name, ${PLAN_NOW} AS plan, stage FROM pgtandem.migration
+     WHERE stage->>'name' <> 'none' ORDER BY id`,
   );
-  const ruleSet = makeRuleSet(epoch, rows);
+  const ruleSet = makeRuleSet(epoch, rows, await readObserved(connection));
   await connection.query(
     'UPDATE pgtandem.rules SET epoch = $1, rule_set = $2, published_at = clock_timestamp()',
     [epoch, ruleSet],
   );
   await notify(connection);
-  return epoch;
 }
 
-/** A table has one rule: of two migrations the later one's, as the earlier is complete. Pure. */
+/**
+ * Publishes the rules once more, under the next epoch: what is observed has changed, or tables
+ * have another name. Part of the caller's transaction.
+ * @param renamed tables under migration: what was planned under their old names is to drain.
+ */
+export async function publishAgain(
+  connection: Connection,
+  renamed: readonly number[] = [],
+): Promise<void> {
+  const { rows } = await connection.query('SELECT epoch FROM pgtandem.rules FOR UPDATE');
+  const epoch = Number(rows[0].epoch) + 1;
+  await connection.query(
+    `UPDATE pgtandem.migration SET stage = jsonb_set(stage, '{version}', to_jsonb($1::bigint))
+     WHERE stage->>'name' <> 'none' AND (plan->'table'->>'oid')::bigint = ANY ($2)`,
+    [epoch, renamed],
+  );
+  await writeRules(connection, epoch);
+}
+
+/**
+ * A table has one rule: of two migrations the later one's, as the earlier is complete. One that is
+ * only observed has a rule that does nothing. Pure.
+ */
 export function makeRuleSet(
   epoch: number,
   migrations: { name: string; plan: Plan; stage: Stage }[],
+  observed: readonly ObservedTable[] = [],
 ): RuleSet {
   const byTable = new Map<number, TableRule>();
   for (const { name, plan, stage } of migrations) {
     const rule = tableRule(plan, name, stage);
     if (rule) byTable.set(rule.oid, rule);
   }
+  for (const table of observed) {
+    byTable.set(table.oid, { ...(byTable.get(table.oid) ?? idleRule(table)), observed: true });
+  }
   return { epoch, tables: [...byTable.values()] };
+}
+
+/** A rule that does nothing. */
+function idleRule({ oid, schema, name }: ObservedTable): TableRule {
+  const nothing = { columns: [], visible: [], pairs: [] };
+  return {
+    oid,
+    schema,
+    name,
+    version: 1,
+    held: false,
+    guard: 'repair',
+    orderOnly: true,
+    ...nothing,
+  };
 }
 
 /** As `publishStage`, in a transaction of its own. */

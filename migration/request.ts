@@ -9,6 +9,7 @@ import {
   move,
   setPaused,
 } from './store.js';
+import { refuseUsed } from './unused.js';
 
 /** The phase that a request leads to, from where it may be asked for. */
 const REQUESTED: Record<Request, (migration: Migration) => Phase> = {
@@ -29,17 +30,20 @@ const REQUESTED: Record<Request, (migration: Migration) => Phase> = {
 
 /**
  * Moves a migration as an operator asks.
- * @throws UserError when it can't be done where the migration stands.
+ * @param unusedForMs how long what it takes away must have been unused; 0: no matter.
+ * @throws UserError when it can't be done where the migration stands, or takes away what is used.
  */
 export async function requestMove(
   connection: Connection,
   name: string,
   request: Request,
+  unusedForMs = 0,
 ): Promise<void> {
   for (;;) {
     const migration = await loadMigration(connection, name);
     const refused = whyNot(migration.phase.name, request);
     if (refused) throw new UserError(refused.message, refused.hint);
+    await refuseUsed(connection, migration, request, unusedForMs);
     try {
       await move(connection, migration, request, REQUESTED[request](migration), 'asked for');
     } catch (error) {

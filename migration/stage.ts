@@ -41,6 +41,8 @@ export function tableRule(plan: Plan, migration: string, stage: Stage): TableRul
     return { oid, schema, name, version, ...rest, pairs: [], columns, visible };
   }
   const isAfter = stage.name === 'after' || stage.name === 'hide-old';
+  const views = viewsAt(plan, stage.name);
+  const watched = [...leaving(plan), ...arriving(plan)];
   return {
     oid,
     schema,
@@ -50,6 +52,9 @@ export function tableRule(plan: Plan, migration: string, stage: Stage): TableRul
     guard: plan.guard,
     columns: isAfter ? columnsAfter(plan) : columnsBefore(plan),
     visible: isAfter ? visibleAfter(plan) : plan.visible,
+    ...(views && { views }),
+    ...(watched.length > 0 && { watched }),
+    observed: true,
     pairs: stage.name === 'before' || stage.name === 'after' ? pairs(plan, migration, stage) : [],
   };
 }
@@ -63,6 +68,38 @@ function pairs(plan: Plan, migration: string, stage: Stage): Pair[] {
     backward: side.backward,
     everyUpdate: moment === 'before' && plan.everyUpdate,
   }));
+}
+
+/**
+ * What `*` is on either side while both can be had; null where that is the same. What a column is
+ * called counts, not its type: there is one column of that name, for both sides.
+ */
+function viewsAt(plan: Plan, stage: Stage['name']): TableRule['views'] | null {
+  if (stage !== 'before' && stage !== 'after') return null;
+  const old = plan.visible;
+  const hidden = new Set(
+    plan.changes.flatMap(({ shadow }) => (shadow.before === shadow.after ? [] : [shadow.after])),
+  );
+  const fresh = visibleAfter(plan).filter(
+    (name) => stage === 'after' || old.includes(name) || !hidden.has(name),
+  );
+  return fresh.join('\0') === old.join('\0') ? null : { old, new: fresh };
+}
+
+/** Names that applications may use now, and not any more when the migration is complete. Pure. */
+export function leaving(plan: Plan): string[] {
+  const after = visibleAfter(plan);
+  const kept = plan.changes.flatMap(({ source }) =>
+    source && source.before === source.after ? [source.before] : [],
+  );
+  return [...new Set(kept)].filter((name) => !after.includes(name));
+}
+
+/** Names that applications may use before the cutover, and not any more after an abort. Pure. */
+export function arriving(plan: Plan): string[] {
+  return plan.changes.flatMap(({ shadow }) =>
+    shadow.before === shadow.after && !plan.visible.includes(shadow.after) ? [shadow.after] : [],
+  );
 }
 
 /** A column that follows has no default and may be NULL: what it holds is what it is given. */

@@ -14,6 +14,7 @@ import { assertShape } from './shape.js';
 import { sides } from './sides.js';
 import { changeSettings, type Migration, move, reload, saveProgress } from './store.js';
 import { attemptSwap, release } from './swap.js';
+import { readSituation, whyUsed } from './unused.js';
 import { DisprovedError, dropFitsSql, makeIndexes, proveBefore, proveFits } from './verify.js';
 
 /** The effect of a phase; returns when the migration has moved on from it, or was told to stop. */
@@ -196,15 +197,30 @@ async function soaking(context: Context, migration: Migration): Promise<void> {
     const now = await reload(context.connection, migration.id);
     if (now?.settings.cutover === 'auto') {
       const left = Date.parse(phase.since) + now.settings.soakMs - Date.now();
-      if (left <= 0) {
+      const used = left <= 0 ? await stillUsed(context, now) : null;
+      if (left <= 0 && used === null) {
         await move(context.connection, migration, 'soaked', { name: 'completing' });
         return;
       }
-      await context.wake.wait(Math.min(left, 1_000), context.signal);
+      if ((now.progress.used ?? null) !== used) {
+        await saveProgress(context.connection, migration.id, { used });
+      }
+      await context.wake.wait(left > 0 ? Math.min(left, 1_000) : USED_MS, context.signal);
     } else {
       await context.wake.wait(1_000, context.signal);
     }
   }
+}
+
+/** How often it is looked whether the old name is still used, milliseconds. */
+const USED_MS = 2_000;
+
+/** Why the old column can't be dropped yet; null when it can. */
+async function stillUsed(context: Context, migration: Migration): Promise<string | null> {
+  const { unusedForMs } = migration.settings;
+  if (!unusedForMs) return null;
+  const situation = await readSituation(context.connection, migration, 'complete');
+  return whyUsed(situation, unusedForMs, 'complete');
 }
 
 async function dropFits(context: Context, migration: Migration): Promise<void> {

@@ -22,7 +22,15 @@ export interface Migration {
   changedAt: Date;
 }
 
-const COLUMNS = `id, name, definition->>'sql' AS sql, definition->>'file' AS file, plan, phase,
+/** The plan, with the name that its table has now: it may be renamed past the proxies. */
+export const PLAN_NOW = `coalesce(
+  (SELECT jsonb_set(plan, '{table}', plan->'table' ||
+     jsonb_build_object('schema', n.nspname, 'name', c.relname))
+   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+   WHERE c.oid = (plan->'table'->>'oid')::oid), plan)`;
+
+const COLUMNS = `id, name, definition->>'sql' AS sql, definition->>'file' AS file,
+  ${PLAN_NOW} AS plan, phase,
   stage, paused, settings, progress, created_at AS "createdAt", changed_at AS "changedAt"`;
 
 const toMigration = (row: Record<string, unknown>) =>

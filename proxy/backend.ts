@@ -2,6 +2,7 @@ import { performance } from 'node:perf_hooks';
 import type { Metrics } from '../metrics/registry.js';
 import type { Timings } from '../metrics/timings.js';
 import type { Rewrite, StatementRewriter } from '../sql/outcome.js';
+import { restoreFields } from './copy-context.js';
 import {
   Converted,
   type Dialogue,
@@ -116,6 +117,11 @@ export class Backend implements FrameSink {
         return at < 0 ? HOLD : this.ready(buf[at]!);
       case BACKEND.error:
         return this.error(length, buf, at, end);
+      case BACKEND.notice:
+        if (this.d.copyIn.rows) return this.notice(length, buf, at, end);
+        break;
+      case BACKEND.copyIn:
+        return this.copyBegins(length, buf, at, end);
       case BACKEND.parameterStatus:
         return at < 0 ? HOLD : this.parameter(buf, at, end);
       case BACKEND.parameterDescription:
@@ -171,6 +177,7 @@ export class Backend implements FrameSink {
 
   private commandComplete(buf: Buffer, at: number, end: number): Verdict {
     const { d } = this;
+    if (d.copyIn.rows) d.copyIn.over();
     const fate = d.ledger.headFate;
     const matters = d.attentive ? !isPlainTag(buf, at) : tagMatters(buf, at, d.schema.isChanged);
     if (fate !== FORWARD || !matters) return verdictOf(d.ledger.reply(BACKEND.commandComplete));
@@ -205,7 +212,9 @@ export class Backend implements FrameSink {
     if (name !== null) {
       const value = cString(buf, at + name.length + 1, end);
       this.d.resolver.parameter(name, value ?? '');
+      if (name === 'server_version') this.d.copyIn.serverIs(value ?? '');
       if (name === 'in_hot_standby' && this.isMisplaced(value)) return this.refuse();
+      if (name === 'application_name') this.d.witness.application = value ?? '';
       if (name === 'search_path' && this.loggedIn) this.d.schema.namesChanged();
     }
     return verdictOf(this.d.ledger.reply(BACKEND.parameterStatus));
@@ -225,6 +234,31 @@ export class Backend implements FrameSink {
     const { utf8 } = this.d.resolver;
     this.reader.emit(writeError({ severity: 'FATAL', code: '57P03', message, hint }, utf8));
     return FAIL;
+  }
+
+  /** A COPY FROM STDIN: the client is told of its own fields only. */
+  private copyBegins(length: number, buf: Buffer, at: number, end: number): Verdict {
+    const { ledger, copyIn } = this.d;
+    const rewrite = rewriteOf(ledger.headSide);
+    if (rewrite?.copies && at < 0) return HOLD;
+    const rows = copyIn.begins(rewrite, ledger.answered);
+    const verdict = verdictOf(ledger.reply(BACKEND.copyIn));
+    if (!rows || verdict !== PASS || end - at !== length - 4) return verdict;
+    const told = Buffer.from(buf.subarray(at, at + 3 + 2 * rows.fields));
+    told.writeUInt16BE(rows.fields, 1);
+    this.reader.emit(message(BACKEND.copyIn, told));
+    return DROP;
+  }
+
+  private notice(length: number, buf: Buffer, at: number, end: number): Verdict {
+    if (at < 0) return HOLD;
+    const { ledger, copyIn } = this.d;
+    const verdict = verdictOf(ledger.reply(BACKEND.notice));
+    if (verdict !== PASS || end - at !== length - 4 || !copyIn.rows) return verdict;
+    const fields = readFields(buf, at, end);
+    if (!restoreFields(fields, copyIn.rows)) return verdict;
+    this.reader.emit(writeFields(fields, BACKEND.notice));
+    return DROP;
   }
 
   private tellTypes(): void {
@@ -269,6 +303,7 @@ export class Backend implements FrameSink {
 
   private error(length: number, buf: Buffer, at: number, end: number): Verdict {
     const { ledger, resolver } = this.d;
+    this.d.copyIn.stops();
     const change = changeOf(ledger.headSide);
     const runs = RUNS.has(ledger.headKind) && ledger.headFate === FORWARD;
     if (!change && !runs) {
@@ -294,16 +329,23 @@ export class Backend implements FrameSink {
       this.reader.emit(writeError(error, resolver.utf8));
       return DROP;
     }
-    const position = Number(fields.get('P'));
-    if (!position) return PASS;
-    const { original, rewrite, rewriter } = change;
-    const lead = charactersOf(change.prefix ?? '', resolver.utf8);
-    if (position <= lead) return PASS;
-    const mapped = rewriter.mapPosition(original, rewrite, position - lead);
-    if (mapped > 0) fields.set('P', String(mapped + lead));
-    else fields.delete('P');
+    const { rows } = this.d.copyIn;
+    const restored = rows !== null && restoreFields(fields, rows);
+    if (!this.mapPosition(fields, change) && !restored) return PASS;
     this.reader.emit(writeFields(fields));
     return DROP;
+  }
+
+  /** @returns false when there is none to map. */
+  private mapPosition(fields: Map<string, string>, change: Rewritten): boolean {
+    const position = Number(fields.get('P'));
+    const lead = charactersOf(change.prefix ?? '', this.d.resolver.utf8);
+    if (!position || position <= lead) return false;
+    const { original, rewrite, rewriter } = change;
+    const mapped = rewriter.mapPosition(original, rewrite, position - lead, this.d.resolver.utf8);
+    if (mapped > 0) fields.set('P', String(mapped + lead));
+    else fields.delete('P');
+    return true;
   }
 }
 
@@ -315,9 +357,19 @@ function verdictOf(fate: number): Verdict {
   return fate === SWALLOW ? DROP : FAIL;
 }
 
-type Change =
-  | { refusal: Refused['refusal'] }
-  | { original: Buffer; rewrite: Rewrite; rewriter: StatementRewriter; prefix?: string | null };
+interface Rewritten {
+  original: Buffer;
+  rewrite: Rewrite;
+  rewriter: StatementRewriter;
+  prefix?: string | null;
+}
+
+type Change = { refusal: Refused['refusal'] } | Rewritten;
+
+/** What was made of the text that an entry runs. */
+function rewriteOf(side: Side | undefined): Rewrite | undefined {
+  return side instanceof Replaced ? side.rewrite : undefined;
+}
 
 /** What an error about this entry has to be changed by; null: it goes by as it is. */
 function changeOf(side: Side | undefined): Change | null {

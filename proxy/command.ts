@@ -147,6 +147,15 @@ export function readCommand(text: string, plain: boolean): SqlCommand | null {
   }
 }
 
+/** The same of a simple Query: what is not read may still run a prepared statement. */
+export function readQuery(text: Buffer, led: boolean, plain: boolean): SqlCommand | null {
+  const latin1 = text.toString('latin1');
+  const command = led ? readCommand(latin1, plain) : null;
+  if (command) return command;
+  const executes = executedNames(latin1);
+  return executes.length > 0 ? { ...NO_COMMAND, executes } : null;
+}
+
 /** CREATE TABLE AS EXECUTE; EXECUTE is part of other commands, too. */
 function ofCreate(text: string): readonly string[] {
   return /\bas\b[^;]*\bexecute\b/i.test(text) ? executedNames(text) : [];

@@ -1,4 +1,7 @@
 import type { Rewrite, StatementRewriter } from '../sql/outcome.js';
+import type { SqlCommand } from './command.js';
+import { CopyIn } from './copy-in.js';
+import { PASS, TAKE, type Verdict, WAIT } from './frames.js';
 import type { GateView } from './gate.js';
 import { CLOSE, IDLE, type Kind, Ledger, type LedgerListener, PARSE } from './ledger.js';
 import { type Ending, Errand, Lookup } from './lookup.js';
@@ -7,6 +10,7 @@ import { Retained } from './replay.js';
 import { Resolver } from './resolve.js';
 import { SchemaWatch, type SharedSchema } from './schema.js';
 import { type Convert, conversions, readResultFormats } from './shape.js';
+import { Witness } from './sightings.js';
 import { Closing, type HiddenEffect, Statement, StatementTable } from './statements.js';
 import { Touches } from './touches.js';
 
@@ -80,10 +84,15 @@ export class Dialogue implements LedgerListener<Side>, GateView {
   readonly touches = new Touches();
   readonly schema: SchemaWatch;
   readonly retained: Retained;
+  /** Whose session it is. */
+  readonly witness: Witness;
+  readonly copyIn = new CopyIn();
   /** What the portals were bound from, while rules are in force. */
   readonly portals = new Portals();
   /** Those of them whose rows have to be converted. */
   readonly converted = new Map<string, Converted>();
+  /** Those that are a COPY whose rows are changed, as they were bound. */
+  readonly copies = new Map<string, Replaced>();
   /** The client has described a statement: its Binds are read whole. */
   describes = false;
   /** The named statement of the Bind that came last. */
@@ -104,7 +113,9 @@ export class Dialogue implements LedgerListener<Side>, GateView {
     limits: { statementBytes: number; replayBytes: number },
     attentive: boolean,
     shared: SharedSchema,
+    user = '',
   ) {
+    this.witness = new Witness(user);
     this.statements = new StatementTable(limits.statementBytes);
     this.retained = new Retained(limits.replayBytes);
     this.schema = new SchemaWatch(shared);
@@ -115,11 +126,42 @@ export class Dialogue implements LedgerListener<Side>, GateView {
   bound(portal: string, statement: Statement | undefined, buf: Buffer, at: number, end: number) {
     this.portals.set(portal, statement);
     if (this.converted.size > 0) this.converted.delete(portal);
+    if (this.copies.size > 0) this.copies.delete(portal);
+    if (statement?.rewrite?.copies && statement.rewriter) {
+      const { text, rewrite, rewriter } = statement;
+      this.copies.set(portal, new Replaced(Buffer.from(text ?? '', 'latin1'), rewrite, rewriter));
+    }
     if (!statement || statement.now === null || statement.now === statement.told) return;
     const formats = readResultFormats(buf, at, end);
     const columns = formats && conversions(statement.told ?? '', statement.now, formats);
     if (columns?.every((column) => column === null)) return;
     this.converted.set(portal, new Converted(statement, columns));
+  }
+
+  /** What a PREPARE or DEALLOCATE that is being run changes. */
+  changeBy(command: SqlCommand, plan: string | null, epoch: number): Statement | Closing | null {
+    if (command.deallocates !== null) return new Closing(command.deallocates);
+    if (!command.prepares) return null;
+    const { name, prefix, body } = command.prepares;
+    const statement = this.statements.make(name, body, '', epoch, prefix);
+    statement.schema = this.schema.version;
+    statement.plan = plan;
+    return statement;
+  }
+
+  /** All data of a COPY goes as it is. */
+  get copyPasses(): boolean {
+    return this.retained.seq === 0 && !this.copyIn.watching;
+  }
+
+  /** What becomes of the client's data: whose it is, is known when all before it is answered. */
+  copyData(): Verdict {
+    const { copyIn, ledger, retained } = this;
+    if (!copyIn.isActive) {
+      return ledger.pending === 0 || ledger.copyOpen || ledger.skipping ? PASS : WAIT;
+    }
+    retained.clear();
+    return TAKE;
   }
 
   /** A portal is being described: the client will know what its rows are, and remember it. */
@@ -167,6 +209,11 @@ export class Dialogue implements LedgerListener<Side>, GateView {
     return this.ledger.namedPortal || this.ledger.unnamedPortal || this.cursor;
   }
 
+  /** Nothing of the client's is under way: what fails now has had no effect. */
+  get isFresh(): boolean {
+    return this.ledger.pending === 0 && !this.ledger.openBatch && this.status === IDLE;
+  }
+
   /** Nothing is under way, and no transaction is open. */
   get isIdle(): boolean {
     const { ledger, status, waiting } = this;
@@ -212,6 +259,7 @@ export class Dialogue implements LedgerListener<Side>, GateView {
   /** A ReadyForQuery has come, and the ledger knows. */
   ready(status: number): void {
     this.status = status;
+    if (this.copyIn.rows) this.copyIn.over();
     if (this.touches.any) this.touches.ready(this.ledger.lastReady, status);
     if (this.schema.isChanged) this.schema.ready(status, this.ledger.pending === 0);
     const { retained } = this;
@@ -222,6 +270,7 @@ export class Dialogue implements LedgerListener<Side>, GateView {
       if (this.ledger.pending === 0) {
         this.portals.clear();
         if (this.converted.size > 0) this.converted.clear();
+        if (this.copies.size > 0) this.copies.clear();
       }
     }
     if (this.attentive) this.resolver.ready(status, this.ledger.pending === 0);

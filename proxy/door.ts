@@ -157,7 +157,8 @@ export class Door {
         return null;
       }
       const own = realm.name === null ? Buffer.from(packet) : withDatabase(packet, realm.database);
-      const start = { packet: own, rest, loginTimer, from };
+      const user = utf8(parameters.get('user') ?? '');
+      const start = { packet: own, rest, loginTimer, from, user };
       const scram = { mode: this.house.scram, verifierOf: realm.verifierOf };
       const way = wayOf(scram, legsOf(client, server));
       if (way !== 'relay') {

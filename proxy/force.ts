@@ -53,6 +53,13 @@ export class Force {
     return this.rules.epoch;
   }
 
+  /** Those of the tables of which it is recorded what is seen. */
+  observed(oids: readonly number[]): { oid: number; name: string }[] {
+    return this.rules.tables
+      .filter(({ oid, observed }) => observed && oids.includes(oid))
+      .map(({ oid, schema, name }) => ({ oid, name: `${schema}.${name}` }));
+  }
+
   isHeld(oid: number): boolean {
     return this.heldOids.has(oid);
   }

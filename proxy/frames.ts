@@ -7,7 +7,7 @@ import { Outbox } from './outbox.js';
  */
 
 /** What becomes of a message. */
-export type Verdict = 0 | 1 | 2 | 3 | 4;
+export type Verdict = 0 | 1 | 2 | 3 | 4 | 5;
 /** It goes on as it came. */
 export const PASS = 0;
 /** It goes no further. */
@@ -18,6 +18,8 @@ export const HOLD = 2;
 export const WAIT = 3;
 /** The connection cannot go on. */
 export const FAIL = 4;
+/** Its body is given to `body` as it comes, and goes no further. */
+export const TAKE = 5;
 
 export interface FrameSink {
   /**
@@ -28,6 +30,8 @@ export interface FrameSink {
    *   that hit `holdBytes`.
    */
   frame(type: number, length: number, buf: Buffer, at: number, end: number): Verdict;
+  /** Bytes `from` to `to` of the body of a message that is taken; what comes of them is in `out`. */
+  body?(buf: Buffer, from: number, to: number): void;
   /** How many bytes of a message are gathered at most, its header included. */
   holdBytes(type: number): number;
   /**
@@ -52,6 +56,7 @@ export class FrameReader {
   /** Bytes still to come of a message whose verdict is known. */
   private rest = 0;
   private restPasses = false;
+  private restIsTaken = false;
   /** A header that came in several chunks. */
   private readonly header = Buffer.allocUnsafe(HEADER);
   private headerBytes = 0;
@@ -104,6 +109,12 @@ export class FrameReader {
     this.out.add(bytes);
   }
 
+  /** Where messages of our own are to be written. */
+  get tail(): Outbox {
+    this.endSpan();
+    return this.out;
+  }
+
   /** Goes on until the chunk is used up, or the sink stops it. */
   run(): RunResult {
     const result = this.loop();
@@ -143,7 +154,9 @@ export class FrameReader {
   private finishMessage(): boolean {
     const n = Math.min(this.rest, this.chunk.length - this.pos);
     this.step(n, this.restPasses);
+    if (this.restIsTaken) this.sink.body?.(this.chunk, this.pos - n, this.pos);
     this.rest -= n;
+    if (this.rest === 0) this.restIsTaken = false;
     return this.rest === 0;
   }
 
@@ -174,6 +187,10 @@ export class FrameReader {
         this.restPasses = verdict === PASS;
         return null;
       }
+      case TAKE:
+        this.step(HEADER, false);
+        this.take(length - 4);
+        return null;
       case HOLD:
         this.endSpan();
         this.startGathering(type, length, EMPTY);
@@ -222,6 +239,10 @@ export class FrameReader {
       this.restPasses = verdict === PASS;
       return null;
     }
+    if (verdict === TAKE) {
+      this.take(length - 4);
+      return null;
+    }
     if (verdict !== HOLD) return 'fail';
     this.startGathering(type, length, Buffer.from(header));
     return null;
@@ -250,12 +271,23 @@ export class FrameReader {
   private judgeGathered(message: Buffer): RunResult | null {
     const verdict = this.sink.frame(this.type, this.length, message, HEADER, message.length);
     if (verdict === WAIT) return 'wait';
-    if (verdict !== PASS && verdict !== DROP) return 'fail';
+    if (verdict !== PASS && verdict !== DROP && verdict !== TAKE) return 'fail';
     if (verdict === PASS) this.out.add(message);
     this.message = null;
-    this.rest = this.length + 1 - message.length;
+    const rest = this.length + 1 - message.length;
+    if (verdict === TAKE) {
+      this.sink.body?.(message, HEADER, message.length);
+      this.take(rest);
+    } else this.rest = rest;
     this.restPasses = verdict === PASS;
     return null;
+  }
+
+  /** The next so many bytes are the body of a message that is taken. */
+  private take(bytes: number): void {
+    this.rest = bytes;
+    this.restPasses = false;
+    this.restIsTaken = bytes > 0;
   }
 }
 

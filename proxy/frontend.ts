@@ -1,8 +1,17 @@
 import type { Metrics } from '../metrics/registry.js';
 import type { Rewrite } from '../sql/outcome.js';
-import { executedNames, leads, NO_COMMAND, readCommand, type SqlCommand } from './command.js';
+import { leads, readCommand, readQuery } from './command.js';
 import { type Dialogue, Refused, Replaced, SqlChange } from './dialogue.js';
-import { DROP, FAIL, FrameReader, type FrameSink, HOLD, PASS, type Verdict } from './frames.js';
+import {
+  DROP,
+  FAIL,
+  FrameReader,
+  type FrameSink,
+  HOLD,
+  PASS,
+  type Verdict,
+  WAIT,
+} from './frames.js';
 import { AS_IS, type Control, type Decision, decide } from './gate.js';
 import {
   BIND,
@@ -13,7 +22,6 @@ import {
   EXECUTE,
   FORWARD,
   FUNCTION_CALL,
-  IDLE,
   PARSE,
   QUERY,
   SWALLOW,
@@ -43,8 +51,6 @@ type Sent = Extract<Decision, { step: 'send' }>;
 /** What a client's messages lead to. Pure: the session writes what the reader collects. */
 export class Frontend implements FrameSink {
   readonly reader: FrameReader;
-  /** The client has said good-bye. */
-  terminated = false;
   private readonly use: Use;
   private readonly names = new ShortNames();
 
@@ -64,7 +70,7 @@ export class Frontend implements FrameSink {
   }
 
   steady(type: number): boolean {
-    return type === FRONTEND.copyData && this.d.retained.seq === 0;
+    return type === FRONTEND.copyData && this.d.copyPasses;
   }
 
   holdBytes(type: number): number {
@@ -117,16 +123,26 @@ export class Frontend implements FrameSink {
         d.resolver.ran(true, false);
         d.ledger.push(FUNCTION_CALL);
         return PASS;
+      case FRONTEND.copyData:
+        return d.copyIn.watching ? this.copyData(at) : PASS;
       case FRONTEND.copyDone:
       case FRONTEND.copyFail:
+        if (d.copyIn.isActive) d.copyIn.ends(type === FRONTEND.copyDone, this.reader.tail);
         d.ledger.push(COPY_END);
-        return PASS;
-      case FRONTEND.terminate:
-        this.terminated = true;
         return PASS;
       default:
         return PASS;
     }
+  }
+
+  private copyData(at: number): Verdict {
+    const verdict = this.d.copyData();
+    if (verdict !== WAIT) return verdict;
+    return at < 0 ? HOLD : this.use.wait({ step: 'settle' }, false);
+  }
+
+  body(buf: Buffer, from: number, to: number): void {
+    this.d.copyIn.take(buf, from, to, this.reader.tail);
   }
 
   private query(length: number, buf: Buffer, at: number, end: number): Verdict {
@@ -150,8 +166,8 @@ export class Frontend implements FrameSink {
       return PASS;
     }
     const text = whole ? buf.subarray(at, end - 1) : null;
-    const fresh = this.isFresh;
-    const command = text && (led || watched) ? this.read(text, led) : null;
+    const fresh = this.d.isFresh;
+    const command = text && (led || watched) ? readQuery(text, led, d.resolver.plain) : null;
     for (const name of command?.executes ?? []) {
       const waits = this.use.inQuery(name, command!.isExecute);
       if (waits !== PASS) return waits;
@@ -165,7 +181,8 @@ export class Frontend implements FrameSink {
     d.touches.mark(decision.touches, d.ledger.pushed + 1);
     if (command?.alters) d.schema.sent(command.temporary);
     if (command?.isExecute && fresh) d.retained.begin(d.ledger.pushed + 1);
-    const change = command && this.change(command, decision === AS_IS ? '' : null);
+    const change =
+      command && d.changeBy(command, decision === AS_IS ? '' : null, this.control.force.epoch);
     if (!change || decision.rewrite?.refusal) return this.sendQuery(text, decision.rewrite);
     return this.sendChange(change, decision);
   }
@@ -184,32 +201,6 @@ export class Frontend implements FrameSink {
     return DROP;
   }
 
-  /** Nothing of the client's is under way: what fails now has had no effect. */
-  private get isFresh(): boolean {
-    const { ledger, status } = this.d;
-    return ledger.pending === 0 && !ledger.openBatch && status === IDLE;
-  }
-
-  private read(text: Buffer, led: boolean): SqlCommand | null {
-    const latin1 = text.toString('latin1');
-    const command = led ? readCommand(latin1, this.d.resolver.plain) : null;
-    if (command) return command;
-    const executes = executedNames(latin1);
-    return executes.length > 0 ? { ...NO_COMMAND, executes } : null;
-  }
-
-  /** What a PREPARE or DEALLOCATE that is being run changes. */
-  private change(command: SqlCommand, plan: string | null): Statement | Closing | null {
-    const { d } = this;
-    if (command.deallocates !== null) return new Closing(command.deallocates);
-    if (!command.prepares) return null;
-    const { name, prefix, body } = command.prepares;
-    const statement = d.statements.make(name, body, '', this.control.force.epoch, prefix);
-    statement.schema = d.schema.version;
-    statement.plan = plan;
-    return statement;
-  }
-
   private sendQuery(text: Buffer | null, rewrite: Rewrite | null): Verdict {
     const { ledger } = this.d;
     if (rewrite?.refusal) {
@@ -219,6 +210,7 @@ export class Frontend implements FrameSink {
     }
     if (text && isReplaced(rewrite)) {
       this.reader.emit(writeQuery(rewrite.text));
+      this.d.copyIn.sends(rewrite);
       const { rewriter } = this.control.force;
       ledger.push(QUERY, FORWARD, new Replaced(Buffer.from(text), rewrite, rewriter!));
       return DROP;
@@ -247,7 +239,7 @@ export class Frontend implements FrameSink {
     const decision = decide(text, 'too-large', d, this.control);
     if (decision.step !== 'send') return this.use.wait(decision, false);
     const { rewrite, touches, reason } = decision;
-    this.use.count(rewrite, touches, reason);
+    this.use.count(rewrite, touches, reason, 0);
     d.touches.mark(touches, d.ledger.pushed + 1);
     if (rewrite?.refusal) {
       this.reader.emit(writeParse(name, REFUSED_TEXT, statement.types));
@@ -285,7 +277,7 @@ export class Frontend implements FrameSink {
 
   private bind(length: number, buf: Buffer, at: number, end: number): Verdict {
     const { d } = this;
-    const fresh = this.isFresh;
+    const fresh = this.d.isFresh;
     if (at < 0) return HOLD;
     const portal = this.names.read(buf, at, end);
     const name = portal === null ? null : this.names.read(buf, at + portal.length + 1, end);
@@ -303,7 +295,7 @@ export class Frontend implements FrameSink {
       d.ledger.push(BIND, FORWARD, undefined, portal !== '');
       return PASS;
     }
-    const waits = this.use.inBatch(name, statement);
+    const waits = this.use.inBatch(name, statement, true);
     if (waits !== PASS) return waits;
     if (fresh) d.retained.begin(d.ledger.pushed + 1);
     d.bound(portal, statement, buf, at + portal.length + name.length + 2, end);
@@ -319,9 +311,9 @@ export class Frontend implements FrameSink {
       return PASS;
     }
     const statement = name === null ? undefined : d.statements.find(name);
-    const fresh = this.isFresh;
+    const fresh = this.d.isFresh;
     if ((d.attentive || d.schema.active) && name !== null) {
-      const waits = this.use.inBatch(name, statement);
+      const waits = this.use.inBatch(name, statement, false);
       if (waits !== PASS) return waits;
     }
     if (fresh) d.retained.begin(d.ledger.pushed + 1);
@@ -336,6 +328,8 @@ export class Frontend implements FrameSink {
     const { force } = this.control;
     const converted =
       d.converted.size > 0 ? d.converted.get(this.names.read(buf, at, end) ?? '') : undefined;
+    const copy = d.copies.size > 0 ? d.copies.get(this.names.read(buf, at, end) ?? '') : undefined;
+    d.copyIn.sends(copy?.rewrite);
     if (converted?.columns === null && !d.ledger.skipping) this.use.refuse(STALE);
     if (!d.attentive || d.ledger.skipping) {
       d.ledger.push(EXECUTE, FORWARD, converted, named);
@@ -343,7 +337,7 @@ export class Frontend implements FrameSink {
     }
     const portal = this.names.read(buf, at, end);
     const statement = portal === null ? undefined : d.portals.get(portal);
-    const change = statement?.command && this.change(statement.command, null);
+    const change = statement?.command && d.changeBy(statement.command, null, force.epoch);
     if (change) {
       d.statements.sent(change, d.ledger.pushed + 1);
       d.ledger.push(EXECUTE, FORWARD, new SqlChange(change), named);
@@ -351,7 +345,7 @@ export class Frontend implements FrameSink {
     }
     if (statement?.command?.alters) d.schema.sent(statement.command.temporary);
     if (!force.rewriter) {
-      d.ledger.push(EXECUTE, FORWARD, converted, named);
+      d.ledger.push(EXECUTE, FORWARD, converted ?? copy, named);
       return PASS;
     }
     // A portal from before the rules, or a cursor of SQL: nothing is known of it.
@@ -362,7 +356,7 @@ export class Frontend implements FrameSink {
       d.resolver.ran(statement.suspect, statement.ends);
     } else d.resolver.ran(true, true);
     d.touches.mark(statement ? statement.touches : force.oids, d.ledger.pushed + 1);
-    const side = converted ?? (statement?.rewrite ? statement : undefined);
+    const side = converted ?? copy ?? (statement?.rewrite ? statement : undefined);
     d.ledger.push(EXECUTE, FORWARD, side, named);
     return PASS;
   }

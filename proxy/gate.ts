@@ -3,6 +3,7 @@ import type { Force } from './force.js';
 import { FAILED, type Ledger } from './ledger.js';
 import { isSeveral, type Resolver } from './resolve.js';
 import type { SchemaWatch, SharedSchema } from './schema.js';
+import type { Sightings } from './sightings.js';
 import type { Touches } from './touches.js';
 
 /** What the proxy tells all its sessions, and they each other. */
@@ -10,6 +11,8 @@ export interface Control extends SharedSchema {
   force: Force;
   /** The lease is in doubt: everything that touches a table under migration waits. */
   fenced: boolean;
+  /** What is seen of the statements on its tables. */
+  readonly seen: Sightings;
 }
 
 /** What the gate looks at of a session. */
@@ -69,8 +72,9 @@ export function decide(
     if (!failed) return { step: 'lookup' };
     return gate({ rewrite: null, touches: oids, reason: 'failed-transaction' }, view, control);
   }
-  const { plain, utf8 } = view.resolver;
-  const rewrite = rewriter.rewrite(text, resolution, plain && (control.force.isAscii || utf8));
+  const { plain, utf8, side } = view.resolver;
+  const isPlain = plain && (control.force.isAscii || utf8);
+  const rewrite = rewriter.rewrite(text, resolution, isPlain, side);
   return gate({ rewrite, touches: rewrite.touches, reason: null }, view, control);
 }
 

@@ -153,10 +153,10 @@ export function readFields(buf: Buffer, at: number, end: number): Map<string, st
   return fields;
 }
 
-/** An ErrorResponse of these fields, in their order; values are latin1 strings of bytes. */
-export function writeFields(fields: Map<string, string>): Buffer {
+/** An ErrorResponse (or notice) of these fields, in order; values are latin1 strings of bytes. */
+export function writeFields(fields: Map<string, string>, type: number = BACKEND.error): Buffer {
   const parts = [...fields].map(([letter, value]) => `${letter}${value}\0`);
-  return message(BACKEND.error, `${parts.join('')}\0`);
+  return message(type, `${parts.join('')}\0`);
 }
 
 export interface OwnError {

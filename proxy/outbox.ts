@@ -7,6 +7,8 @@ const KEPT = 1024 * 1024;
 const SHORT = 128;
 /** How many views are kept: those of short answers and requests. */
 const VIEWS = 2048;
+/** Room for a message's type and length. */
+const HEADER = Buffer.alloc(5);
 
 /**
  * What is to be written next to one socket. All sessions share one, since each empties it in the
@@ -18,6 +20,8 @@ export class Outbox {
   /** Views of its first bytes, by their number: the same lengths come again and again. */
   private views: Buffer[] = [];
   length = 0;
+  /** Another one whenever it has been emptied. */
+  turn = 0;
 
   /** Appends `buf[from..to)`. */
   add(buf: Buffer, from = 0, to = buf.length): void {
@@ -27,6 +31,24 @@ export class Outbox {
     if (to - from > SHORT) buf.copy(bytes, this.length, from, to);
     else for (let i = from, at = this.length; i < to; i++, at++) bytes[at] = buf[i]!;
     this.length = end;
+  }
+
+  /** Begins a message whose length is not known yet. @returns where it is. */
+  open(): number {
+    const at = this.length;
+    this.add(HEADER);
+    return at;
+  }
+
+  /** The message at `at` goes to here, or is none if it is empty. @returns where it ends. */
+  close(at: number, type: number): number {
+    const bodyBytes = this.length - at - HEADER.length;
+    if (bodyBytes === 0) this.length = at;
+    else {
+      this.bytes[at] = type;
+      this.bytes.writeInt32BE(bodyBytes + 4, at + 1);
+    }
+    return this.length;
   }
 
   /** What is in it, valid until it is filled again. */
@@ -49,6 +71,7 @@ export class Outbox {
 
   clear(): void {
     this.length = 0;
+    this.turn++;
     if (this.bytes.length > KEPT) this.giveAway();
   }
 
@@ -56,6 +79,7 @@ export class Outbox {
   giveAway(): void {
     this.use(Buffer.allocUnsafeSlow(ROOM));
     this.length = 0;
+    this.turn++;
   }
 
   private grow(needed: number): void {

@@ -80,6 +80,7 @@ export function markRight(
 ): void {
   statement.plan = plan.key;
   statement.rewrite = isReplaced(plan.rewrite) ? plan.rewrite : null;
+  statement.shape = plan.rewrite?.shape ?? null;
   statement.rewriter = force.rewriter;
   statement.touches = plan.touches;
   statement.checked = force;
@@ -89,8 +90,9 @@ export function markRight(
   statement.schema = view.schema.version;
 }
 
+/** Whether another text is sent: one that is left to the guard may have edits too. */
 export function isReplaced(rewrite: Rewrite | null): rewrite is Rewrite {
-  return rewrite !== null && rewrite.outcome === 'rewritten';
+  return rewrite !== null && rewrite.edits.length > 0 && rewrite.refusal === null;
 }
 
 function sameText(before: Rewrite | null, after: Rewrite | null): boolean {

@@ -13,6 +13,7 @@ import type { ScramOptions } from './login.js';
 import type { Outbox } from './outbox.js';
 import type { Session } from './session.js';
 import type { SessionContext } from './session-context.js';
+import { type Sighting, Sightings } from './sightings.js';
 
 /** A database that clients are led to, and the server that it is on now. */
 export interface RealmOptions {
@@ -79,7 +80,8 @@ const MOVED = 'the database has moved to another server';
 export class Realm {
   readonly name: string | null;
   readonly database: string;
-  private control: Control = { force: Force.none, fenced: false, schema: 0 };
+  private readonly seen = new Sightings();
+  private control: Control = { force: Force.none, fenced: false, schema: 0, seen: this.seen };
   private readonly sessions = new Set<Session>();
   private readonly drains = new Set<Drain<Session>>();
   private place: Place | null = null;
@@ -137,7 +139,7 @@ export class Realm {
     const force =
       rules.epoch > 0 ? Force.none.followedBy(rules, this.house.makeRewriter) : Force.none;
     const old = [...this.sessions];
-    this.control = { force, fenced: false, schema: 0 };
+    this.control = { force, fenced: false, schema: 0, seen: this.seen };
     this.showEpoch();
     for (const session of old) session.leave(MOVED);
     const last = setTimeout(() => {
@@ -191,6 +193,16 @@ export class Realm {
     let held = 0;
     for (const session of this.sessions) if (session.isHeld) held++;
     return { connections: this.sessions.size, held, longestHoldMs: this.longestHoldMs };
+  }
+
+  /** Whether there are rules, so that what is not seen is not there. */
+  get isWatched(): boolean {
+    return this.control.force.oids.length > 0;
+  }
+
+  /** The statements that were seen on its tables since the last call. */
+  takeSightings(): Sighting[] {
+    return this.seen.take(this.house.metrics);
   }
 
   get all(): readonly Session[] {
@@ -309,7 +321,8 @@ export class Realm {
       },
       failed: (...what) => this.house.failed(...what),
     };
-    const elsewhere = { ...ruled, control: { force: Force.none, fenced: false, schema: 0 } };
+    const control = { force: Force.none, fenced: false, schema: 0, seen: new Sightings() };
+    const elsewhere = { ...ruled, control };
     const place: Place = { upstream, ruled, elsewhere, left: new AbortController() };
     return place;
   }

@@ -1,5 +1,5 @@
 import type { Resolution } from '../sql/outcome.js';
-import { quoteIdentifier } from '../sql/rules.js';
+import { quoteIdentifier, type View } from '../sql/rules.js';
 import { IDLE } from './ledger.js';
 
 /** Bytes below 0x80 are not always ASCII in these; all others that a client may use are safe. */
@@ -43,13 +43,16 @@ export function isSeveral(text: string): boolean {
   return /;(?!\s*$)/.test(text);
 }
 
-/** Asks what names mean, on one row, without taking any lock on them. */
+/** Asks what names mean, and for the view, on one row, without taking any lock. */
 export function lookupText(names: readonly string[]): string {
   const columns = names.map(
     (name) => `pg_catalog.to_regclass(${asciiLiteral(quoteIdentifier(name))})::pg_catalog.oid`,
   );
-  return `SELECT ${columns.join(', ')}`;
+  return `SELECT ${[...columns, VIEW_SETTING].join(', ')}`;
 }
+
+/** On which side of a migration the session is; NULL or empty when it has not said so. */
+const VIEW_SETTING = `pg_catalog.current_setting('pgtandem.view', true)`;
 
 /** A string constant in ASCII only: the same in every encoding, whatever the settings. */
 function asciiLiteral(value: string): string {
@@ -68,6 +71,8 @@ function asciiLiteral(value: string): string {
  */
 export class Resolver {
   private cached: { names: readonly string[]; resolution: Resolution } | null = null;
+  /** On which side the session is; null: on that of the rules. True while `get` gives an answer. */
+  side: View | null = null;
   /** Something in the present transaction may be undone at its end. */
   private changedInTransaction = false;
   private encoding = '';
@@ -96,11 +101,13 @@ export class Resolver {
     return this.cached?.names === names ? this.cached.resolution : null;
   }
 
-  /** The answer of the server: one value for each name, null for none. */
+  /** The answer of the server: one value for each name, null for none, and the view. */
   learn(names: readonly string[], row: readonly (string | null)[]): void {
     const resolution = new Map(names.map((name, i) => [name, Number(row[i] ?? 0)]));
     this.cached = { names, resolution };
-    this.key = `${this.plain} ${this.utf8} ${[...resolution].join()}`;
+    const view = row[names.length]?.trim().toLowerCase();
+    this.side = view === 'old' || view === 'new' ? view : null;
+    this.key = `${this.side} ${this.plain} ${this.utf8} ${[...resolution].join()}`;
   }
 
   forget(): void {

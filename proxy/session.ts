@@ -52,14 +52,14 @@ export class Session {
   constructor(
     client: Socket,
     server: Socket,
-    start: { packet: Buffer; rest: Buffer; loginTimer: NodeJS.Timeout; from: string },
+    start: { packet: Buffer; rest: Buffer; loginTimer: NodeJS.Timeout; from: string; user: string },
     private readonly raw: boolean,
     private readonly context: SessionContext,
   ) {
     const { control, limits, metrics, out } = context;
     this.loginTimer = start.loginTimer;
     this.from = start.from;
-    this.d = new Dialogue(limits, control.force.rewriter !== null, control);
+    this.d = new Dialogue(limits, control.force.rewriter !== null, control, start.user);
     this.frontend = new Frontend(this.d, control, limits, metrics, out);
     this.backend = new Backend(this.d, metrics, this.frontend.reader, out, context.standby);
     this.d.ledger.push(STARTUP);

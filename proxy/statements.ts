@@ -1,4 +1,4 @@
-import type { Rewrite, StatementRewriter } from '../sql/outcome.js';
+import type { Rewrite, Shape, StatementRewriter } from '../sql/outcome.js';
 import { isReturning, type SqlCommand } from './command.js';
 
 const UNKNOWN_TYPE = '\0\0\0\0';
@@ -16,6 +16,8 @@ export class Statement {
   now: string | null = null;
   /** What was sent in place of the client's text; null: the text itself. */
   rewrite: Rewrite | null = null;
+  /** What is recorded of it, as of `checked`. */
+  shape: Shape | null = null;
   /** Who made `rewrite`. */
   rewriter: StatementRewriter | null = null;
   /** `Force.touchKey` under which the server has it; null: it has to be prepared again. */

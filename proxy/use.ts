@@ -38,16 +38,19 @@ export class Use {
     private readonly reader: Pick<FrameReader, 'emit'>,
   ) {}
 
-  /** Before a Bind or Describe. PASS: the message may go. */
-  inBatch(name: string, statement: Statement | undefined): Verdict {
+  /**
+   * Before a Bind or Describe. PASS: the message may go.
+   * @param runs it is a Bind.
+   */
+  inBatch(name: string, statement: Statement | undefined, runs: boolean): Verdict {
     for (const inner of statement?.command?.executes ?? []) {
-      const waits = this.one(inner, this.d.statements.find(inner));
+      const waits = this.one(inner, this.d.statements.find(inner), runs);
       if (waits !== PASS) return waits;
     }
-    return this.one(name, statement);
+    return this.one(name, statement, runs);
   }
 
-  private one(name: string, statement: Statement | undefined): Verdict {
+  private one(name: string, statement: Statement | undefined, runs: boolean): Verdict {
     const { d } = this;
     if (d.ledger.skipping || d.ledger.copyOpen) return PASS;
     if (this.isUnsettled(name, statement)) return this.wait(SETTLE, false);
@@ -58,6 +61,7 @@ export class Use {
     switch (decision.step) {
       case 'send':
         if (!statement) this.count(null, decision.touches, decision.reason);
+        else if (runs) this.ran(statement);
         d.touches.mark(decision.touches, seq);
         return PASS;
       case 'prepare': {
@@ -67,6 +71,7 @@ export class Use {
           d.ledger.push(kind, SWALLOW, new Hidden(statement!, effect), true);
         }
         d.touches.mark(decision.plan.touches, seq);
+        if (runs && statement!.told === null) this.ran(statement!);
         // What it gives now has to be known before its rows are asked for.
         return statement!.told === null ? PASS : this.wait(SETTLE, false);
       }
@@ -101,7 +106,8 @@ export class Use {
       : decide(null, 'unknown-statement', d, this.control);
     switch (decision.step) {
       case 'send':
-        if (!statement) this.count(null, decision.touches, decision.reason);
+        if (statement) this.ran(statement);
+        else this.count(null, decision.touches, decision.reason);
         d.touches.mark(decision.touches, d.ledger.pushed + 1);
         return PASS;
       case 'prepare': {
@@ -128,7 +134,7 @@ export class Use {
   }
 
   private again(statement: Statement, plan: Plan): ReturnType<typeof prepareAgain> {
-    this.count(plan.rewrite, plan.touches, plan.reason);
+    this.count(plan.rewrite, plan.touches, plan.reason, 0);
     this.metrics.count('pgtandem_reprepared_total', {});
     const messages = prepareAgain(statement, plan);
     markRight(statement, plan, this.d, this.control);
@@ -161,8 +167,29 @@ export class Use {
     for (const kind of errand.kinds) this.d.ledger.push(kind, SWALLOW, errand, true);
   }
 
-  count(rewrite: Rewrite | null, touches: readonly number[], reason: string | null): void {
+  /** A prepared statement is run. */
+  private ran(statement: Statement): void {
+    const { shape } = statement;
+    if (shape) this.control.seen.see(this.d.witness, shape, 1);
+    else if (statement.text === null) this.unknown(statement.touches, 'text-not-kept');
+  }
+
+  /** Of what is not known it may be that it names any column. */
+  private unknown(touches: readonly number[], reason: string): void {
+    const tables = this.control.force.observed(touches);
+    if (tables.length > 0) this.control.seen.seeUnknown(this.d.witness, tables, reason);
+  }
+
+  /** @param uses how often it is run by this: 0 when it is only prepared. */
+  count(
+    rewrite: Rewrite | null,
+    touches: readonly number[],
+    reason: string | null,
+    uses: 0 | 1 = 1,
+  ): void {
     if (touches.length === 0 && (!rewrite || rewrite.outcome === 'unchanged')) return;
+    if (rewrite?.shape) this.control.seen.see(this.d.witness, rewrite.shape, uses);
+    else if (!rewrite && uses > 0) this.unknown(touches, reason ?? 'unknown');
     const outcome = rewrite ? rewrite.outcome : 'guarded';
     this.metrics.count('pgtandem_statements_total', { outcome });
     if (outcome !== 'guarded') return;

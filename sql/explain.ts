@@ -1,7 +1,8 @@
 import type { Outcome, Rewrite, StatementRewriter } from './outcome.js';
 import { parse } from './parser.js';
+import { remedyOf } from './remedy.js';
 import { makeRewriter } from './rewriter.js';
-import type { RuleSet } from './rules.js';
+import type { RuleSet, View } from './rules.js';
 import { kindOf } from './statement.js';
 import { fromBytes, toBytes } from './tree.js';
 
@@ -13,19 +14,28 @@ export interface Explanation {
   text: string;
   outcome: Outcome;
   reason: string | null;
+  /** What can be done so that it is rewritten; null where nothing need be. */
+  remedy: string | null;
   /** What the server would be sent; null when it is refused. */
   sent: string | null;
   refusal: Rewrite['refusal'];
   /** Tables under migration that it touches: `schema.name`. */
   tables: string[];
+  /** Columns that it names and whose name goes away when the migration is complete, or aborted. */
+  named: string[];
 }
 
 /**
  * Explains each statement of a text. Unqualified names are taken to mean the tables of the rules.
  *
+ * @param view of the session, where it has said so.
  * @throws SyntaxFailure when the text does not parse.
  */
-export function explainStatement(rules: RuleSet, text: string): Explanation[] {
+export function explainStatement(
+  rules: RuleSet,
+  text: string,
+  view: View | null = null,
+): Explanation[] {
   const rewriter = makeRewriter(rules);
   const bytes = toBytes(text);
   const stmts = parse(bytes);
@@ -33,27 +43,35 @@ export function explainStatement(rules: RuleSet, text: string): Explanation[] {
     const start = stmt.stmt_location ?? 0;
     const end = stmt.stmt_len ? start + stmt.stmt_len : bytes.length;
     const own = fromBytes(bytes.slice(start, end)).trim();
-    return explainOne(rewriter, kindName(kindOf(stmt).kind), own);
+    return explainOne(rewriter, kindName(kindOf(stmt).kind), own, view);
   });
 }
 
-function explainOne(rewriter: StatementRewriter, kind: string, text: string): Explanation {
+function explainOne(
+  rewriter: StatementRewriter,
+  kind: string,
+  text: string,
+  view: View | null,
+): Explanation {
   const { rules, names } = rewriter;
   const resolution = new Map(
     names.map((name) => [name, rules.tables.find((table) => table.name === name)?.oid ?? 0]),
   );
-  const rewrite = rewriter.rewrite(Buffer.from(text, 'utf8'), resolution, true);
+  const rewrite = rewriter.rewrite(Buffer.from(text, 'utf8'), resolution, true, view);
+  const { outcome, reason, refusal, shape } = rewrite;
   return {
     kind,
     text,
-    outcome: rewrite.outcome,
-    reason: rewrite.reason,
-    sent: rewrite.refusal ? null : rewrite.text.toString('utf8'),
-    refusal: rewrite.refusal,
+    outcome,
+    reason,
+    remedy: refusal?.hint ?? (outcome === 'guarded' ? remedyOf(reason) : null),
+    sent: refusal ? null : rewrite.text.toString('utf8'),
+    refusal,
     tables: rewrite.touches.map((oid) => {
       const table = rules.tables.find((candidate) => candidate.oid === oid);
       return table ? `${table.schema}.${table.name}` : String(oid);
     }),
+    named: [...new Set(shape?.tables.flatMap((table) => table.named))],
   };
 }
 

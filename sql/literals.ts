@@ -4,7 +4,7 @@ import type { ByteString } from './tree.js';
  * A text with its plain constants taken out. Texts of one key are one statement to the grammar: it
  * sees the same tokens in the same order, and only values differ.
  */
-export interface Shape {
+export interface Skeleton {
   key: string;
   /** Start and end of each constant and comment, in turn, as byte offsets. */
   spans: number[];
@@ -37,13 +37,13 @@ const INTEGER = /^(?:0|[1-9][0-9]{0,8})$/;
 const DECIMAL = /^[0-9]+\.[0-9]+$/;
 
 /**
- * The shape of a text; null when it has no constants, or is of a kind that is not looked at:
+ * The skeleton of a text; null when it has no constants, or is of a kind that is not looked at:
  * several statements, dollar quotes, constants with a prefix or a backslash, nested comments.
  *
  * @param text with standard_conforming_strings on, in an encoding in which bytes below 0x80 are
  *   ASCII.
  */
-export function shapeOf(text: ByteString): Shape | null {
+export function skeletonOf(text: ByteString): Skeleton | null {
   if (!STATEMENT.test(text)) return null;
   const spans: number[] = [];
   let key = '';
@@ -131,8 +131,8 @@ function lineEnd(text: ByteString, from: number): number {
 /** The same text with other constants of the same kinds, most of another length. */
 export function withOtherConstants(
   text: ByteString,
-  { key, spans }: Shape,
-): { text: ByteString; shape: Shape } {
+  { key, spans }: Skeleton,
+): { text: ByteString; skeleton: Skeleton } {
   const kinds = [...key.matchAll(/\0(.)/g)].map((match) => match[1]!);
   const others: number[] = [];
   let result = '';
@@ -145,7 +145,7 @@ export function withOtherConstants(
     others.push(result.length);
     copied = end;
   });
-  return { text: result + text.slice(copied), shape: { key, spans: others } };
+  return { text: result + text.slice(copied), skeleton: { key, spans: others } };
 }
 
 function other(constant: ByteString, kind: string): ByteString {

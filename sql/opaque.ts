@@ -16,7 +16,7 @@ import type { ByteString } from './tree.js';
  *   not. What both read they read alike, but for `1_000` and `0x1F`, where 14 sees a number with a
  *   label, and `system_user`, there a column: a copy of the first is a syntax error, never a wrong
  *   value;
- * - `search-path`: within the text it changes what names mean.
+ * - `search-path`: within the text it changes what names mean, or on which side the session is.
  */
 export type OpaqueReason = 'encoding' | 'size' | 'depth' | 'parser' | 'syntax' | 'search-path';
 
@@ -26,8 +26,14 @@ const REMEDY: Readonly<Record<OpaqueReason, string>> = {
   depth: 'Write it with less nesting.',
   parser: 'Send it again.',
   syntax: 'Write it in a way that PostgreSQL 18 accepts too.',
-  'search-path': 'Send the statement that changes the search_path by itself, or qualify the names.',
+  'search-path':
+    'Send the statement that changes search_path or view by itself, or qualify the names.',
 };
+
+/** Whether a text was not understood. */
+export function isOpaque(reason: string | null): boolean {
+  return reason !== null && Object.hasOwn(REMEDY, reason);
+}
 
 /**
  * A text that was not understood goes as it is. Nothing is assumed of it: it touches each table

@@ -1,4 +1,5 @@
-import type { RuleSet } from './rules.js';
+import type { CopyRows } from './copy-rows.js';
+import type { RuleSet, View } from './rules.js';
 
 /**
  * What a rule set makes of one text: a value, made once per text and epoch.
@@ -24,6 +25,24 @@ export interface Edit {
   copies: readonly { at: number; from: number; length: number }[];
 }
 
+/** What is recorded of a statement; one object for all texts that differ in nothing of it. */
+export interface Shape {
+  /** The statement without its values (see normal.ts); empty when its text is not known. */
+  text: string;
+  /** Whether `text` is all of it. */
+  isWhole: boolean;
+  outcome: Outcome;
+  reason: string | null;
+  /** Tables whose statements are recorded. */
+  tables: readonly {
+    oid: number;
+    /** `schema.name`. */
+    name: string;
+    /** The watched columns that the statement names. */
+    named: readonly string[];
+  }[];
+}
+
 export interface Rewrite {
   outcome: Outcome;
   /** What to send, in the client's encoding, without the terminating NUL. */
@@ -36,6 +55,13 @@ export interface Rewrite {
   refusal: { message: string; hint: string } | null;
   /** Ascending, not overlapping; empty when unchanged. */
   edits: readonly Edit[];
+  /** What is recorded of it; absent when nothing is. */
+  shape?: Shape;
+  /**
+   * For each COPY FROM STDIN in the text, in order, what is done to its rows; null: nothing. Left out
+   * when that is nothing for all.
+   */
+  copies?: readonly (CopyRows | null)[];
 }
 
 /**
@@ -57,8 +83,12 @@ export interface StatementRewriter {
    * @param plain whether bytes below 0x80 are ASCII in the session's client_encoding and
    *   standard_conforming_strings is on; when not, whatever touches is guarded. Where the rules are
    *   not all ASCII (`isAscii` of names.ts) it is true of sessions in UTF8 only.
+   * @param view what the session has put in `pgtandem.view`; by default the rules' own.
    */
-  rewrite(text: Buffer, resolution: Resolution, plain: boolean): Rewrite;
-  /** Maps a position (code points from 1) in `rewrite.text` to one in `original`. */
-  mapPosition(original: Buffer, rewrite: Rewrite, position: number): number;
+  rewrite(text: Buffer, resolution: Resolution, plain: boolean, view?: View | null): Rewrite;
+  /**
+   * Maps a position (characters from 1) in `rewrite.text` to one in `original`.
+   * @param utf8 whether they are in UTF-8, by the session's client_encoding.
+   */
+  mapPosition(original: Buffer, rewrite: Rewrite, position: number, utf8: boolean): number;
 }

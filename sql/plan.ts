@@ -1,4 +1,5 @@
-import type { Node } from 'libpg-query';
+import type { CopyStmt, Node } from 'libpg-query';
+import type { CopyRows } from './copy-rows.js';
 import { type Draft, join, type Piece } from './edits.js';
 import type { Fragment } from './fragment.js';
 import type { PreparedTable } from './prepared.js';
@@ -28,6 +29,8 @@ export class Plan {
   refusal: (Refusal & { reason: string }) | null = null;
   /** Tables whose statement is only right with its edits: sent without them, it is refused. */
   readonly needed = new Set<PreparedTable>();
+  /** What is done to the data of a COPY FROM STDIN. */
+  readonly copies = new Map<CopyStmt, CopyRows>();
 
   constructor(readonly source: Source) {}
 

@@ -6,7 +6,7 @@ import {
   prepareType,
   type Template,
 } from './fragment.js';
-import type { ColumnRule, RuleSet, TableRule } from './rules.js';
+import type { ColumnRule, RuleSet, TableRule, View } from './rules.js';
 import { type ByteString, toBytes } from './tree.js';
 
 /** A rule set made ready: names as byte strings, expressions and types parsed once. */
@@ -16,6 +16,10 @@ export interface PreparedTable {
   name: ByteString;
   columns: ReadonlyMap<ByteString, PreparedColumn>;
   visible: readonly ByteString[];
+  /** Whether `visible` is of the view that goes away when the migration ends. */
+  isAside: boolean;
+  /** Columns of which it is recorded who names them. */
+  watched: ReadonlySet<ByteString>;
   /** Whether a star means anything else than what the server makes of it. */
   hides: boolean;
   /**
@@ -47,17 +51,32 @@ export function prepareRules(rules: RuleSet): PreparedTable[] {
   return rules.tables.map(prepareTable);
 }
 
+/** The tables as a session sees them that has said on which side it is. */
+export function inView(tables: readonly PreparedTable[], view: View): PreparedTable[] {
+  return tables.map((table) => {
+    const visible = table.rule.views?.[view];
+    if (!visible) return table;
+    const isAside = visible.join('\0') !== table.rule.visible.join('\0');
+    return isAside ? { ...table, ...shown(table.rule, visible), isAside } : table;
+  });
+}
+
+function shown({ columns }: TableRule, visible: readonly string[]) {
+  const order = columns.map((column) => column.name);
+  const inPlace = visible.every((name, i) => name === order[i]);
+  const hides = !inPlace || order.length !== visible.length;
+  return { visible: visible.map(toBytes), hides, inPlace };
+}
+
 function prepareTable(rule: TableRule): PreparedTable {
-  const order = rule.columns.map((column) => column.name);
-  const prefix = rule.visible.every((name, i) => name === order[i]);
   return {
     rule,
     schema: toBytes(rule.schema),
     name: toBytes(rule.name),
     columns: new Map(rule.columns.map((column) => [toBytes(column.name), prepareColumn(column)])),
-    visible: rule.visible.map(toBytes),
-    hides: !prefix || order.length !== rule.visible.length,
-    inPlace: prefix,
+    ...shown(rule, rule.visible),
+    isAside: false,
+    watched: new Set((rule.watched ?? []).map(toBytes)),
     pairs: rule.pairs.map((pair) => ({
       follow: toBytes(pair.follow),
       forward: prepareTemplate(pair.forward),

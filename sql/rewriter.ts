@@ -1,14 +1,16 @@
-import type { RawStmt } from 'libpg-query';
+import type { CopyStmt, RawStmt } from 'libpg-query';
 import { Cache } from './cache.js';
 import { applyDrafts, mapPosition } from './edits.js';
-import { shapeOf } from './literals.js';
+import { skeletonOf } from './literals.js';
+import { namedIn } from './named.js';
 import { Names, namePattern, signatureOf, tableNames } from './names.js';
 import { opaque } from './opaque.js';
 import type { Resolution, Rewrite, StatementRewriter } from './outcome.js';
 import { loadParser, ParserFailure, parse, SyntaxFailure } from './parser.js';
 import { misplacing, Plan, unguarded } from './plan.js';
-import { type PreparedTable, prepareRules } from './prepared.js';
+import { inView, type PreparedTable, prepareRules } from './prepared.js';
 import type { RuleSet } from './rules.js';
+import { Shapes } from './shapes.js';
 import { Misplaced, Source } from './source.js';
 import { changesNames, decide, findTables, type Statement, touchedBy } from './statement.js';
 import { Templates } from './templates.js';
@@ -37,26 +39,34 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
   const pattern = names.length > 0 ? namePattern(names) : null;
   const cache = new Cache<Rewrite>(cacheEntries, cacheBytes);
   const templates = new Templates();
+  const views = { old: inView(tables, 'old'), new: inView(tables, 'new') };
+  const shapes = new Shapes();
   return {
     rules,
     names,
     mayTouch: (text) => pattern?.test(text.toString('latin1')) ?? false,
-    rewrite(text, resolution, plain) {
+    rewrite(text, resolution, plain, view = null) {
       const bytes = text.toString('latin1');
-      const signature = plain ? signatureOf(rules, resolution) : '-';
+      const signature = (plain ? signatureOf(rules, resolution) : '-') + (view ?? '');
       const key = signature + bytes;
       const known = cache.get(key);
       if (known) return known;
       if (!pattern?.test(bytes)) return unchanged(text, []);
-      const make = (its: ByteString) => {
-        const own = Buffer.from(its, 'latin1');
-        return rewriteText({ text: own, bytes: its, tables, resolution, plain, maxParseBytes });
-      };
-      const shape = plain && text.length <= maxParseBytes ? shapeOf(bytes) : null;
-      const filled = shape && templates.fill(signature, bytes, shape);
+      const skeleton = plain && text.length <= maxParseBytes ? skeletonOf(bytes) : null;
+      const filled = skeleton && templates.fill(signature, bytes, skeleton);
       if (filled) return filled;
-      const rewrite = make(bytes);
-      if (shape) templates.learn(signature, bytes, shape, rewrite, make);
+      const seen = view === null ? tables : views[view];
+      const work: Omit<Work, 'text' | 'bytes'> = { tables: seen, resolution, plain, maxParseBytes };
+      const make = (its: ByteString): [Rewrite, Work] => {
+        // A copy of our own: the client's bytes may lie in a chunk that is used again.
+        const own: Work = { ...work, text: Buffer.from(its, 'latin1'), bytes: its };
+        return [rewriteText(own), own];
+      };
+      const [made, { named }] = make(bytes);
+      const namedOf = (table: PreparedTable) => named?.get(table) ?? namedIn(bytes, null, table);
+      const rewrite = shapes.added(made, bytes, seen, namedOf);
+      if (skeleton && !rewrite.copies)
+        templates.learn(signature, bytes, skeleton, rewrite, (its) => make(its)[0]);
       // The parser that was not ready now will be; all else stays true for the rule set.
       if (rewrite.reason !== 'parser') {
         cache.set(key, rewrite, rewrite.text.length + rewrite.edits.length * 200);
@@ -74,6 +84,8 @@ interface Work {
   resolution: Resolution;
   plain: boolean;
   maxParseBytes: number;
+  /** The watched columns that it names, once it has been read. */
+  named?: ReadonlyMap<PreparedTable, readonly ByteString[]>;
 }
 
 function unchanged(text: Buffer, touched: Iterable<PreparedTable>): Rewrite {
@@ -96,6 +108,7 @@ function rewriteText(work: Work): Rewrite {
   const names = new Names(tables, work.resolution);
   const statements = tree.map((stmt) => findTables(stmt, names));
   const touched = touchedBy(statements);
+  work.named = new Map([...touched].map((table) => [table, namedIn(bytes, statements, table)]));
   if (changesNames(statements, names)) {
     const writes = statements.some(({ findings }) => findings.writesAny);
     return opaque(text, bytes, tables, 'search-path', writes);
@@ -131,13 +144,25 @@ function rewriteStatements(
   if (!applied || applied.edits.length === 0) {
     return { ...same, outcome: reason === null ? 'unchanged' : 'guarded', reason };
   }
+  const copies = copiesOf(plan, statements);
   return {
     ...same,
     outcome: reason === null ? 'rewritten' : 'guarded',
     text: Buffer.from(applied.text, 'latin1'),
     reason,
     edits: applied.edits,
+    ...(copies ? { copies } : {}),
   };
+}
+
+/** What is done to the rows of each COPY FROM STDIN; null when that is nothing. */
+function copiesOf(plan: Plan, statements: readonly Statement[]): Rewrite['copies'] | null {
+  if (plan.copies.size === 0) return null;
+  return statements.flatMap(({ kind, value }) => {
+    const stmt = kind === 'CopyStmt' ? (value as CopyStmt) : null;
+    const reads = stmt?.is_from && stmt.filename === undefined && !stmt.is_program;
+    return reads ? [plan.copies.get(stmt) ?? null] : [];
+  });
 }
 
 /**
@@ -164,6 +189,10 @@ function verified(
 function abandon(plan: Plan, statements: readonly Statement[]): void {
   plan.guardRead('unverified');
   for (const { findings } of statements) {
+    const { copy } = findings;
+    if (copy?.stmt.is_from && copy.table.pairs.length > 0) {
+      plan.guardWrite(copy.table, 'unverified');
+    }
     for (const { table, kind } of findings.writes) {
       if (table.pairs.length > 0 && kind !== 'delete') plan.guardWrite(table, 'unverified');
       if (kind !== 'delete' && !table.inPlace) plan.refuse('unverified', misplacing(table));

@@ -35,9 +35,21 @@ export interface TableRule {
   columns: ColumnRule[];
   /** What `*` stands for, and what INSERT without a column list fills: names, in this order. */
   visible: string[];
+  /**
+   * The same for sessions that say on which side they are (`pgtandem.view`); absent where it makes
+   * no difference. One of them is `visible`.
+   */
+  views?: { old: string[]; new: string[] };
+  /** Columns whose name goes away when the migration ends: who names them is recorded. */
+  watched?: string[];
+  /** Statements that touch the table are recorded. */
+  observed?: true;
   /** Empty while columns are hidden only, with no dual write. */
   pairs: Pair[];
 }
+
+/** On which side of a migration a session is: what it has put in `pgtandem.view`. */
+export type View = 'old' | 'new';
 
 export interface ColumnRule {
   name: string;

@@ -1,5 +1,4 @@
 import type {
-  CopyStmt,
   CreateStmt,
   DoStmt,
   IntoClause,
@@ -107,11 +106,7 @@ export function decide(plan: Plan, statement: Statement): void {
   if (kind === 'ViewStmt' || (kind === 'CreateTableAsStmt' && isMatView(value))) {
     plan.guardRead('view');
   }
-  if (kind === 'CopyStmt') {
-    const copy = value as CopyStmt;
-    const [table] = copy.relation ? findings.touched : [];
-    if (table) rewriteCopy(plan, copy, table);
-  }
+  if (findings.copy) rewriteCopy(plan, findings.copy.stmt, findings.copy.table);
 }
 
 function rewriteWrite(plan: Plan, write: Write): void {
@@ -155,17 +150,21 @@ function isMatView(value: unknown): boolean {
   return (value as { objtype?: string }).objtype === 'OBJECT_MATVIEW';
 }
 
+const VIEW = /^pgtandem\.view$/i;
 const SESSION = /^(search_path|role|session_authorization)$/;
 
 /**
- * Whether what unqualified names mean may change within the text, so that the session's own answer
- * from before it does not hold for all of it.
+ * Whether what unqualified names mean, or the view, may change within the text, so that the
+ * session's own answer from before it does not hold for all of it.
  */
 export function changesNames(statements: readonly Statement[], names: Names): boolean {
   let changed = false;
+  let turned = false;
   for (const { kind, value, findings } of statements) {
     if (changed && findings.byPath) return true;
+    if ((changed || turned) && [...findings.touched].some(({ rule }) => rule.views)) return true;
     changed ||= changes(kind, value, findings, names);
+    turned ||= kind === 'VariableSetStmt' && VIEW.test((value as VariableSetStmt).name ?? '');
   }
   return false;
 }

@@ -1,4 +1,4 @@
-import type { Shape } from './literals.js';
+import type { Skeleton } from './literals.js';
 import type { Edit, Rewrite } from './outcome.js';
 import type { ByteString } from './tree.js';
 
@@ -17,7 +17,8 @@ interface EditTemplate {
 }
 
 /**
- * A rewrite with its constants left open: what was made of one text serves for all of its shape,
+ * A rewrite with its constants left open: what was made of one text serves for all of its
+ * skeleton,
  * without parsing them. A million INSERTs that differ in their values are rewritten once.
  */
 export class Template {
@@ -31,7 +32,7 @@ export class Template {
    * @param text the client's, of which `rewrite` was made.
    * @returns null when the rewrite has a constant in it that is not a copy, or a part of one.
    */
-  static of(text: ByteString, { spans }: Shape, rewrite: Rewrite): Template | null {
+  static of(text: ByteString, { spans }: Skeleton, rewrite: Rewrite): Template | null {
     const sent = rewrite.text.toString('latin1');
     const edits: EditTemplate[] = [];
     let shift = 0;
@@ -45,8 +46,8 @@ export class Template {
     return new Template(rewrite, spans, edits);
   }
 
-  /** The rewrite of another text of the shape. */
-  fill(text: ByteString, { spans }: Shape): Rewrite {
+  /** The rewrite of another text of the skeleton. */
+  fill(text: ByteString, { spans }: Skeleton): Rewrite {
     const where = ({ at, after }: Place) =>
       after === 0 ? at : at + spans[2 * after - 1]! - this.spans[2 * after - 1]!;
     let sent = '';
@@ -103,10 +104,8 @@ function placeOf(at: number, spans: readonly number[]): Place | null {
   return inside ? null : { at, after: low };
 }
 
-/** Whether two rewrites are the same in all that they say. */
+/** Whether two rewrites do the same, and tell the client the same. */
 export function sameRewrite(a: Rewrite, b: Rewrite): boolean {
-  return (
-    a.text.equals(b.text) &&
-    JSON.stringify({ ...a, text: '' }) === JSON.stringify({ ...b, text: '' })
-  );
+  const rest = ({ text, shape, ...said }: Rewrite) => JSON.stringify(said);
+  return a.text.equals(b.text) && rest(a) === rest(b);
 }

@@ -1,6 +1,7 @@
 import type {
   ColumnRef,
   CommonTableExpr,
+  CopyStmt,
   DeleteStmt,
   InsertStmt,
   JoinExpr,
@@ -16,6 +17,7 @@ import type {
   WithClause,
 } from 'libpg-query';
 import type { Queries } from './columns.js';
+import { Named } from './named.js';
 import type { Names } from './names.js';
 import type { PreparedTable } from './prepared.js';
 import {
@@ -58,6 +60,9 @@ export class Findings {
   /** Scopes with a NATURAL JOIN. */
   readonly naturals: Scope[] = [];
   readonly writes: Write[] = [];
+  readonly named = new Named();
+  /** A COPY of the table itself. */
+  copy: { table: PreparedTable; stmt: CopyStmt } | null = null;
   /** Why hidden columns may show however the stars are spelled out. */
   readonly leaks = new Set<string>();
   /** Whether a reference without a schema was resolved by the search_path. */
@@ -102,6 +107,7 @@ export class Walk {
     else if (key === 'UpdateStmt') this.update(child as UpdateStmt, scope);
     else if (key === 'DeleteStmt') this.delete(child as DeleteStmt, scope);
     else if (key === 'MergeStmt') this.merge(child as MergeStmt, scope);
+    else if (key === 'CopyStmt') this.copy(child as CopyStmt, scope);
     else if (key === 'ColumnRef') this.column(child as ColumnRef, scope);
     else if (key === 'SubLink') this.subLink(child as SubLink, scope);
     else if (key === 'MultiAssignRef') this.multiAssign(child as MultiAssignRef, scope);
@@ -123,6 +129,8 @@ export class Walk {
     for (const row of rows) {
       row.target = this.named.get(row.holder) ?? null;
       row.item.needed = true;
+      const { ColumnRef: ref } = row.holder[row.key] as { ColumnRef: ColumnRef };
+      if (scope) this.findings.named.reference(ref, strings(ref.fields), scope);
     }
     this.findings.rows.push(...rows);
     const taken = new Set(rows.map((row) => row.key));
@@ -192,6 +200,7 @@ export class Walk {
     }
     scope.plain = !stmt.groupClause && !stmt.lockingClause;
     this.from(fromClause, scope);
+    this.findings.named.sorts(stmt);
     if (!discarded) this.targets(targetList, scope, fromClause?.[0]);
     this.visit(rest, scope);
   }
@@ -207,6 +216,7 @@ export class Walk {
 
   private joined(join: JoinExpr, scope: Scope | null): void {
     const { alias, ...rest } = join;
+    this.findings.named.joins(join, scope);
     if (join.isNatural && scope) this.findings.naturals.push(scope);
     for (const name of strings(join.usingClause)) this.unqualified(name ?? '', scope);
     this.visit(rest, scope);
@@ -238,6 +248,7 @@ export class Walk {
   private column(ref: ColumnRef, scope: Scope | null): void {
     if (!scope) return;
     const fields = strings(ref.fields);
+    this.findings.named.reference(ref, fields, scope);
     const last = fields.at(-1);
     if (fields.length === 1) this.unqualified(last ?? '', scope);
     const qualifier = fields.length > 1 ? fields.at(-2) : last;
@@ -314,6 +325,13 @@ export class Walk {
     this.visit(stmt.joinCondition, scope);
     this.visit(stmt.mergeWhenClauses, scope);
     this.returning(stmt.returningClause, scope, table);
+  }
+
+  private copy(stmt: CopyStmt, scope: Scope | null): void {
+    const { relation, ...rest } = stmt;
+    const table = this.reference(relation, null);
+    if (table) this.findings.copy = { table, stmt };
+    this.visit(rest, scope);
   }
 
   private returning(

@@ -24,13 +24,22 @@ const STYLE = { head: [], border: [] };
 
 if (options.shapes) {
   const table = new Table({
-    head: ['CPU us', 'bytes', 'outcome', 'parse alone', 'first sight', 'of parse', 'cached'],
+    head: [
+      'CPU us',
+      'bytes',
+      'outcome',
+      'parse alone',
+      'first sight',
+      'of parse',
+      'like another',
+      'cached',
+    ],
     style: STYLE,
-    colAligns: ['left', 'right', 'left', ...Array(4).fill('right')],
+    colAligns: ['left', 'right', 'left', ...Array(5).fill('right')],
   });
-  for (const { shape, bytes, outcome, parse, first, cached } of await measureShapes()) {
+  for (const { shape, bytes, outcome, parse, first, template, cached } of await measureShapes()) {
     const times = [parse.toFixed(1), first.toFixed(1), (first / parse).toFixed(1)];
-    table.push([shape, bytes, outcome, ...times, cached.toFixed(2)]);
+    table.push([shape, bytes, outcome, ...times, template.toFixed(1), cached.toFixed(2)]);
   }
   console.log(`${table}`);
 }

@@ -13,6 +13,8 @@ export interface ShapeCost {
   parse: number;
   /** Rewriting it when it is seen for the first time. */
   first: number;
+  /** Rewriting it when one like it, with other constants, was seen before. */
+  template: number;
   /** Rewriting it again. */
   cached: number;
 }
@@ -73,20 +75,28 @@ export async function measureShapes(): Promise<ShapeCost[]> {
   await loadParser();
   const names = Object.keys(SHAPES);
   const texts = names.map((name) => Buffer.from(SHAPES[name]!));
-  const found = names.map(() => ({ parse: [], first: [], cached: [] }) as Record<Cost, number[]>);
+  const found = names.map(
+    () => ({ parse: [], first: [], template: [], cached: [] }) as Record<Cost, number[]>,
+  );
   const warm = makeRewriter(RULES);
   const resolution = new Map(warm.names.map((name) => [name, 16_384]));
   for (let round = 0; round <= ROUNDS; round++) {
     texts.forEach((text, i) => {
       const bytes = text.toString('latin1');
       const cost = found[i]!;
-      // A comment of its own makes each text new; a cache as large as the round would keep it warm.
+      // White space of its own makes a text new, and a comment one that only looks new.
       const cold = makeRewriter(RULES, { cacheEntries: 1 });
       let n = 0;
-      const fresh = () => Buffer.from(`${bytes} --${n++}`, 'latin1');
+      const blank = () =>
+        (n++)
+          .toString(2)
+          .padStart(24, '0')
+          .replace(/./g, (bit) => ' \t'[+bit]!);
+      const again = (tail: string) => cold.rewrite(Buffer.from(bytes + tail), resolution, true);
       const figures = {
         parse: timed(() => parse(bytes)),
-        first: timed(() => cold.mayTouch(text) && cold.rewrite(fresh(), resolution, true)),
+        first: timed(() => cold.mayTouch(text) && again(blank())),
+        template: timed(() => cold.mayTouch(text) && again(` --${n++}`)),
         cached: timed(() => warm.mayTouch(text) && warm.rewrite(text, resolution, true)),
       };
       // The first round warms the code up.
@@ -99,11 +109,12 @@ export async function measureShapes(): Promise<ShapeCost[]> {
     outcome: warm.rewrite(texts[i]!, resolution, true).outcome,
     parse: median(found[i]!.parse),
     first: median(found[i]!.first),
+    template: median(found[i]!.template),
     cached: median(found[i]!.cached),
   }));
 }
 
-const COSTS = ['parse', 'first', 'cached'] as const;
+const COSTS = ['parse', 'first', 'template', 'cached'] as const;
 type Cost = (typeof COSTS)[number];
 
 /** CPU time of one call, microseconds. */

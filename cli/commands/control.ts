@@ -5,6 +5,8 @@ import { layoutVersion } from '../../db/schema.js';
 import { UserError } from '../../migration/errors.js';
 import { ENDED, type Request } from '../../migration/phase.js';
 import { requestMove } from '../../migration/request.js';
+import { readSeen } from '../../migration/seen.js';
+import { arriving, leaving } from '../../migration/stage.js';
 import {
   changeSettings,
   listMigrations,
@@ -13,9 +15,17 @@ import {
   readHistory,
   setPaused,
 } from '../../migration/store.js';
+import { UNUSED_FOR_MS, usesOf } from '../../migration/unused.js';
 import { withDatabase } from '../database.js';
-import { columnOrderOption, databaseOption, EXIT, jsonOption } from '../options.js';
+import {
+  columnOrderOption,
+  databaseOption,
+  EXIT,
+  jsonOption,
+  unusedForOption,
+} from '../options.js';
 import { describeList, describeMigration, toJson } from '../print.js';
+import { describeSeen, describeUses } from '../print-seen.js';
 import { WAIT_PHASES, waitFor, watch } from '../watch.js';
 
 interface ControlOptions {
@@ -25,6 +35,9 @@ interface ControlOptions {
   forgetStandbys?: boolean;
   columnOrder?: 'keep' | 'physical';
   wait?: (typeof WAIT_PHASES)[number];
+  unusedFor?: number;
+  force?: boolean;
+  statements?: boolean;
 }
 
 export function statusCommand(): Command {
@@ -34,6 +47,7 @@ export function statusCommand(): Command {
     .addOption(databaseOption())
     .addOption(jsonOption())
     .option('--watch', 'go on showing it until it has ended')
+    .option('--statements', 'show every statement that was seen on its table')
     .action(async (name: string | undefined, options: ControlOptions) => {
       await withDatabase(options.database, async (connection) => {
         if (name === undefined) return await printList(connection, options);
@@ -64,11 +78,18 @@ async function printOne(
   options: ControlOptions,
 ): Promise<void> {
   const history = await readHistory(connection, migration.id);
-  process.stdout.write(
-    options.json
-      ? `${JSON.stringify(toJson(migration, history))}\n`
-      : describeMigration(migration, history),
-  );
+  const seen = await readSeen(connection, migration.plan.table.oid);
+  if (options.json) {
+    const { plan, createdAt } = migration;
+    const named = usesOf(seen, [...leaving(plan), ...arriving(plan)], createdAt);
+    const all = { ...toJson(migration, history), named, ...(options.statements && { seen }) };
+    process.stdout.write(`${JSON.stringify(all)}\n`);
+    return;
+  }
+  process.stdout.write(describeMigration(migration, history));
+  const uses = describeUses(migration, seen);
+  if (uses) process.stdout.write(`\n${uses}`);
+  if (options.statements) process.stdout.write(`\n${describeSeen(seen)}`);
 }
 
 export function pauseCommand(): Command {
@@ -109,6 +130,9 @@ const REQUEST_HELP: Record<Request, string> = {
 export function requestCommand(request: Request): Command {
   const command = control(request, REQUEST_HELP[request]);
   if (request === 'complete') command.addOption(columnOrderOption());
+  if (request === 'complete' || request === 'abort') {
+    command.addOption(unusedForOption()).option('--force', 'whoever uses the name that goes away');
+  }
   return command
     .addOption(
       new Option('--wait <phase>', 'wait until it is there; exit 0 only if it got there').choices(
@@ -118,7 +142,8 @@ export function requestCommand(request: Request): Command {
     .action(async (name: string, options: ControlOptions) => {
       await withDatabase(options.database, async (connection) => {
         if (!(await onlyOrder(connection, name, options))) {
-          await requestMove(connection, name, request);
+          const unusedForMs = options.force ? 0 : (options.unusedFor ?? UNUSED_FOR_MS);
+          await requestMove(connection, name, request, unusedForMs);
         }
         if (options.wait) {
           const reached = await waitFor(connection, name, options.wait, options.json ?? false);

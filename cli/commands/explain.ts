@@ -6,10 +6,11 @@ import { parseDefinition } from '../../migration/definition.js';
 import { UserError } from '../../migration/errors.js';
 import { makePlan } from '../../migration/planner.js';
 import { makeRuleSet } from '../../migration/publish.js';
+import { listMigrations } from '../../migration/store.js';
 import { type Explanation, explainStatement } from '../../sql/explain.js';
 import { SyntaxFailure } from '../../sql/parser.js';
 import { loadParser } from '../../sql/rewriter.js';
-import type { RuleSet } from '../../sql/rules.js';
+import type { RuleSet, View } from '../../sql/rules.js';
 import { withDatabase } from '../database.js';
 import { databaseOption, jsonOption } from '../options.js';
 
@@ -17,6 +18,7 @@ interface ExplainOptions {
   database: string;
   migration?: string;
   stage: 'before' | 'after';
+  view?: View;
   json?: boolean;
 }
 
@@ -34,20 +36,83 @@ export function explainCommand(): Command {
         .choices(['before', 'after'])
         .default('before'),
     )
+    .addOption(
+      new Option('--view <view>', 'for a session that has set pgtandem.view so').choices([
+        'old',
+        'new',
+      ]),
+    )
     .addOption(jsonOption())
     .action(async (sql: string, options: ExplainOptions) => {
       await loadParser();
-      const rules = await withDatabase(options.database, (c) => rulesFor(c, options));
-      const explanations = explain(rules, sql);
+      const { rules, phases } = await withDatabase(options.database, async (c) => ({
+        rules: await rulesFor(c, options),
+        phases: await phasesFor(c, options),
+      }));
+      const view = options.view ?? null;
+      const explanations = explain(rules, sql, view).map((explanation, i) => ({
+        ...explanation,
+        view: viewOf(rules, explanation, view),
+        migrations: explanation.tables.flatMap((table) => phases.get(table) ?? []),
+        otherwise: otherwise(rules, explanation, view, i, sql),
+      }));
       process.stdout.write(
         options.json ? `${JSON.stringify(explanations)}\n` : explanations.map(describe).join('\n'),
       );
     });
 }
 
-function explain(rules: RuleSet, sql: string): Explanation[] {
+interface Explained extends Explanation {
+  /** Whose session it is: old or new; null where it makes no difference. */
+  view: View | null;
+  /** Migrations of the tables, and the phases in which they are. */
+  migrations: { name: string; phase: string }[];
+  /** What is sent for a session of the other view, where it is something else. */
+  otherwise: { view: View; sent: string | null } | null;
+}
+
+/** The view in which a statement was explained; without a word of the session that of the rules. */
+function viewOf(rules: RuleSet, { tables }: Explanation, view: View | null): View | null {
+  const rule = rules.tables.find(
+    ({ schema, name, views }) => views && tables.includes(`${schema}.${name}`),
+  );
+  if (!rule?.views) return null;
+  return view ?? (rule.views.old.join('\0') === rule.visible.join('\0') ? 'old' : 'new');
+}
+
+function otherwise(
+  rules: RuleSet,
+  explanation: Explanation,
+  view: View | null,
+  index: number,
+  sql: string,
+): Explained['otherwise'] {
+  const own = viewOf(rules, explanation, view);
+  if (own === null) return null;
+  const other = own === 'old' ? 'new' : 'old';
+  const { sent } = explain(rules, sql, other)[index]!;
+  return sent === explanation.sent ? null : { view: other, sent };
+}
+
+/** By table, `schema.name`: the migrations that have a say in it. */
+async function phasesFor(
+  connection: Connection,
+  options: ExplainOptions,
+): Promise<Map<string, Explained['migrations']>> {
+  const phases = new Map<string, Explained['migrations']>();
+  if (options.migration !== undefined) return phases;
+  if ((await layoutVersion(connection)) === 0) return phases;
+  for (const { name, phase, stage, plan } of await listMigrations(connection)) {
+    if (stage.name === 'none') continue;
+    const table = `${plan.table.schema}.${plan.table.name}`;
+    phases.set(table, [...(phases.get(table) ?? []), { name, phase: phase.name }]);
+  }
+  return phases;
+}
+
+function explain(rules: RuleSet, sql: string, view: View | null): Explanation[] {
   try {
-    return explainStatement(rules, sql);
+    return explainStatement(rules, sql, view);
   } catch (error) {
     if (!(error instanceof SyntaxFailure)) throw error;
     throw new UserError(
@@ -69,12 +134,24 @@ async function rulesFor(connection: Connection, options: ExplainOptions): Promis
   return rows[0].rule_set;
 }
 
-function describe(explanation: Explanation): string {
-  const { kind, outcome, reason, refusal, sent, tables, text } = explanation;
+function describe(explanation: Explained): string {
+  const { kind, outcome, reason, refusal, sent, tables, text, remedy } = explanation;
   const lines = [`${kind}: ${outcome}${reason === null ? '' : ` (${reason})`}`];
   lines.push(`  statement  ${text}`);
   lines.push(`  touches    ${tables.join(', ') || 'no table under migration'}`);
+  for (const { name, phase } of explanation.migrations) {
+    lines.push(`  migration  ${name}, ${phase}`);
+  }
+  if (explanation.view) lines.push(`  view       ${explanation.view}`);
   if (sent !== null && outcome !== 'unchanged') lines.push(`  sent       ${sent}`);
+  if (explanation.otherwise) {
+    const { view, sent: other } = explanation.otherwise;
+    lines.push(`  in view ${view}: ${other ?? 'refused'}`);
+  }
+  if (explanation.named.length > 0) {
+    lines.push(`  names      ${explanation.named.join(', ')}, which goes away in the end`);
+  }
   if (refusal) lines.push(`  error      ${refusal.message}`, `  hint       ${refusal.hint}`);
+  else if (remedy) lines.push(`  remedy     ${remedy}`);
   return `${lines.join('\n')}\n`;
 }

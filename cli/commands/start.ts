@@ -5,9 +5,11 @@ import { DEFAULT_THROTTLE } from '../../backfill/job.js';
 import { installSchema } from '../../db/schema.js';
 import { type Definition, parseDefinition } from '../../migration/definition.js';
 import { UserError } from '../../migration/errors.js';
+import { type Forecast, readForecast } from '../../migration/forecast.js';
 import type { Plan, Settings } from '../../migration/plan.js';
 import { makePlan } from '../../migration/planner.js';
 import { insertMigration } from '../../migration/store.js';
+import { UNUSED_FOR_MS } from '../../migration/unused.js';
 import { loadParser } from '../../sql/rewriter.js';
 import type { Guard } from '../../sql/rules.js';
 import { withDatabase } from '../database.js';
@@ -18,8 +20,10 @@ import {
   duration,
   EXIT,
   jsonOption,
+  unusedForOption,
 } from '../options.js';
 import { describePlan } from '../print.js';
+import { describeForecast } from '../print-seen.js';
 import { WAIT_PHASES, waitFor } from '../watch.js';
 
 interface StartOptions {
@@ -30,6 +34,7 @@ interface StartOptions {
   cutover: 'auto' | 'manual';
   columnOrder: 'keep' | 'physical';
   soak: number;
+  unusedFor?: number;
   maxLag: number;
   maxLagBytes: number;
   chunkTime: number;
@@ -44,10 +49,11 @@ export function planCommand(): Command {
     ),
   ).action(async (file: string | undefined, options: StartOptions) => {
     const definition = await readDefinition(file, options);
-    const plan = await withDatabase(options.database, (c) =>
-      makePlan(c, definition, options.guard),
-    );
-    print(plan, nameOf(definition, options), options);
+    const { plan, seen } = await withDatabase(options.database, async (c) => {
+      const plan = await makePlan(c, definition, options.guard);
+      return { plan, seen: await readForecast(c, plan) };
+    });
+    print(plan, nameOf(definition, options), options, seen);
   });
 }
 
@@ -98,6 +104,7 @@ function withOptions(command: Command): Command {
         .argParser(duration)
         .default(30 * 60_000, '30m'),
     )
+    .addOption(unusedForOption())
     .addOption(columnOrderOption().default('keep'))
     .addOption(
       new Option('--max-lag <duration>', 'replication lag at which the backfill stops')
@@ -152,17 +159,20 @@ function settingsOf(options: StartOptions): Settings {
     cutover: options.cutover,
     columnOrder: options.columnOrder,
     soakMs: options.soak,
+    unusedForMs: options.unusedFor ?? UNUSED_FOR_MS,
     maxLagMs: options.maxLag,
     maxLagBytes: options.maxLagBytes,
     chunkTargetMs: options.chunkTime,
   };
 }
 
-function print(plan: Plan, name: string, options: StartOptions): void {
+/** @param seen what the rewriter would make of the statements that were seen; null: not observed. */
+function print(plan: Plan, name: string, options: StartOptions, seen?: Forecast | null): void {
   const settings = settingsOf(options);
-  process.stdout.write(
-    options.json
-      ? `${JSON.stringify({ name, plan, settings })}\n`
-      : describePlan(name, plan, settings),
-  );
+  if (options.json) {
+    process.stdout.write(`${JSON.stringify({ name, plan, settings, ...(seen && { seen }) })}\n`);
+    return;
+  }
+  process.stdout.write(describePlan(name, plan, settings));
+  if (seen !== undefined) process.stdout.write(describeForecast(seen, plan));
 }

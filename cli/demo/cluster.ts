@@ -74,6 +74,18 @@ export class Cluster {
     return cluster;
   }
 
+  /**
+   * Starts a server on a data directory that something else has made (a base backup).
+   * @param major its version.
+   */
+  static async open(dataDir: string, major: number): Promise<Cluster> {
+    const binaries = findBinaries(major);
+    own(binaries, join(dataDir, '..'));
+    const cluster = new Cluster(binaries, dataDir, major, 0, 'ready to accept connections');
+    await cluster.start();
+    return cluster;
+  }
+
   /** Makes a streaming standby of this cluster; it is named in `pg_stat_replication` by `name`. */
   async standby(name: string, settings: Settings = {}): Promise<Cluster> {
     const dataDir = join(mkdtempSync(join(this.binaries.workDir, 'standby-')), 'data');

@@ -49,6 +49,7 @@ SELECT * FROM orders WHERE id = :id;
 \\N	${tag}
 \\.
 \\copy (SELECT amount FROM orders WHERE ${column} = '${tag}' ORDER BY 1) TO STDOUT
+\\copy orders TO PROGRAM 'grep "^1\t"'
 \\pset tuples_only on
 BEGIN;
 UPDATE orders SET amount = 100 WHERE id = :id;
@@ -74,6 +75,7 @@ DO $$ BEGIN UPDATE orders SET amount = 10 WHERE ${column} = '${tag}' AND amount 
       `${star.join('|')}\n`,
       `|7|${tag}|\n`,
       `7\n8\n\\N\n`,
+      '1\t1\tseed\t\\N\n',
       'sqlstate 23502\n',
       'in|100\n',
       `big|${big}\n`,

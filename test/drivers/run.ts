@@ -1,6 +1,16 @@
+/**
+ * Broken to see it fail (the drivers' own breaks are in test/e2e/drivers.test.ts):
+ *
+ * | what was broken                           | what failed                                |
+ * | ----------------------------------------- | ------------------------------------------ |
+ * | replication connections are read          | pg_basebackup, every phase                 |
+ * | no guard is made                          | pg_dump, every phase that has one          |
+ * | what is prepared is right under all rules | pgbench (prepared), from the first cutover |
+ */
 import { parseArgs } from 'node:util';
-import { CATALOGUE } from './catalogue.js';
-import { openRig, walk } from './phases.js';
+import type { Rig } from '../e2e/rig.js';
+import { COURSES, type Course } from './catalogue.js';
+import type { Phase } from './phases.js';
 import { type Outcome, printTable, writeDocs } from './report.js';
 import type { Subject } from './subject.js';
 import { NotInstalled } from './toolchains.js';
@@ -17,58 +27,65 @@ const wanted = (name: string) =>
   positionals.some((word) => name.toLowerCase().includes(word.toLowerCase()));
 const reason = (error: unknown) => (error instanceof Error ? error.message : String(error));
 
-/** Takes every driver of the catalogue through the phases, side by side. */
-async function runCatalogue(): Promise<Outcome[]> {
-  const entries = CATALOGUE.filter(({ name }) => wanted(name));
+interface Running {
+  subject: Subject;
+  outcome: Outcome;
+  features: Set<string>;
+}
+
+/** Takes those that are wanted through the phases. */
+async function runCourse(course: Course): Promise<Outcome[]> {
+  const entries = course.entries.filter(({ name }) => wanted(name));
   if (entries.length === 0) return [];
-  const outcomes: Outcome[] = [];
-  const rig = await openRig();
-  const running: { subject: Subject; outcome: Outcome; features: Set<string> }[] = [];
+  const outcomes: Outcome[] = entries.map(({ name }) => ({ ...NOTHING, name, errors: [] }));
+  let rig: Rig;
   try {
-    for (const entry of entries) {
-      const outcome: Outcome = {
-        name: entry.name,
-        version: '',
-        features: [],
-        phases: 0,
-        errors: [],
-      };
-      outcomes.push(outcome);
+    rig = await course.open();
+  } catch (error) {
+    for (const outcome of outcomes) couldNotStart(outcome, error);
+    return outcomes;
+  }
+  const running: Running[] = [];
+  try {
+    for (const [i, entry] of entries.entries()) {
+      const outcome = outcomes[i]!;
       try {
-        const subject = await entry.open(rig.proxy.url());
+        const subject = await entry.open(rig);
         outcome.version = subject.version;
         running.push({ subject, outcome, features: new Set() });
       } catch (error) {
-        if (error instanceof NotInstalled) outcome.missing = error.message;
-        else outcome.errors.push(`start: ${reason(error)}`);
+        couldNotStart(outcome, error);
       }
     }
-    for await (const phase of walk(rig)) {
+    for await (const phase of course.walk(rig)) {
       process.stderr.write(`${phase.name}\n`);
-      await Promise.all(
-        running.map(async ({ subject, outcome, features }) => {
-          try {
-            for (const feature of await subject.exercise(phase)) features.add(feature);
-          } catch (error) {
-            outcome.errors.push(`${phase.name}: ${reason(error)}`);
-          }
-          outcome.phases++;
-        }),
-      );
+      if (course.inTurn) for (const one of running) await exercise(one, phase);
+      else await Promise.all(running.map((one) => exercise(one, phase)));
     }
     for (const { outcome, features } of running) outcome.features = [...features];
     await checkProxy(rig.proxy, outcomes);
   } catch (error) {
-    outcomes.push({
-      ...NOTHING,
-      name: 'the migration',
-      errors: [reason(error), ...rig.proxy.log.slice(-5)],
-    });
+    const errors = [reason(error), ...rig.proxy.log.slice(-5)];
+    outcomes.push({ ...NOTHING, name: 'the migration', errors });
   } finally {
     await Promise.all(running.map(({ subject }) => subject.end()));
     await rig.close();
   }
   return outcomes;
+}
+
+function couldNotStart(outcome: Outcome, error: unknown): void {
+  if (error instanceof NotInstalled) outcome.missing = error.message;
+  else outcome.errors.push(`start: ${reason(error)}`);
+}
+
+async function exercise({ subject, outcome, features }: Running, phase: Phase): Promise<void> {
+  try {
+    for (const feature of await subject.exercise(phase)) features.add(feature);
+  } catch (error) {
+    outcome.errors.push(`${phase.name}: ${reason(error)}`);
+  }
+  outcome.phases++;
 }
 
 const NOTHING = { version: '', features: [], phases: 0, errors: [] };
@@ -85,7 +102,8 @@ async function checkProxy(
   }
 }
 
-const outcomes = await runCatalogue();
+const outcomes: Outcome[] = [];
+for (const course of COURSES) outcomes.push(...(await runCourse(course)));
 printTable(outcomes);
 if (values['write-docs']) writeDocs(outcomes);
 process.exitCode = outcomes.some(({ errors }) => errors.length > 0) ? 1 : 0;

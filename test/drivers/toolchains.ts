@@ -70,12 +70,12 @@ export function go(program: string): string[] {
   return [join(target, program)];
 }
 
-export function rust(): string[] {
+export function rust(program: string): string[] {
   const folder = join(sources, 'rust');
   const target = built('rust', folder, (target) => {
     run('cargo', ['build', '--quiet', '--locked', '--target-dir', target], folder);
   });
-  return [join(target, 'debug', 'drivers')];
+  return [join(target, 'debug', program)];
 }
 
 export function java(): string[] {
@@ -89,9 +89,10 @@ export function java(): string[] {
   return ['java', '-XX:+UseSerialGC', '-Xmx256m', '-cp', `${target}:${target}/*`, 'Scenario'];
 }
 
-export function ruby(): string[] {
-  run('ruby', ['-e', 'require "pg"']);
-  return ['ruby', join(sources, 'ruby', 'scenario.rb')];
+/** @param library what the program requires; it is not installed. */
+export function ruby(program: string, library: string): string[] {
+  run('ruby', ['-e', `require "${library}"`]);
+  return ['ruby', join(sources, 'ruby', program)];
 }
 
 /** @returns the first word of a program's version. */

@@ -27,6 +27,7 @@ import { Frontend } from '../../proxy/frontend.js';
 import { STARTUP } from '../../proxy/ledger.js';
 import { DEFAULT_LIMITS } from '../../proxy/limits.js';
 import { Outbox } from '../../proxy/outbox.js';
+import { Sightings } from '../../proxy/sightings.js';
 import { pick, seeded } from './random.js';
 import { junk, m, type Random, Server, upTo } from './server-model.js';
 import { B, C, copyData, copyDone, copyFail, D, E, H, P, Q, S, X } from './wire.js';
@@ -109,7 +110,7 @@ class Relay {
   private readonly sinks: Record<Side, Frontend | Backend>;
 
   constructor() {
-    const control = { force: Force.none, fenced: false, schema: 0 };
+    const control = { force: Force.none, fenced: false, schema: 0, seen: new Sightings() };
     this.d = new Dialogue(LIMITS, false, control);
     const client = new Frontend(this.d, control, LIMITS, METRICS, OUT);
     const server = new Backend(this.d, METRICS, client.reader, OUT);

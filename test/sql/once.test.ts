@@ -229,7 +229,7 @@ for (const major of [18, 14]) {
       const original = Buffer.from(sql);
       const expected = await see(plain, sql, (position) => position);
       const seen = await see(tandem, rewrite.text.toString(), (position) =>
-        rewriter.mapPosition(original, rewrite, position),
+        rewriter.mapPosition(original, rewrite, position, true),
       );
       t.same(seen, expected, `${title}: ${rewrite.text.toString()}`);
       t.ok(expected.error !== '' || rewrite.outcome === 'rewritten', `${title} is rewritten`);

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import t from 'tap';
 import { lex } from '../../sql/lexer.js';
-import { type Shape, shapeOf, withOtherConstants } from '../../sql/literals.js';
+import { type Skeleton, skeletonOf, withOtherConstants } from '../../sql/literals.js';
 import type { Rewrite } from '../../sql/outcome.js';
 import { loadParser, makeRewriter } from '../../sql/rewriter.js';
 import { sameRewrite } from '../../sql/template.js';
@@ -20,7 +20,7 @@ import { Random, seedFrom } from './random.js';
  * | a template is not proved, and one constant is not a copy | a constant that is not copied      |
  * | digits of a word are taken for a number                  | what is taken out are whole tokens |
  * | a parameter's number is taken for a constant             | what is taken out are whole tokens |
- * | a string with a prefix is taken out                      | texts that have no shape           |
+ * | a string with a prefix is taken out                      | texts that have no skeleton           |
  */
 
 const SEED = seedFrom(process.env.SEED);
@@ -37,7 +37,7 @@ const FILES = readdirSync(folder)
 const CONTENTS = ['', 'a', 'orders', '--', '/*', '*/ x', ';', '$$', '"', '$1', '12', 'é', ', ('];
 
 /** The text with constants that have nothing to do with the ones that it had. */
-function vary(text: string, { key, spans }: Shape): string {
+function vary(text: string, { key, spans }: Skeleton): string {
   const kinds = [...key.matchAll(/\0(.)/g)].map((match) => match[1]!);
   let result = '';
   let copied = 0;
@@ -69,15 +69,15 @@ for (const file of FILES) {
     let compared = 0;
     for (const { sent } of file.cases) {
       const text = toBytes(sent);
-      const shape = shapeOf(text);
-      if (!shape) continue;
+      const skeleton = skeletonOf(text);
+      if (!skeleton) continue;
       const templates = new Templates();
-      for (let sight = 0; sight < 2; sight++) templates.learn('', text, shape, make(text), make);
+      for (let sight = 0; sight < 2; sight++) templates.learn('', text, skeleton, make(text), make);
       for (let round = 0; round < 5; round++) {
-        const other = vary(text, shape);
-        const found = shapeOf(other);
-        if (found?.key !== shape.key) {
-          t.fail(`another shape: ${other}`);
+        const other = vary(text, skeleton);
+        const found = skeletonOf(other);
+        if (found?.key !== skeleton.key) {
+          t.fail(`another skeleton: ${other}`);
           continue;
         }
         compared++;
@@ -99,25 +99,27 @@ t.test('nearly every text has a template', async (t) => {
 t.test('what is taken out are whole tokens, and the others stay what they are', async (t) => {
   const pieces = `a1 _b2 c$3 é4 "q 5" 6 78 9.5 10.25 .5 1. 1e5 0x1F 1_000 007 $1 $23 'x' '' 'a''b'
     -7 + - * :: [1:2] a.b a.1 --c\n /*d*/ ( ) , = <> 1..2 12abc 999999999 9999999999 0`.split(' ');
-  let shapes = 0;
+  let skeletons = 0;
   for (let round = 0; round < 20_000; round++) {
     const parts = Array.from({ length: 1 + random.below(8) }, () => random.pick(pieces).trim());
     const gaps = () => random.pick([' ', ' ', '\n', '']);
     const text = toBytes(`SELECT ${parts.map((part) => part + gaps()).join('')}\n`);
-    const shape = shapeOf(text);
-    if (!shape) continue;
-    shapes++;
-    const other = withOtherConstants(text, shape);
-    const again = shapeOf(other.text);
+    const skeleton = skeletonOf(text);
+    if (!skeleton) continue;
+    skeletons++;
+    const other = withOtherConstants(text, skeleton);
+    const again = skeletonOf(other.text);
     const kinds = (its: string) => lex(its).map(({ kind }) => kind);
     const same =
-      again?.key === shape.key &&
-      again.spans.join() === other.shape.spans.join() &&
+      again?.key === skeleton.key &&
+      again.spans.join() === other.skeleton.spans.join() &&
       kinds(text).join() === kinds(other.text).join();
     if (!same) t.fail(`SEED=${SEED} ${JSON.stringify([text, other.text])}`);
     const tokens = lex(text);
-    for (const [i, kind] of [...shape.key.matchAll(/\0(.)/g)].map((match) => match[1]!).entries()) {
-      const [start, end] = [shape.spans[2 * i]!, shape.spans[2 * i + 1]!];
+    for (const [i, kind] of [...skeleton.key.matchAll(/\0(.)/g)]
+      .map((match) => match[1]!)
+      .entries()) {
+      const [start, end] = [skeleton.spans[2 * i]!, skeleton.spans[2 * i + 1]!];
       const token = tokens.find((each) => each.start <= start && each.end >= end);
       const exact = token?.start === start && token.end === end;
       const right =
@@ -129,10 +131,10 @@ t.test('what is taken out are whole tokens, and the others stay what they are', 
       if (!right) t.fail(`SEED=${SEED} ${kind} at ${start} of ${JSON.stringify(text)}`);
     }
   }
-  t.ok(shapes > 5_000, `${shapes} shapes`);
+  t.ok(skeletons > 5_000, `${skeletons} skeletons`);
 });
 
-t.test('texts that have no shape', async (t) => {
+t.test('texts that have no skeleton', async (t) => {
   const none = [
     'SELECT a FROM orders WHERE b = $1',
     "SELECT E'a'",
@@ -149,15 +151,15 @@ t.test('texts that have no shape', async (t) => {
     "COPY orders FROM '/x'",
     "SELECT 'open",
   ];
-  for (const text of none) t.equal(shapeOf(text), null, text);
+  for (const text of none) t.equal(skeletonOf(text), null, text);
   for (const text of ["SELECT 'x';", 'select 1;\n ', '\nwith a as (select 1) table a']) {
-    t.ok(shapeOf(text), text);
+    t.ok(skeletonOf(text), text);
   }
 });
 
 t.test('a constant that is not copied, but known to the rewrite, makes no template', async (t) => {
   const text = "INSERT INTO orders (a) VALUES ('one')";
-  const shape = shapeOf(text)!;
+  const skeleton = skeletonOf(text)!;
   const make = (its: string): Rewrite => {
     const value = /'(.*)'/.exec(its)![1]!;
     return {
@@ -167,13 +169,13 @@ t.test('a constant that is not copied, but known to the rewrite, makes no templa
     };
   };
   const templates = new Templates();
-  for (let sight = 0; sight < 3; sight++) templates.learn('', text, shape, make(text), make);
-  t.equal(templates.fill('', text, shape), null);
+  for (let sight = 0; sight < 3; sight++) templates.learn('', text, skeleton, make(text), make);
+  t.equal(templates.fill('', text, skeleton), null);
   const honest = (its: string): Rewrite => ({ ...make(its), text: Buffer.from(its), edits: [] });
   const others = new Templates();
-  others.learn('', text, shape, honest(text), honest);
-  t.equal(others.fill('', text, shape), null, 'not at first sight');
-  others.learn('', text, shape, honest(text), honest);
-  t.ok(others.fill('', text, shape));
-  t.equal(others.fill('another meaning', text, shape), null);
+  others.learn('', text, skeleton, honest(text), honest);
+  t.equal(others.fill('', text, skeleton), null, 'not at first sight');
+  others.learn('', text, skeleton, honest(text), honest);
+  t.ok(others.fill('', text, skeleton));
+  t.equal(others.fill('another meaning', text, skeleton), null);
 });

@@ -48,8 +48,8 @@ INSERT without a column list cannot be rewritten here for table "public.orders",
 
 --# COPY.
 COPY orders FROM STDIN
---> guarded copy
-COPY orders ("id", "email", "note") FROM STDIN
+--> rewritten
+COPY orders ("id", "email", "note", "id_old") FROM STDIN
 
 --# Columns renamed by an alias, whose order is not the table's.
 SELECT * FROM orders o (a)

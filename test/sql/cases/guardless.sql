@@ -30,8 +30,8 @@ UPDATE orders SET email = pg_catalog.lower('A'), "email_new" = lower(((pg_catalo
 
 --# COPY FROM.
 COPY orders FROM STDIN
---> refused copy
-this statement cannot be rewritten for table "public.orders", which is under migration (copy)
+--> refused copy-expression
+this statement cannot be rewritten for table "public.orders", which is under migration (copy-expression)
 
 --# MERGE.
 MERGE INTO orders o USING x ON true WHEN MATCHED THEN UPDATE SET email = 'a'

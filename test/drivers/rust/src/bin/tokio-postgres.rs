@@ -1,29 +1,10 @@
 //! tokio-postgres: binary throughout, statements prepared once, requests pipelined.
 
+use drivers::{Failure, Outcome, Phase, check};
 use futures_util::{SinkExt, TryStreamExt, future, pin_mut};
 use std::collections::HashMap;
-use std::fmt::Debug;
-use std::io::BufRead;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, NoTls, Statement};
-
-type Failure = Box<dyn std::error::Error>;
-type Outcome = Result<(), Failure>;
-
-struct Phase {
-    column: String,
-    star: Vec<String>,
-    wide: bool,
-    tag: String,
-    id: i32,
-}
-
-fn check<T: PartialEq + Debug>(actual: T, expected: T) -> Outcome {
-    if actual == expected {
-        return Ok(());
-    }
-    Err(format!("{actual:.200?} is not {expected:.200?}").into())
-}
 
 struct App {
     url: String,
@@ -59,23 +40,6 @@ impl App {
         let statement = self.statement("SELECT amount FROM orders WHERE id = $1").await?;
         let row = self.client.query_one(&statement, &[&id]).await?;
         value(&row, 0)
-    }
-
-    async fn run(&mut self, feature: &str, p: &mut Phase) -> Outcome {
-        match feature {
-            "prepared" => self.prepared(p).await,
-            "null" => self.null(p).await,
-            "upsert" => self.upsert(p).await,
-            "savepoint" => self.savepoint(p).await,
-            "pipeline" => self.pipeline(p).await,
-            "copy" => self.copy(p).await,
-            "cursor" => self.portal(p).await,
-            "large" => self.large(p).await,
-            "wide" => self.wide(p).await,
-            "cancel" => self.cancel().await,
-            "notify" => self.notify(p).await,
-            _ => self.reconnect(p).await,
-        }
     }
 
     async fn prepared(&mut self, p: &mut Phase) -> Outcome {
@@ -242,42 +206,31 @@ const FEATURES: [&str; 12] = [
     "notify", "reconnect",
 ];
 
+impl drivers::App for App {
+    async fn run(&mut self, feature: &str, p: &mut Phase) -> Outcome {
+        match feature {
+            "prepared" => self.prepared(p).await,
+            "null" => self.null(p).await,
+            "upsert" => self.upsert(p).await,
+            "savepoint" => self.savepoint(p).await,
+            "pipeline" => self.pipeline(p).await,
+            "copy" => self.copy(p).await,
+            "cursor" => self.portal(p).await,
+            "large" => self.large(p).await,
+            "wide" => self.wide(p).await,
+            "cancel" => self.cancel().await,
+            "notify" => self.notify(p).await,
+            _ => self.reconnect(p).await,
+        }
+    }
+
+    async fn recover(&mut self) {
+        let _ = self.client.batch_execute("ROLLBACK").await;
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome {
     let mut app = App::open(&std::env::var("DATABASE_URL")?).await?;
-    println!("ready {}", env!("DRIVER_VERSION"));
-    let (tell, mut lines) = tokio::sync::mpsc::unbounded_channel();
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            let _ = tell.send(line);
-        }
-    });
-    while let Some(line) = lines.recv().await {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let mut phase = Phase {
-            column: words[2].into(),
-            star: words[3].split(',').map(String::from).collect(),
-            wide: words[4] == "wide",
-            tag: format!("tokio-postgres {}", words[1]),
-            id: 0,
-        };
-        let (mut done, mut errors) = (vec![], vec![]);
-        let wide = phase.wide;
-        for feature in FEATURES.into_iter().filter(|feature| wide || *feature != "wide") {
-            match app.run(feature, &mut phase).await {
-                Ok(()) => done.push(feature),
-                Err(error) => {
-                    let source = error.source().map(|source| format!(" ({source})")).unwrap_or_default();
-                    errors.push(format!("{feature}: {error}{source}").replace('\n', " "));
-                    let _ = app.client.batch_execute("ROLLBACK").await;
-                }
-            }
-        }
-        if errors.is_empty() {
-            println!("ok {}", done.join(","));
-        } else {
-            println!("error: {}", errors.join("; "));
-        }
-    }
-    Ok(())
+    drivers::converse("tokio-postgres", env!("TOKIO_POSTGRES_VERSION"), &FEATURES, &mut app).await
 }

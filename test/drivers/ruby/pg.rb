@@ -1,14 +1,7 @@
 # Ruby pg, the library of ActiveRecord: text and binary results, prepared statements, pipelines.
 require 'pg'
 require 'timeout'
-
-LARGE = 'x' * (2 << 20)
-URL = ENV.fetch('DATABASE_URL')
-Phase = Struct.new(:column, :star, :wide, :tag, :id)
-
-def check(actual, expected)
-  raise "#{actual.inspect[0, 200]} is not #{expected.inspect[0, 200]}" unless actual == expected
-end
+require_relative 'dialogue'
 
 class Scenario
   def initialize
@@ -171,22 +164,5 @@ end
 
 FEATURES = %i[prepared null upsert savepoint pipeline copy cursor single_row large wide cancel notify reconnect].freeze
 
-$stdout.sync = true
 scenario = Scenario.new
-puts "ready #{PG::VERSION}"
-$stdin.each_line do |line|
-  _, name, column, star, wide = line.split
-  phase = Phase.new(column, star.split(','), wide == 'wide', "ruby #{name}")
-  done = []
-  errors = []
-  FEATURES.each do |feature|
-    next if feature == :wide && !phase.wide
-
-    scenario.public_send(feature, phase)
-    done << feature
-  rescue StandardError => e
-    errors << "#{feature}: #{e.class}: #{e.message[0, 300]}"
-    scenario.db.exec('ROLLBACK')
-  end
-  puts errors.empty? ? "ok #{done.join(',')}" : "error: #{errors.join('; ').tr("\n", ' ')}"
-end
+converse('ruby', PG::VERSION, FEATURES, scenario, -> { scenario.db.exec('ROLLBACK') })

@@ -1,0 +1,85 @@
+import { Cache } from './cache.js';
+import { normalise, READ_BYTES } from './normal.js';
+import type { Rewrite, Shape } from './outcome.js';
+import type { PreparedTable } from './prepared.js';
+import { type ByteString, fromBytes } from './tree.js';
+
+/** So many shapes are told apart; those that come later are one for each outcome. */
+const SHAPES_MAX = 1_000;
+const SKELETON_BYTES = 8 << 20;
+
+type Rest = Omit<Shape, 'text' | 'isWhole'>;
+
+/** Texts in which the quick look could take something for a value that is none, or the reverse. */
+const AWKWARD = /["\\]|\$(?!\d)|--|\/\*/;
+const VALUES = /'[^']*'|(?<![\w$\x80-\xff])\d+/g;
+
+/** The shapes of the texts that a rewriter has seen, each one object. */
+export class Shapes {
+  private readonly known = new Map<string, Shape>();
+  private readonly skeletons = new Cache<Shape>(SHAPES_MAX, SKELETON_BYTES);
+
+  /**
+   * Adds to a rewrite what is recorded of it.
+   * @param namedOf the watched columns of a table that the text names.
+   */
+  added(
+    rewrite: Rewrite,
+    bytes: ByteString,
+    tables: readonly PreparedTable[],
+    namedOf: (table: PreparedTable) => readonly ByteString[],
+  ): Rewrite {
+    if (rewrite.touches.length === 0) return rewrite;
+    const observed = tables.filter(
+      ({ rule }) => rule.observed && rewrite.touches.includes(rule.oid),
+    );
+    if (observed.length === 0) return rewrite;
+    const { outcome, reason } = rewrite;
+    const rest = {
+      outcome,
+      reason,
+      tables: observed.map((table) => ({
+        oid: table.rule.oid,
+        name: `${table.rule.schema}.${table.rule.name}`,
+        named: namedOf(table).map(fromBytes),
+      })),
+    };
+    return { ...rewrite, shape: this.quickly(bytes, rest) };
+  }
+
+  /**
+   * Reading tokens costs as much as parsing. Of most texts two replacements tell whether they
+   * differ in their values only, and then it is done once for all of them.
+   */
+  private quickly(bytes: ByteString, rest: Rest): Shape {
+    const named = rest.tables.map((table) => `${table.oid} ${table.named.join()}`).join(';');
+    const key = `${rest.outcome} ${rest.reason} ${named}\0`;
+    const read = bytes.length > READ_BYTES ? bytes.slice(0, READ_BYTES) : bytes;
+    if (AWKWARD.test(read)) return this.one(bytes, key, rest);
+    const skeleton = `${key}${bytes.length > READ_BYTES}${read.replace(VALUES, '?')}`;
+    const known = this.skeletons.get(skeleton);
+    if (known) return known;
+    const shape = this.one(bytes, key, rest);
+    this.skeletons.set(skeleton, shape, 0);
+    return shape;
+  }
+
+  private one(bytes: ByteString, key: string, rest: Rest): Shape {
+    // Where a backslash or a byte of a character may be a quote, values are not told from the rest.
+    const isLegible = rest.reason !== 'encoding';
+    const normal = isLegible ? normalise(bytes) : { text: '', isWhole: false };
+    const known = this.known.get(key + normal.text);
+    if (known) return known;
+    if (this.known.size >= SHAPES_MAX) {
+      const other = this.known.get(key);
+      if (other) return other;
+      return this.keep(key, { ...rest, text: '', isWhole: false });
+    }
+    return this.keep(key + normal.text, { ...rest, ...normal });
+  }
+
+  private keep(key: string, shape: Shape): Shape {
+    this.known.set(key, shape);
+    return shape;
+  }
+}
