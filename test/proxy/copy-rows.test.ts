@@ -27,6 +27,8 @@ import { pick, pieces, seeded } from './random.js';
  * | nothing is looked at behind `\.`                          | text                               |
  * | the last row is forgotten when it has no newline          | text, CSV                          |
  * | the sign of an integer is not extended                    | binary                             |
+ * | a message that was taken back is gone on with             | data in messages                   |
+ * | of a message in several chunks the first part is taken    | data in messages                   |
  */
 
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
