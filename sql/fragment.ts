@@ -2,7 +2,6 @@ import type { Node, RawStmt, SelectStmt, TypeName } from 'libpg-query';
 import { join, type Piece } from './edits.js';
 import { parse } from './parser.js';
 import { type Expression, quoteIdentifier } from './rules.js';
-import type { Source, Span } from './source.js';
 import { type ByteString, stringNodes, toBytes } from './tree.js';
 
 /** An expression twice: as text to be inserted, and as the tree that this text must parse to. */
@@ -21,12 +20,6 @@ export interface Template {
   texts: readonly ByteString[];
   columns: readonly ByteString[];
   node: Node;
-}
-
-/** The client's own expression, given a second time. */
-export function copyOf(source: Source, span: Span, node: Node): Fragment {
-  const text = source.textOf(span);
-  return { text, node, copies: [{ at: 0, from: source.start(span.first), length: text.length }] };
 }
 
 /** `(value)::type`: the value as a column of the type holds it. */

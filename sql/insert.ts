@@ -1,21 +1,26 @@
-import type { InsertStmt, List, Node, SelectStmt } from 'libpg-query';
+import type { InsertStmt, SelectStmt } from 'libpg-query';
+import { countColumns, type Queries } from './columns.js';
 import { joinWith } from './edits.js';
-import { copyOf } from './fragment.js';
 import { insertOnce } from './once.js';
-import { type Addition, additionsTo, assigned, fallbackOf } from './pairs.js';
+import type { Addition } from './pairs.js';
 import { type Plan, Unsure, Wrong } from './plan.js';
-import type { PreparedTable } from './prepared.js';
-import type { Cell, Layout, Rows } from './rows.js';
-import { quoteIdentifier } from './rules.js';
-import { selectRow } from './select.js';
-import type { Source, Span } from './source.js';
+import { columnOfTable, type PreparedTable } from './prepared.js';
+import { hasParts, type Layout, listColumns } from './rows.js';
+import type { Source } from './source.js';
 import { rewriteSet } from './update.js';
+import { additionsFor, insertValues } from './values.js';
+import { insertSelect } from './wrap.js';
 
 /** Adds the other column of each pair to an INSERT, and the column list where it matters. */
-export function rewriteInsert(plan: Plan, stmt: InsertStmt, table: PreparedTable): void {
-  const layout = layOut(plan.source, stmt, table);
+export function rewriteInsert(
+  plan: Plan,
+  stmt: InsertStmt,
+  table: PreparedTable,
+  queries: Queries,
+): void {
+  const layout = layOut(plan.source, stmt, table, queries);
   const implied = !stmt.cols && 'selectStmt' in stmt;
-  const count = implied ? countValues(stmt) : null;
+  const count = implied ? countValues(stmt, queries) : null;
   if (implied) layout.columns = table.visible.slice(0, count ?? undefined);
   const tooMany = count !== null && count > table.visible.length;
   const listed = implied && table.hides && (!table.inPlace || tooMany);
@@ -30,11 +35,14 @@ export function rewriteInsert(plan: Plan, stmt: InsertStmt, table: PreparedTable
   if (listed && !added) listColumns(plan, layout, []);
   const conflict = stmt.onConflictClause;
   if (conflict?.targetList && stmt.relation) {
-    rewriteSet(plan, { targets: conflict.targetList, relation: stmt.relation }, table);
+    const [column] = table.columns.keys();
+    const reads = ['excluded', column ?? ''];
+    const list = { targets: conflict.targetList, relation: stmt.relation, limit: null, reads };
+    rewriteSet(plan, list, table);
   }
 }
 
-function layOut(source: Source, stmt: InsertStmt, table: PreparedTable): Layout {
+function layOut(source: Source, stmt: InsertStmt, table: PreparedTable, queries: Queries): Layout {
   let at = source.afterName(source.indexAt(stmt.relation?.location ?? 0));
   if (source.word(at) === 'as') at = source.afterName(at + 1);
   const afterName = source.end(at - 1);
@@ -49,23 +57,13 @@ function layOut(source: Source, stmt: InsertStmt, table: PreparedTable): Layout 
   const columns = (stmt.cols ?? []).map((node) =>
     'ResTarget' in node ? (node.ResTarget.name ?? '') : '',
   );
-  return { stmt, table, columns, afterName, afterList, from: at };
+  return { stmt, table, queries, columns, afterName, afterList, from: at };
 }
 
 /** How many values an INSERT without a column list gives; null when only the server knows. */
-function countValues(stmt: InsertStmt): number | null {
+function countValues(stmt: InsertStmt, queries: Queries): number | null {
   const select = selectOf(stmt);
-  const row = select?.valuesLists?.[0];
-  if (row && 'List' in row) return row.List.items?.length ?? 0;
-  const targets = select?.targetList;
-  if (!targets) return null;
-  const star = targets.some((target) => {
-    const value = 'ResTarget' in target ? target.ResTarget.val : undefined;
-    if (!value) return true;
-    if ('ColumnRef' in value) return value.ColumnRef.fields?.some((field) => 'A_Star' in field);
-    return 'A_Indirection' in value;
-  });
-  return star ? null : targets.length;
+  return select ? countColumns(select, queries) : null;
 }
 
 function selectOf(stmt: InsertStmt): SelectStmt | undefined {
@@ -75,99 +73,33 @@ function selectOf(stmt: InsertStmt): SelectStmt | undefined {
 
 /** Adds what the pairs need; false when nothing was to be added. */
 function addColumns(plan: Plan, layout: Layout): boolean {
-  const { stmt } = layout;
   checkColumns(layout);
-  const select = selectOf(stmt);
+  const select = selectOf(layout.stmt);
   if (!select) return addToDefaults(plan, layout);
-  if (!select.valuesLists) {
-    const row = selectRow(plan.source, layout.from, select, layout.columns);
-    const additions = additionsFor(layout, row.cells);
-    addTargets(plan, select, row.end, additions);
-    return listColumns(plan, layout, additions);
-  }
   const { valuesLists, limitOption, op, ...rest } = select;
-  if (Object.keys(rest).length > 0) throw new Unsure('values');
-  const rows = readRows(plan.source, layout, valuesLists);
-  try {
-    return addToRows(plan, layout, rows, valuesLists);
-  } catch (error) {
-    if (!(error instanceof Unsure) || error.reason !== 'volatile') throw error;
-    return insertOnce(plan, layout, rows);
+  if (valuesLists && Object.keys(rest).length === 0) {
+    return insertValues(plan, layout, valuesLists);
   }
+  return insertSelect(plan, layout, select);
 }
 
 /** What is not an INSERT of whole columns, each once, is the server's or the guard's. */
 function checkColumns(layout: Layout): void {
   const { stmt, table, columns } = layout;
-  if (stmt.override === 'OVERRIDING_USER_VALUE') throw new Unsure('overriding');
-  if (new Set(columns).size !== columns.length) throw new Wrong('a column twice');
   const paired = new Set(table.pairs.flatMap((pair) => [pair.follow, ...pair.forward.columns]));
+  if (stmt.override === 'OVERRIDING_USER_VALUE') {
+    // It concerns identity columns alone.
+    const given = columns.filter((column) => paired.has(column));
+    if (given.some((column) => columnOfTable(table, column).rule.identity)) {
+      throw new Unsure('overriding');
+    }
+  }
+  if (!hasParts(layout) && new Set(columns).size !== columns.length) {
+    throw new Wrong('a column twice');
+  }
   for (const node of stmt.cols ?? []) {
     if (!('ResTarget' in node) || !node.ResTarget.indirection) continue;
     if (paired.has(node.ResTarget.name ?? '')) throw new Unsure('indirection');
-  }
-}
-
-/** The rows of a VALUES list. One that does not fit the columns is an error of the server's. */
-function readRows(source: Source, layout: Layout, lists: readonly Node[]): Rows {
-  source.expect(layout.from, 'values');
-  const rows: Rows = { cells: [], ends: [], end: 0 };
-  let open = layout.from + 1;
-  for (const node of lists) {
-    const items = ('List' in node ? node.List.items : undefined) ?? [];
-    source.expect(open, '(');
-    const spans = source.items(open + 1);
-    if (spans.length !== items.length) throw new Unsure('shape');
-    if (items.length !== layout.columns.length) throw new Wrong('as many values as columns');
-    rows.cells.push(items.map((item, i) => cellOf(source, item, spans[i]!)));
-    rows.ends.push(source.end(spans.at(-1)!.last));
-    const close = source.close(open);
-    rows.end = source.end(close);
-    open = close + 2;
-  }
-  return rows;
-}
-
-function cellOf(source: Source, node: Node, span: Span): Cell {
-  return 'SetToDefault' in node ? 'default' : copyOf(source, span, node);
-}
-
-/** @throws Unsure when a value cannot be written twice. */
-function additionsFor(layout: Layout, cells: readonly Cell[]): Addition[] {
-  const { table, columns } = layout;
-  return additionsTo({
-    table,
-    kind: 'insert',
-    isGiven: (column) => columns.includes(column),
-    value: (column) => {
-      const cell = cells[columns.indexOf(column)];
-      if (!cell || cell === 'default') return fallbackOf(table, column);
-      return assigned(table, column, cell);
-    },
-  });
-}
-
-function addToRows(plan: Plan, layout: Layout, rows: Rows, lists: readonly Node[]): boolean {
-  const added = rows.cells.map((cells) => additionsFor(layout, cells));
-  added.forEach((additions, i) => {
-    const list: List = 'List' in lists[i]! ? lists[i].List : {};
-    for (const { value } of additions) {
-      plan.insert(rows.ends[i]!, ', ', value);
-      list.items?.push(value.node);
-    }
-  });
-  return listColumns(plan, layout, added[0] ?? []);
-}
-
-function addTargets(
-  plan: Plan,
-  select: SelectStmt,
-  end: number,
-  additions: readonly Addition[],
-): void {
-  for (const { value } of additions) {
-    plan.insert(end, ', ', value);
-    select.targetList?.push({ ResTarget: { val: value.node } });
   }
 }
 
@@ -181,7 +113,7 @@ function addToDefaults(plan: Plan, layout: Layout): boolean {
     additions = additionsFor(layout, []);
   } catch (error) {
     if (!(error instanceof Unsure) || error.reason !== 'volatile') throw error;
-    return insertOnce(plan, layout, { cells: [[]], ends: [], end: source.end(from + 1) });
+    return insertOnce(plan, layout, { cells: [[]], spans: [[]], end: source.end(from + 1) });
   }
   if (additions.length === 0) return false;
   const values = joinWith(
@@ -198,22 +130,4 @@ function addToDefaults(plan: Plan, layout: Layout): boolean {
     },
   };
   return listColumns(plan, layout, additions);
-}
-
-/** Adds names to the column list, or writes one; false when there is nothing to do. */
-function listColumns(plan: Plan, layout: Layout, additions: readonly Addition[]): boolean {
-  const { stmt, columns, afterList, afterName } = layout;
-  const names = additions.map(({ column }) => column);
-  if (afterList === null) {
-    const all = [...columns, ...names];
-    if (additions.length === 0 && !layout.table.hides) return false;
-    plan.insert(afterName, ` (${all.map(quoteIdentifier).join(', ')})`);
-    stmt.cols = all.map((name) => ({ ResTarget: { name } }));
-    return true;
-  }
-  for (const name of names) {
-    plan.insert(afterList, `, ${quoteIdentifier(name)}`);
-    stmt.cols?.push({ ResTarget: { name } });
-  }
-  return true;
 }

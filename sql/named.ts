@@ -1,7 +1,7 @@
 import type { ColumnRef, CopyStmt, JoinExpr, Node, SelectStmt } from 'libpg-query';
 import { namePattern } from './names.js';
 import type { PreparedTable } from './prepared.js';
-import { findItem, type Item, returningOf, type Scope } from './scope.js';
+import { findItem, type Item, type Scope } from './scope.js';
 import type { Statement } from './statement.js';
 import { type ByteString, strings } from './tree.js';
 import type { Findings } from './walk.js';
@@ -42,7 +42,6 @@ export class Named {
     const qualifier = fields.at(-2) ?? '';
     const item = findItem(scope, qualifier);
     if (item) this.add(item.table, last);
-    else if (qualifier === 'old' || qualifier === 'new') this.add(returningOf(scope), last);
   }
 
   /** In ORDER BY a bare name is the label of a column of the result before it is a column. */

@@ -1,9 +1,11 @@
 import type { Node, SelectStmt } from 'libpg-query';
+import { checkMovable } from './cells.js';
 import { join, joinWith, type Piece } from './edits.js';
 import { castTo, columnOf, type Fragment } from './fragment.js';
-import { type Addition, additionsTo, fallbackOf } from './pairs.js';
+import { Inner, ONCE } from './inner.js';
+import { type Addition, additionsTo, fallbackOf, sameDefaults } from './pairs.js';
 import { type Plan, Unsure } from './plan.js';
-import { columnOfTable } from './prepared.js';
+import { columnOfTable, type PreparedTable } from './prepared.js';
 import type { Cell, Layout, Rows } from './rows.js';
 import { quoteIdentifier } from './rules.js';
 import { isRepeatable, isScalar } from './safety.js';
@@ -20,41 +22,12 @@ import { typedCells } from './typed.js';
  * type. OFFSET 0 keeps the planner from writing the inner expression into the outer list twice.
  */
 
-/** Names in the text that is sent; they are quoted, and nothing of the client's is called so. */
-const ONCE = 'pgtandem';
-const ROWS = 'pgtandem rows';
+const ROWS = `${ONCE} rows`;
+const ALONE = `${ONCE} alone`;
 
 interface Output {
   column: ByteString;
   value: Fragment;
-}
-
-/** The inner SELECT: what is evaluated once, and under which name it comes out. */
-class Inner {
-  readonly outputs: { name: ByteString; value: Fragment }[] = [];
-  private readonly names = new Map<ByteString, ByteString>();
-
-  has(column: ByteString): boolean {
-    return this.names.has(column);
-  }
-
-  /** A value that was put in before. */
-  reference(column: ByteString): Fragment {
-    const name = this.names.get(column);
-    if (name === undefined) throw new RangeError(`${column} is not evaluated once`);
-    return columnOf([ONCE], name);
-  }
-
-  /** The value from outside; `value` is put in at its first use. */
-  output(column: ByteString, value: Fragment): Fragment {
-    let name = this.names.get(column);
-    if (name === undefined) {
-      name = `${ONCE} ${this.names.size + 1}`;
-      this.names.set(column, name);
-      this.outputs.push({ name, value });
-    }
-    return columnOf([ONCE], name);
-  }
 }
 
 /** @throws Unsure when it is not certain that the rows would be the same. */
@@ -79,12 +52,19 @@ function keptColumns(layout: Layout, rows: Rows): ByteString[] {
 }
 
 /** The default of a column that no row gives, evaluated once where it has to be. */
-function defaultOf(layout: Layout, column: ByteString, inner: Inner): Fragment {
-  const { rule, type, fallback } = columnOfTable(layout.table, column);
-  if (!rule.defaultVolatile || rule.identity || rule.generated) {
-    return fallbackOf(layout.table, column);
+export function drawnDefault(
+  table: PreparedTable,
+  given: readonly ByteString[],
+  column: ByteString,
+  inner: Inner,
+): Fragment {
+  const { rule, type, fallback } = columnOfTable(table, column);
+  if (!rule.defaultVolatile || rule.identity || rule.generated) return fallbackOf(table, column);
+  const value = inner.output(column, fallback);
+  for (const name of sameDefaults(table, given, column)) {
+    inner.output(name, columnOfTable(table, name).fallback);
   }
-  return castTo(inner.output(column, fallback), type);
+  return castTo(value, type);
 }
 
 function additionsWith(
@@ -97,7 +77,10 @@ function additionsWith(
     table: layout.table,
     kind: 'insert',
     isGiven: (column) => layout.columns.includes(column),
-    value: (column) => (kept.includes(column) ? given(column) : defaultOf(layout, column, inner)),
+    value: (column) => {
+      if (kept.includes(column)) return given(column);
+      return drawnDefault(layout.table, kept, column, inner);
+    },
   });
 }
 
@@ -123,24 +106,30 @@ function oneRow(
   inner: Inner,
 ): { outputs: Output[]; from: null } {
   const { table, columns } = layout;
+  const strict = table.rule.guard === 'none';
   const cellOf = (column: ByteString): Fragment => {
     const cell = cells[columns.indexOf(column)];
     if (!cell || cell === 'default') throw new Unsure('volatile');
-    if (!isScalar(cell.node) || 'CollateClause' in cell.node || 'ColumnRef' in cell.node) {
-      throw new Unsure('volatile');
-    }
     return cell;
+  };
+  const isOnce = (column: ByteString, mind: boolean): boolean => {
+    const { node } = cellOf(column);
+    const known = table.columns.get(column)?.type.node;
+    return known ? !isRepeatable(node, known, mind) : !isScalar(node);
   };
   const additions = additionsWith(layout, kept, inner, (column) => {
     const { type, rule } = columnOfTable(table, column);
     if (rule.generated) throw new Unsure('generated');
     const cell = cellOf(column);
-    const repeatable = isRepeatable(cell.node, type.node, table.rule.guard === 'none');
-    return castTo(repeatable ? cell : inner.output(column, cell), type);
+    return castTo(isOnce(column, strict) ? inner.output(column, cell) : cell, type);
   });
+  for (const column of kept) if (isOnce(column, false)) inner.output(column, cellOf(column));
+  for (const { column, value } of inner.outputs) {
+    if (kept.includes(column)) checkMovable(value.node, false);
+  }
+  inner.sort(table);
   const given = kept.map((column) => {
-    const cell = cellOf(column);
-    return { column, value: inner.has(column) ? inner.reference(column) : cell };
+    return { column, value: inner.has(column) ? inner.reference(column) : cellOf(column) };
   });
   return { outputs: withDefaults(layout, given, inner, additions), from: null };
 }
@@ -169,6 +158,7 @@ function manyRows(
     if (rule.generated) throw new Unsure('generated');
     return castTo(inner.reference(column), type);
   });
+  inner.sort(table);
   const names = kept.map((_, i) => `${ROWS} ${i + 1}`);
   const cells = rows.cells.map((_, row) => typed.map((column) => column[row]!));
   return { outputs: withDefaults(layout, given, inner, additions), from: { names, cells } };
@@ -206,27 +196,38 @@ function write(
   const { stmt, afterName, afterList } = layout;
   if (inner.outputs.length === 0) throw new Unsure('volatile');
   const start = source.start(layout.from);
-  if (plan.isEdited(afterName, rows.end)) throw new Unsure('nested');
   const list = `(${outputs.map(({ column }) => quoteIdentifier(column)).join(', ')})`;
   if (afterList === null) plan.insert(afterName, ` ${list}`);
   else {
     const open = source.indexAt(placeOf(stmt.cols?.[0])) - 1;
-    plan.replace(source.start(open), source.end(source.close(open)), list);
+    plan.move(source.start(open), source.end(source.close(open)), list);
   }
   const values = joinWith(
     ', ',
     outputs.map(({ value }) => value),
   );
   const named = inner.outputs.map(({ name, value }) => join(value, ` AS ${quoteIdentifier(name)}`));
-  const rowsText = from ? join(' FROM ', valuesText(from)) : '';
-  plan.replace(
+  const alone = isAlone(inner, from);
+  const guard = alone ? `, ${quoteIdentifier(ALONE)}."column1"` : '';
+  let rowsText: ByteString | Piece = alone ? ` FROM (VALUES (1)) AS ${quoteIdentifier(ALONE)}` : '';
+  if (from) rowsText = join(' FROM ', valuesText(from));
+  plan.move(
     start,
     rows.end,
     join('SELECT ', values, ' FROM (SELECT ', joinWith(', ', named)),
+    guard,
     join(rowsText, ` OFFSET 0) AS ${quoteIdentifier(ONCE)}`),
   );
   stmt.cols = outputs.map(({ column }) => ({ ResTarget: { name: column } }));
   stmt.selectStmt = { SelectStmt: treeOf(outputs, inner, from) };
+}
+
+/**
+ * What is not known could be an aggregate, which the server refuses in VALUES; beside a column that
+ * is not grouped it refuses it in a SELECT too.
+ */
+function isAlone(inner: Inner, from: RowSource | null): boolean {
+  return from === null && inner.outputs.some(({ value }) => !isScalar(value.node));
 }
 
 function placeOf(column: Node | undefined): number {
@@ -249,6 +250,12 @@ function treeOf(outputs: readonly Output[], inner: Inner, from: RowSource | null
     limitOption: 'LIMIT_OPTION_COUNT',
     op: 'SETOP_NONE',
   };
+  if (isAlone(inner, from)) {
+    subquery.targetList?.push({ ResTarget: { val: columnOf([ALONE], 'column1').node } });
+    const one: Node = { A_Const: { ival: { ival: 1 } } };
+    const values: Node = { SelectStmt: { valuesLists: [{ List: { items: [one] } }], ...plain } };
+    subquery.fromClause = [{ RangeSubselect: { subquery: values, alias: { aliasname: ALONE } } }];
+  }
   if (from) {
     const valuesLists = from.cells.map((cells) => ({
       List: { items: cells.map(({ node }) => node) },

@@ -2,7 +2,7 @@ import { castTo, type Fragment, fill } from './fragment.js';
 import { Unsure } from './plan.js';
 import { columnOfTable, leadsOf, type PreparedPair, type PreparedTable } from './prepared.js';
 import { fitsConstant, isRepeatable } from './safety.js';
-import type { ByteString } from './tree.js';
+import { type ByteString, toBytes } from './tree.js';
 
 /** A column that a statement writes only because it is rewritten. */
 export interface Addition {
@@ -88,12 +88,25 @@ export function fallbackOf(table: PreparedTable, name: ByteString): Fragment {
   return castTo(fallback, type);
 }
 
+/** Other columns that are not given and draw from the same sequence: they keep their turn. */
+export function sameDefaults(
+  table: PreparedTable,
+  given: readonly ByteString[],
+  column: ByteString,
+): ByteString[] {
+  const { rule } = columnOfTable(table, column);
+  return table.rule.columns
+    .filter((other) => other.default === rule.default && !other.identity && !other.generated)
+    .map((other) => toBytes(other.name))
+    .filter((name) => name !== column && !given.includes(name));
+}
+
 /** What a column holds when the statement gives it an expression. */
 export function assigned(table: PreparedTable, name: ByteString, value: Fragment): Fragment {
-  const { rule, type } = columnOfTable(table, name);
+  const { rule, type, base } = columnOfTable(table, name);
   if (rule.generated) throw new Unsure('generated');
   // Such a cast may not exist; the server is to say so in the words it has for the assignment.
-  if (!fitsConstant(value.node, rule.baseType)) throw new Unsure('type');
+  if (!fitsConstant(value.node, base.node, rule.baseType)) throw new Unsure('type');
   if (!isRepeatable(value.node, type.node, table.rule.guard === 'none')) {
     throw new Unsure('volatile');
   }

@@ -1,8 +1,9 @@
-import type { CopyStmt } from 'libpg-query';
+import type { CopyStmt, Node } from 'libpg-query';
 import type { CopyRows } from './copy-rows.js';
 import { type Draft, join, type Piece } from './edits.js';
+import type { Fragment } from './fragment.js';
 import type { PreparedTable } from './prepared.js';
-import type { Source } from './source.js';
+import type { Source, Span } from './source.js';
 
 /** A statement, or a part of it, that cannot be rewritten with certainty; `reason` is a slug. */
 export class Unsure extends Error {
@@ -21,7 +22,7 @@ export interface Refusal {
 
 /** What has been decided about one text so far. The tree is changed along with the drafts. */
 export class Plan {
-  readonly drafts: Draft[] = [];
+  drafts: Draft[] = [];
   /** Why a write is left to the guard, or a read may show hidden columns; the first of each. */
   writeReason: string | null = null;
   readReason: string | null = null;
@@ -41,9 +42,31 @@ export class Plan {
     this.replace(at, at, ...parts);
   }
 
-  /** Whether something was already changed between two bytes. */
-  isEdited(start: number, end: number): boolean {
-    return this.drafts.some((draft) => draft.start < end && draft.end > start);
+  /**
+   * The client's own expression, to be given a second time or somewhere else, with what was
+   * already changed in it.
+   */
+  copy(span: Span, node: Node): Fragment {
+    const { source } = this;
+    const end = source.end(span.last);
+    let at = source.start(span.first);
+    const parts: Piece[] = [];
+    const own = (to: number): Piece => {
+      const text = source.text.slice(at, to);
+      return { text, copies: [{ at: 0, from: at, length: text.length }] };
+    };
+    const inside = this.drafts.filter((draft) => draft.start < end && draft.end > at);
+    for (const draft of inside.sort((a, b) => a.start - b.start)) {
+      parts.push(own(draft.start), draft);
+      at = draft.end;
+    }
+    return { ...join(...parts, own(end)), node };
+  }
+
+  /** Puts something in place of a part of the text of which copies were taken. */
+  move(start: number, end: number, ...parts: (string | Piece)[]): void {
+    this.drafts = this.drafts.filter((draft) => draft.start >= end || draft.end <= start);
+    this.replace(start, end, ...parts);
   }
 
   /** A read is sent as it is, or with some columns still shown that should be hidden. */

@@ -1,6 +1,10 @@
 import type { InsertStmt } from 'libpg-query';
+import type { Queries } from './columns.js';
 import type { Fragment } from './fragment.js';
+import type { Plan } from './plan.js';
 import type { PreparedTable } from './prepared.js';
+import { quoteIdentifier } from './rules.js';
+import type { Span } from './source.js';
 import type { ByteString } from './tree.js';
 
 /** A value that an INSERT gives: an expression, or the word DEFAULT. */
@@ -10,6 +14,8 @@ export type Cell = Fragment | 'default';
 export interface Layout {
   stmt: InsertStmt;
   table: PreparedTable;
+  /** WITH queries that it sees. */
+  queries: Queries;
   /** Columns that it fills, given or implied. */
   columns: ByteString[];
   /** Byte after the table's name or alias, where a column list goes that is not there. */
@@ -20,10 +26,39 @@ export interface Layout {
   from: number;
 }
 
-/** Rows of values with their places; `ends` are the bytes after each row's last value. */
+/** Rows of values with their places. */
 export interface Rows {
   cells: Cell[][];
-  ends: number[];
+  spans: Span[][];
   /** Byte after the last row. */
   end: number;
+}
+
+/** Whether a column of the list is given in parts: `a[1]`, `a.b`. */
+export function hasParts(layout: Layout): boolean {
+  return (layout.stmt.cols ?? []).some(
+    (node) => 'ResTarget' in node && node.ResTarget.indirection !== undefined,
+  );
+}
+
+/** Adds names to the column list, or writes one; false when there is nothing to do. */
+export function listColumns(
+  plan: Plan,
+  layout: Layout,
+  additions: readonly { column: ByteString }[],
+): boolean {
+  const { stmt, columns, afterList, afterName } = layout;
+  const names = additions.map(({ column }) => column);
+  if (afterList === null) {
+    const all = [...columns, ...names];
+    if (additions.length === 0 && !layout.table.hides) return false;
+    plan.insert(afterName, ` (${all.map(quoteIdentifier).join(', ')})`);
+    stmt.cols = all.map((name) => ({ ResTarget: { name } }));
+    return true;
+  }
+  for (const name of names) {
+    plan.insert(afterList, `, ${quoteIdentifier(name)}`);
+    stmt.cols?.push({ ResTarget: { name } });
+  }
+  return true;
 }

@@ -71,7 +71,8 @@ function passes(node: Node | undefined, rules: Rules): boolean {
   const all = (nodes: readonly (Node | undefined)[] | undefined) =>
     (nodes ?? []).every((child) => passes(child, rules));
   if ('A_Const' in node || 'ParamRef' in node || 'SQLValueFunction' in node) return true;
-  if ('ColumnRef' in node) return strings(node.ColumnRef.fields).every((name) => name !== null);
+  // With a star it is the whole row, as one value.
+  if ('ColumnRef' in node) return true;
   if ('TypeCast' in node) {
     const { arg, typeName } = node.TypeCast;
     return passes(arg, rules) && (isBuiltIn(typeName) || isOwn(typeName, rules.type));
@@ -90,6 +91,13 @@ function passes(node: Node | undefined, rules: Rules): boolean {
     return all([arg, defresult]) && all(args);
   }
   if ('CaseWhen' in node) return all([node.CaseWhen.expr, node.CaseWhen.result]);
+  if ('RowExpr' in node) return all(node.RowExpr.args);
+  if ('A_Indirection' in node) {
+    const { arg, indirection } = node.A_Indirection;
+    return passes(arg, rules) && all(indirection);
+  }
+  // A field could be the call of a function; a subscript is no more than it says.
+  if ('A_Indices' in node) return all([node.A_Indices.lidx, node.A_Indices.uidx]);
   if ('FuncCall' in node) return callPasses(node.FuncCall, rules) && all(node.FuncCall.args);
   if ('SubLink' in node) {
     const kind = node.SubLink.subLinkType;
@@ -124,7 +132,7 @@ function callPasses(call: FuncCall, rules: Rules): boolean {
   return (STABLE.has(name) || VOLATILE.has(name)) && names.length <= 2;
 }
 
-function isBuiltIn(type: TypeName | undefined): boolean {
+export function isBuiltIn(type: TypeName | undefined): boolean {
   const names = strings(type?.names);
   const name = names.at(-1);
   if (typeof name !== 'string' || !TYPES.has(name) || type?.setof) return false;
@@ -140,13 +148,40 @@ function isOwn(type: TypeName | undefined, own: TypeName | undefined): boolean {
   );
 }
 
+/**
+ * Whether the expression has what only a SELECT may have: a window function, or an aggregate that
+ * is written as one. In VALUES and SET the server refuses it.
+ */
+export function isOfSelect(node: Node): boolean {
+  const visit = (value: unknown): boolean => {
+    if (typeof value !== 'object' || value === null) return false;
+    return Object.entries(value).some(([key, child]) => {
+      if (key === 'SubLink') return false;
+      if (key === 'GroupingFunc') return true;
+      const plain = key !== 'FuncCall' || Object.keys(child).every((part) => CALLS.includes(part));
+      return !plain || visit(child);
+    });
+  };
+  return visit(node);
+}
+
+/** Whether a value has no type of its own: it takes that of the place where it stands. */
+export function isUntyped(node: Node): boolean {
+  if ('CollateClause' in node) return !node.CollateClause.arg || isUntyped(node.CollateClause.arg);
+  if ('ParamRef' in node) return true;
+  return 'A_Const' in node && (node.A_Const.isnull === true || 'sval' in node.A_Const);
+}
+
 const NUMERIC = /^(smallint|integer|bigint|numeric|real|double precision|money|oid)$/;
 const TEXTUAL = /^(text|character varying|bpchar|character|name)$/;
 
-/** Whether a constant that has a type of its own can be cast to a column's type at all. */
-export function fitsConstant(node: Node, baseType: string): boolean {
+/**
+ * Whether a constant that has a type of its own can be cast to a column's type, as far as that is
+ * known: of a type of the user's the server has to say it.
+ */
+export function fitsConstant(node: Node, type: TypeName, baseType: string): boolean {
   if (!('A_Const' in node) || node.A_Const.isnull || 'sval' in node.A_Const) return true;
-  if (TEXTUAL.test(baseType)) return true;
+  if (!isBuiltIn(type) || TEXTUAL.test(baseType)) return true;
   if ('ival' in node.A_Const || 'fval' in node.A_Const) return NUMERIC.test(baseType);
   if ('boolval' in node.A_Const) return baseType === 'boolean';
   return /^"?bit/.test(baseType);

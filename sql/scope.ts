@@ -1,4 +1,5 @@
-import type { Node, RangeVar } from 'libpg-query';
+import type { CommonTableExpr, Node, RangeVar } from 'libpg-query';
+import type { Queries } from './columns.js';
 import type { PreparedTable } from './prepared.js';
 import { type ByteString, strings } from './tree.js';
 
@@ -14,21 +15,37 @@ export interface Item {
   columns: readonly ByteString[];
   /** A join with an alias over a table that hides columns: its star cannot be spelled out. */
   opaque: boolean;
+  /** The node of a table in a FROM clause, else null. */
+  node: Node | null;
+  /** Whether something refers to more than the table's visible columns. */
+  needed: boolean;
 }
 
 /** What names mean at one place of a statement. */
 export interface Scope {
   parent: Scope | null;
-  ctes: Set<ByteString>;
+  ctes: Map<ByteString, CommonTableExpr>;
   items: Item[];
   /** Whether USING, NATURAL or a join's alias decides what a bare star is. */
   merged: boolean;
-  /** In RETURNING: the table written, of which `old` and `new` are versions. */
-  returning: PreparedTable | null;
+  /** Whether a row of an item may be missing, so that its columns are NULL. */
+  outer: boolean;
+  /** Whether it is that of a SELECT which neither groups nor locks. */
+  plain: boolean;
+  /** In RETURNING: the row as it was and as it is. They are no part of a bare star. */
+  versions: Item[];
 }
 
 export function childOf(parent: Scope | null): Scope {
-  return { parent, ctes: new Set(), items: [], merged: false, returning: null };
+  return {
+    parent,
+    ctes: new Map(),
+    items: [],
+    merged: false,
+    outer: false,
+    plain: false,
+    versions: [],
+  };
 }
 
 export function isCte(scope: Scope | null, name: ByteString): boolean {
@@ -36,18 +53,25 @@ export function isCte(scope: Scope | null, name: ByteString): boolean {
   return false;
 }
 
+/** The WITH queries that are seen at one place. */
+export function queriesIn(scope: Scope): Queries {
+  const outer = scope.parent ? queriesIn(scope.parent) : new Map();
+  return new Map([...outer, ...scope.ctes]);
+}
+
 /** The nearest item of that name. */
 export function findItem(scope: Scope, name: ByteString): Item | null {
   for (let at: Scope | null = scope; at; at = at.parent) {
-    const item = at.items.find((candidate) => candidate.name === name);
+    const named = (candidate: Item) => candidate.name === name;
+    const item = at.items.find(named) ?? at.versions.find(named);
     if (item) return item;
   }
   return null;
 }
 
-export function returningOf(scope: Scope): PreparedTable | null {
-  for (let at: Scope | null = scope; at; at = at.parent) if (at.returning) return at.returning;
-  return null;
+/** What `old` or `new` is. */
+export function versionOf(name: ByteString, table: PreparedTable): Item {
+  return { ...plainItem(name, false), table };
 }
 
 /** The item that a table reference makes. */
@@ -62,7 +86,8 @@ export function itemOf(relation: RangeVar, table: PreparedTable | null): Item {
         ? [relation.schemaname, name]
         : [name];
   const columns = strings(relation.alias?.colnames).map((column) => column ?? '');
-  return { name: alias ?? name, table, path, columns, opaque: false };
+  const made = plainItem(alias ?? name, false);
+  return { ...made, table, path, columns };
 }
 
 /** What the items of a FROM clause are; joins are followed, what is inside is not. */
@@ -80,12 +105,14 @@ function addItem(
   tableOf: (relation: RangeVar) => PreparedTable | null,
 ): void {
   if ('RangeVar' in node) {
-    scope.items.push(itemOf(node.RangeVar, tableOf(node.RangeVar)));
+    scope.items.push({ ...itemOf(node.RangeVar, tableOf(node.RangeVar)), node });
   } else if ('RangeTableSample' in node && node.RangeTableSample.relation) {
     addItem(node.RangeTableSample.relation, scope, tableOf);
+    scope.items.at(-1)!.needed = true;
   } else if ('JoinExpr' in node) {
     const { larg, rarg, alias, isNatural, usingClause, join_using_alias } = node.JoinExpr;
     const before = scope.items.length;
+    if (node.JoinExpr.jointype !== 'JOIN_INNER') scope.outer = true;
     for (const side of [larg, rarg]) if (side) addItem(side, scope, tableOf);
     if (isNatural || usingClause || alias || join_using_alias) scope.merged = true;
     if (alias) {
@@ -100,7 +127,15 @@ function addItem(
 
 function plainItem(name: ByteString | undefined, opaque: boolean): Item {
   const path = name === undefined ? [] : [name];
-  return { name: name ?? null, table: null, path, columns: [], opaque };
+  return {
+    name: name ?? null,
+    table: null,
+    path,
+    columns: [],
+    opaque,
+    node: null,
+    needed: false,
+  };
 }
 
 function aliasOf(node: Node): ByteString | undefined {

@@ -48,6 +48,14 @@ export class Source {
     return this.token(index).end;
   }
 
+  /** Byte at which the server sees an expression begin: behind parentheses that only hold it. */
+  valueStart(first: number): number {
+    let index = first;
+    while (this.word(index) === '(' && !/^(select|with|values)$/.test(this.word(index + 1)))
+      index++;
+    return this.start(index);
+  }
+
   textOf(span: Span): ByteString {
     return this.text.slice(this.start(span.first), this.end(span.last));
   }

@@ -2,7 +2,7 @@ import type { Node } from 'libpg-query';
 import { columnOf } from './fragment.js';
 import type { Plan } from './plan.js';
 import { quoteIdentifier } from './rules.js';
-import { findItem, type Item, returningOf } from './scope.js';
+import { findItem, type Item } from './scope.js';
 import { type ByteString, stringNodes, strings } from './tree.js';
 import type { Star } from './walk.js';
 
@@ -24,11 +24,7 @@ export function expandStar(plan: Plan, star: Star): void {
   }
   const name = qualifiers.at(-1) ?? '';
   const item = findItem(star.scope, name);
-  if (item) {
-    expand(plan, star, [item], true);
-  } else if ((name === 'old' || name === 'new') && returningOf(star.scope)?.hides) {
-    plan.guardRead('returning-old-new');
-  }
+  if (item) expand(plan, star, [item], true);
 }
 
 function expand(plan: Plan, star: Star, items: readonly Item[], qualified = false): void {

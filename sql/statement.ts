@@ -9,7 +9,9 @@ import type {
 } from 'libpg-query';
 import { rewriteCopy } from './copy.js';
 import { decideDefinition, tablesOfObjects } from './ddl.js';
+import { hideTables, seesHidden } from './hide.js';
 import { rewriteInsert } from './insert.js';
+import { isUnlisted, rewriteMerge } from './merge.js';
 import { type Names, namePattern } from './names.js';
 import { misplacing, type Plan } from './plan.js';
 import type { PreparedTable } from './prepared.js';
@@ -17,6 +19,7 @@ import { expandStar } from './star.js';
 import type { ByteString } from './tree.js';
 import { rewriteUpdate } from './update.js';
 import { type Findings, Walk, type Write } from './walk.js';
+import { expandRow } from './whole-row.js';
 
 /** A statement's node: its kind and what is in it. */
 export function kindOf(stmt: RawStmt): { kind: string; value: unknown } {
@@ -93,7 +96,10 @@ export function decide(plan: Plan, statement: Statement): void {
     decideDefinition(plan, kind, value, findings);
     return;
   }
+  for (const star of findings.stars) hideTables(plan, star);
   for (const star of findings.stars) expandStar(plan, star);
+  if (findings.naturals.some(seesHidden)) plan.guardRead('natural-join');
+  for (const row of findings.rows) expandRow(plan, row);
   for (const leak of findings.leaks) plan.guardRead(leak);
   for (const write of findings.writes) rewriteWrite(plan, write);
   // A view made now would hold on to the columns of now.
@@ -107,7 +113,7 @@ function rewriteWrite(plan: Plan, write: Write): void {
   const { table } = write;
   switch (write.kind) {
     case 'insert':
-      rewriteInsert(plan, write.stmt, table);
+      rewriteInsert(plan, write.stmt, table, write.queries);
       break;
     case 'update':
       rewriteUpdate(plan, write.stmt, table);
@@ -115,21 +121,14 @@ function rewriteWrite(plan: Plan, write: Write): void {
     case 'delete':
       break;
     case 'merge':
-      if (isPositional(write) && !table.inPlace) plan.refuse('merge', misplacing(table));
-      else if (table.pairs.length > 0) plan.guardWrite(table, 'merge');
+      rewriteMerge(plan, write.stmt, table);
   }
 }
 
-/** A MERGE that inserts without a column list. */
+/** Whether it fills columns by their place. */
 function isPositional(write: Write): boolean {
-  if (write.kind !== 'merge') return write.kind === 'insert' && !write.stmt.cols;
-  return (write.stmt.mergeWhenClauses ?? []).some(
-    (node) =>
-      'MergeWhenClause' in node &&
-      node.MergeWhenClause.commandType === 'CMD_INSERT' &&
-      !node.MergeWhenClause.targetList &&
-      node.MergeWhenClause.values !== undefined,
-  );
+  if (write.kind === 'merge') return isUnlisted(write.stmt);
+  return write.kind === 'insert' && !write.stmt.cols;
 }
 
 /** SQL's own prepared statement outlives a cutover, and its text does not: it is not edited. */
@@ -142,7 +141,8 @@ function decidePrepare(plan: Plan, findings: Findings): void {
       plan.refuse('prepare', misplacing(write.table));
   }
   for (const { table } of written) plan.guardWrite(table, 'prepare');
-  const shows = findings.stars.length > 0 || findings.leaks.size > 0;
+  const natural = findings.naturals.some(seesHidden);
+  const shows = natural || findings.stars.length + findings.rows.length + findings.leaks.size > 0;
   if (shows && [...findings.touched].some((table) => table.hides)) plan.guardRead('prepare');
 }
 

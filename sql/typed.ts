@@ -3,7 +3,7 @@ import { castTo, type Fragment } from './fragment.js';
 import { Unsure } from './plan.js';
 import type { PreparedColumn } from './prepared.js';
 import type { Cell } from './rows.js';
-import { isScalar } from './safety.js';
+import { isBuiltIn, isScalar } from './safety.js';
 import { sameTree } from './tree.js';
 
 /*
@@ -37,6 +37,8 @@ export function typedCells(cells: readonly Cell[], column: PreparedColumn): Frag
 }
 
 function baseOf(column: PreparedColumn) {
+  // A domain may have a modifier of its own, by which the cast would cut.
+  if (!isBuiltIn(column.base.node)) throw new Unsure('volatile');
   // Its modifier takes part in reading a literal: '1' is a minute for interval minute.
   if (/^interval/.test(column.rule.baseType) && column.rule.type !== column.rule.baseType) {
     throw new Unsure('volatile');

@@ -1,27 +1,24 @@
-import type { Node, RangeVar, UpdateStmt } from 'libpg-query';
-import { columnOf, copyOf, type Fragment } from './fragment.js';
-import { additionsTo, assigned, fallbackOf } from './pairs.js';
-import { type Plan, Unsure } from './plan.js';
+import type { Node, UpdateStmt } from 'libpg-query';
+import { assignOnce } from './assign.js';
+import { castTo, columnOf, type Fragment } from './fragment.js';
+import { Inner, ONCE, placed, refersTo } from './inner.js';
+import { type Addition, additionsTo, assigned, fallbackOf } from './pairs.js';
+import { type Plan, Unsure, Wrong } from './plan.js';
 import { columnOfTable, type PreparedTable } from './prepared.js';
 import { quoteIdentifier } from './rules.js';
-import type { Source, Span } from './source.js';
-import type { ByteString } from './tree.js';
-
-/** What one column is assigned; `null` when it is not known apart (subselect, part of a value). */
-type Assignment = { value: Fragment } | 'default' | { unsure: string };
-
-/** A SET list: of an UPDATE, or of ON CONFLICT DO UPDATE. */
-export interface SetList {
-  targets: Node[];
-  /** The table as it is named in the statement. */
-  relation: RangeVar;
-}
+import { isRepeatable } from './safety.js';
+import { selectOnce } from './select-item.js';
+import { readSet, type SetItem, type SetList } from './set-list.js';
+import { type ByteString, strings } from './tree.js';
 
 /** Adds the other column of each pair to the SET list of an UPDATE. */
 export function rewriteUpdate(plan: Plan, stmt: UpdateStmt, table: PreparedTable): void {
   const { relation } = stmt;
   stmt.targetList ??= [];
-  if (relation) rewriteSet(plan, { targets: stmt.targetList, relation }, table);
+  if (!relation) return;
+  const name = relation.alias?.aliasname ?? relation.relname ?? '';
+  const reads = readColumn([stmt.whereClause, stmt.targetList], table, name, !stmt.fromClause);
+  rewriteSet(plan, { targets: stmt.targetList, relation, limit: null, reads }, table);
 }
 
 /** The same for any SET list; what is not certain is left to the guard. */
@@ -30,13 +27,40 @@ export function rewriteSet(plan: Plan, list: SetList, table: PreparedTable): voi
   try {
     addAssignments(plan, list, table);
   } catch (error) {
-    if (!(error instanceof Unsure)) throw error;
-    plan.guardWrite(table, error.reason);
+    if (error instanceof Unsure) plan.guardWrite(table, error.reason);
+    else if (!(error instanceof Wrong)) throw error;
   }
 }
 
+/** A column of the table that is read anyway, so that reading it needs no other privilege. */
+function readColumn(
+  value: unknown,
+  table: PreparedTable,
+  name: ByteString,
+  alone: boolean,
+): readonly ByteString[] | null {
+  if (typeof value !== 'object' || value === null || 'SubLink' in value) return null;
+  if ('ColumnRef' in value) {
+    const fields = strings((value.ColumnRef as { fields?: Node[] }).fields);
+    const column = fields.at(-1);
+    const own = fields.length === 1 ? alone : fields.length === 2 && fields[0] === name;
+    if (!own || typeof column !== 'string' || !table.columns.has(column)) return null;
+    return fields.map(String);
+  }
+  for (const child of Object.values(value)) {
+    const found = readColumn(child, table, name, alone);
+    if (found) return found;
+  }
+  return null;
+}
+
+/** The name by which a subselect among the items is known. */
+const selectName = (place: number) => `${ONCE} ${place} of`;
+
 function addAssignments(plan: Plan, list: SetList, table: PreparedTable): void {
-  const { assignments, end } = readSet(plan.source, list.targets);
+  const items = readSet(plan, list);
+  const inner = new Inner();
+  const assignments = assignmentsOf(items);
   const alias = list.relation.alias?.aliasname;
   const path = alias ? [alias] : [table.schema, table.name];
   const additions = additionsTo({
@@ -45,98 +69,109 @@ function addAssignments(plan: Plan, list: SetList, table: PreparedTable): void {
     isGiven: (column) => assignments.has(column),
     value: (column) => {
       const given = assignments.get(column);
-      if (given === 'default') return fallbackOf(table, column);
-      if (given && 'unsure' in given) throw new Unsure(given.unsure);
-      if (given) return assigned(table, column, given.value);
+      if (given) return newValue(table, column, given, items, inner);
       // A generated column is computed after the assignments; its old value is not the new one.
       if (columnOfTable(table, column).rule.generated) throw new Unsure('generated');
       return columnOf(path, column);
     },
   });
-  for (const { column, value } of additions) {
-    plan.insert(end, `, ${quoteIdentifier(column)} = `, value);
-    list.targets.push({ ResTarget: { name: column, val: value.node } });
+  const reads = columnRead(list, path, inner);
+  const end = plan.source.end(items.at(-1)!.span.last);
+  const once = additions.filter(({ value }) => refersTo(value.node, ONCE));
+  const groups = items.map((_, place) =>
+    additions.filter(({ value }) => refersTo(value.node, selectName(place))),
+  );
+  const grouped = [...once, ...groups.flat()];
+  if (new Set(grouped).size !== grouped.length) throw new Unsure('subselect');
+  const selects = new Map(
+    items.map((item, place) => [item, { name: selectName(place), additions: groups[place]! }]),
+  );
+  if (grouped.length > 0) {
+    list.targets.splice(
+      0,
+      list.targets.length,
+      ...rebuild(plan, items, selects, inner, once, reads, table),
+    );
   }
+  for (const addition of additions)
+    if (!grouped.includes(addition)) append(plan, list, end, addition);
 }
 
-/** The assignments of a SET list by column, and the byte after the last of them. */
-function readSet(
-  source: Source,
-  targets: readonly Node[],
-): { assignments: Map<ByteString, Assignment>; end: number } {
-  const first = targets[0];
-  if (!first || !('ResTarget' in first)) throw new Unsure('shape');
-  let start = source.indexAt(first.ResTarget.location ?? 0);
-  if (source.word(start - 1) === '(') start--;
-  source.expect(start - 1, 'set');
-  const items = source.items(start, (index) => endsSet(source, index));
-  const assignments = new Map<ByteString, Assignment>();
-  let next = 0;
+function append(plan: Plan, list: SetList, end: number, { column, value }: Addition): void {
+  plan.insert(end, `, ${quoteIdentifier(column)} = `, value);
+  list.targets.push({ ResTarget: { name: column, val: value.node } });
+}
+
+interface Given {
+  item: SetItem;
+  place: number;
+}
+
+function assignmentsOf(items: readonly SetItem[]): Map<ByteString, Given> {
+  const assignments = new Map<ByteString, Given>();
   for (const item of items) {
-    const isRow = source.word(item.first) === '(';
-    const count = isRow ? columnsOf(targets[next]) : 1;
-    const group = targets.slice(next, next + count);
-    next += count;
-    group.forEach((target, i) => {
-      const name = nameOf(target);
-      const assignment = isRow
-        ? rowAssignment(source, item, target, i)
-        : plainAssignment(source, item, target);
-      assignments.set(name, assignments.has(name) ? { unsure: 'indirection' } : assignment);
+    item.columns.forEach((column, place) => {
+      const before = assignments.get(column);
+      const parts = item.cells.length === 0 && item.form === 'plain';
+      if (before && !parts && before.item.cells.length > 0) throw new Wrong('a column twice');
+      assignments.set(column, { item: before?.item ?? item, place: before?.place ?? place });
     });
   }
-  if (next !== targets.length) throw new Unsure('shape');
-  return { assignments, end: source.end(items.at(-1)!.last) };
+  return assignments;
 }
 
-function endsSet(source: Source, index: number): boolean {
-  const word = source.word(index);
-  if (word !== 'from' && word !== 'where' && word !== 'returning') return false;
-  if (source.word(index - 1) === '.') return false;
-  // IS [NOT] DISTINCT FROM
-  return !(
-    word === 'from' &&
-    source.word(index - 1) === 'distinct' &&
-    source.word(index - 2) !== '.'
-  );
-}
-
-function nameOf(target: Node): ByteString {
-  return 'ResTarget' in target ? (target.ResTarget.name ?? '') : '';
-}
-
-function columnsOf(target: Node | undefined): number {
-  const value = target && 'ResTarget' in target ? target.ResTarget.val : undefined;
-  return value && 'MultiAssignRef' in value ? (value.MultiAssignRef.ncolumns ?? 1) : 1;
-}
-
-function plainAssignment(source: Source, item: Span, target: Node): Assignment {
-  const { val, indirection } = 'ResTarget' in target ? target.ResTarget : {};
-  if (!val) throw new Unsure('shape');
-  if (indirection) return { unsure: 'indirection' };
-  if ('SetToDefault' in val) return 'default';
-  const equals = source.afterName(item.first);
-  source.expect(equals, '=');
-  return { value: copyOf(source, { first: equals + 1, last: item.last }, val) };
-}
-
-/** One column of `(a, b) = (x, y)` or `(a, b) = ROW (x, y)`. */
-function rowAssignment(source: Source, item: Span, target: Node, place: number): Assignment {
-  const { val, indirection } = 'ResTarget' in target ? target.ResTarget : {};
-  if (!val || !('MultiAssignRef' in val)) throw new Unsure('shape');
-  const row = val.MultiAssignRef.source;
-  if (indirection) return { unsure: 'indirection' };
-  if (!row || !('RowExpr' in row)) return { unsure: 'subselect' };
-  const node = row.RowExpr.args?.[place];
-  if (row.RowExpr.args?.length !== val.MultiAssignRef.ncolumns || !node) {
-    return { unsure: 'shape' };
+/** The new value of a column that is assigned, as the column holds it. */
+function newValue(
+  table: PreparedTable,
+  column: ByteString,
+  { item, place }: Given,
+  items: readonly SetItem[],
+  inner: Inner,
+): Fragment {
+  const { rule, type, fallback } = columnOfTable(table, column);
+  if (item.form === 'select') {
+    if (rule.generated) throw new Unsure('generated');
+    const name = selectName(items.indexOf(item));
+    const reference = columnOf([name], `${ONCE} ${place + 1}`);
+    return castTo(placed(reference, item.select?.starts?.[place]), type);
   }
-  if ('SetToDefault' in node) return 'default';
-  let open = source.close(item.first) + 1;
-  source.expect(open, '=');
-  open += source.word(open + 1) === 'row' ? 2 : 1;
-  source.expect(open, '(');
-  const span = source.items(open + 1)[place];
-  if (!span) throw new Unsure('shape');
-  return { value: copyOf(source, span, node) };
+  const cell = item.cells[place];
+  if (!cell) throw new Unsure('indirection');
+  if (cell === 'default') {
+    if (!rule.defaultVolatile || rule.identity || rule.generated) return fallbackOf(table, column);
+    return castTo(inner.output(column, fallback), type);
+  }
+  if (isRepeatable(cell.node, type.node, table.rule.guard === 'none')) {
+    return assigned(table, column, cell);
+  }
+  if (rule.generated) throw new Unsure('generated');
+  if ('RowExpr' in cell.node) throw new Unsure('row');
+  return castTo(inner.output(column, cell), type);
+}
+
+/** A column of the row: without one the server computes an expression once for all rows. */
+function columnRead(list: SetList, path: readonly ByteString[], inner: Inner): Fragment {
+  if (list.reads) return columnOf(list.reads.slice(0, -1), list.reads.at(-1)!);
+  return columnOf(path, inner.outputs[0]?.column ?? '');
+}
+
+/** The items again, with those that are evaluated once as subselects. */
+function rebuild(
+  plan: Plan,
+  items: readonly SetItem[],
+  selects: ReadonlyMap<SetItem, { name: ByteString; additions: Addition[] }>,
+  inner: Inner,
+  once: readonly Addition[],
+  reads: Fragment,
+  table: PreparedTable,
+): Node[] {
+  const targets = new Map(items.map((item) => [item, item.targets]));
+  if (once.length > 0) {
+    const assign = { plan, items, inner, additions: once, reads, table };
+    for (const [item, nodes] of assignOnce(assign)) targets.set(item, nodes);
+  }
+  for (const [item, { name, additions }] of selects) {
+    if (additions.length > 0) targets.set(item, selectOnce(plan, item, name, additions));
+  }
+  return items.flatMap((item) => targets.get(item)!);
 }

@@ -6,6 +6,7 @@ import type {
   InsertStmt,
   JoinExpr,
   MergeStmt,
+  MultiAssignRef,
   Node,
   RangeVar,
   ReturningClause,
@@ -15,11 +16,23 @@ import type {
   UpdateStmt,
   WithClause,
 } from 'libpg-query';
+import type { Queries } from './columns.js';
 import { Named } from './named.js';
 import type { Names } from './names.js';
 import type { PreparedTable } from './prepared.js';
-import { childOf, findItem, fromItems, isCte, itemOf, returningOf, type Scope } from './scope.js';
-import { strings } from './tree.js';
+import {
+  childOf,
+  findItem,
+  fromItems,
+  type Item,
+  isCte,
+  itemOf,
+  queriesIn,
+  type Scope,
+  versionOf,
+} from './scope.js';
+import { type ByteString, strings } from './tree.js';
+import { namingCast, type WholeRow, wholeRows } from './whole-row.js';
 
 /** A star in a target list: what it stands for depends on the scope. */
 export interface Star {
@@ -33,7 +46,7 @@ export interface Star {
 
 /** A statement that writes a table under migration, at any depth. */
 export type Write = { table: PreparedTable } & (
-  | { kind: 'insert'; stmt: InsertStmt }
+  | { kind: 'insert'; stmt: InsertStmt; queries: Queries }
   | { kind: 'update'; stmt: UpdateStmt }
   | { kind: 'delete'; stmt: DeleteStmt }
   | { kind: 'merge'; stmt: MergeStmt }
@@ -43,6 +56,9 @@ export type Write = { table: PreparedTable } & (
 export class Findings {
   readonly touched = new Set<PreparedTable>();
   readonly stars: Star[] = [];
+  readonly rows: WholeRow[] = [];
+  /** Scopes with a NATURAL JOIN. */
+  readonly naturals: Scope[] = [];
   readonly writes: Write[] = [];
   readonly named = new Named();
   /** A COPY of the table itself. */
@@ -64,6 +80,9 @@ const WRITING = new Set(['InsertStmt', 'UpdateStmt', 'MergeStmt', 'CopyStmt']);
 /** Walks the tree of a statement with its scopes. Its depth was bounded by the parser. */
 export class Walk {
   readonly findings = new Findings();
+  private source: Node | undefined;
+  /** Targets that are called after what a cast holds. */
+  private readonly named = new Map<object, Node>();
 
   constructor(private readonly names: Names) {}
 
@@ -91,11 +110,41 @@ export class Walk {
     else if (key === 'CopyStmt') this.copy(child as CopyStmt, scope);
     else if (key === 'ColumnRef') this.column(child as ColumnRef, scope);
     else if (key === 'SubLink') this.subLink(child as SubLink, scope);
+    else if (key === 'MultiAssignRef') this.multiAssign(child as MultiAssignRef, scope);
     else if (key === 'JoinExpr') this.joined(child as JoinExpr, scope);
     // What comes after INTO is a new table's name, not a reference.
     else if (key !== 'intoClause' && key !== 'into') {
       if (key === 'FuncCall') this.setsConfig(child);
+      this.visitPlain(key, child, scope);
+    }
+  }
+
+  /** Whole rows that can be spelled out are taken aside; all else is visited. */
+  private visitPlain(key: string, child: unknown, scope: Scope | null): void {
+    const rows = wholeRows(key, child, scope);
+    if (rows.length === 0) {
       this.visit(child, scope);
+      return;
+    }
+    for (const row of rows) {
+      row.target = this.named.get(row.holder) ?? null;
+      row.item.needed = true;
+      const { ColumnRef: ref } = row.holder[row.key] as { ColumnRef: ColumnRef };
+      if (scope) this.findings.named.reference(ref, strings(ref.fields), scope);
+    }
+    this.findings.rows.push(...rows);
+    const taken = new Set(rows.map((row) => row.key));
+    for (const [part, value] of Object.entries(rows[0]!.holder)) {
+      if (!taken.has(part)) this.visit(value, scope);
+    }
+  }
+
+  /** One source of several columns, which the tree holds once for each of them. */
+  private multiAssign(ref: MultiAssignRef, scope: Scope | null): void {
+    if ((ref.colno ?? 1) > 1 && this.source) ref.source = this.source;
+    else {
+      this.visit(ref.source, scope);
+      this.source = ref.source;
     }
   }
 
@@ -133,10 +182,10 @@ export class Walk {
     const ctes = (clause?.ctes ?? []).flatMap((node): CommonTableExpr[] =>
       'CommonTableExpr' in node ? [node.CommonTableExpr] : [],
     );
-    if (clause?.recursive) for (const cte of ctes) scope.ctes.add(cte.ctename ?? '');
+    if (clause?.recursive) for (const cte of ctes) scope.ctes.set(cte.ctename ?? '', cte);
     for (const cte of ctes) {
       this.visit(cte.ctequery, scope);
-      scope.ctes.add(cte.ctename ?? '');
+      scope.ctes.set(cte.ctename ?? '', cte);
     }
   }
 
@@ -149,6 +198,7 @@ export class Walk {
       this.select(larg, scope, discarded);
       this.select(rarg, scope, discarded);
     }
+    scope.plain = !stmt.groupClause && !stmt.lockingClause;
     this.from(fromClause, scope);
     this.findings.named.sorts(stmt);
     if (!discarded) this.targets(targetList, scope, fromClause?.[0]);
@@ -167,9 +217,8 @@ export class Walk {
   private joined(join: JoinExpr, scope: Scope | null): void {
     const { alias, ...rest } = join;
     this.findings.named.joins(join, scope);
-    if (join.isNatural && scope?.items.some((item) => item.table?.hides || item.opaque)) {
-      this.findings.leaks.add('natural-join');
-    }
+    if (join.isNatural && scope) this.findings.naturals.push(scope);
+    for (const name of strings(join.usingClause)) this.unqualified(name ?? '', scope);
     this.visit(rest, scope);
   }
 
@@ -187,7 +236,11 @@ export class Walk {
       if (targets && value && 'ColumnRef' in value && isStar(value.ColumnRef)) {
         const at = from && 'RangeVar' in from ? (from.RangeVar.location ?? 0) : -1;
         this.findings.stars.push({ targets, target, ref: value.ColumnRef, scope, from: at });
-      } else this.visit(target, scope);
+      } else {
+        const cast = namingCast(target);
+        if (cast) this.named.set(cast, target);
+        this.visit(target, scope);
+      }
     }
   }
 
@@ -197,23 +250,28 @@ export class Walk {
     const fields = strings(ref.fields);
     this.findings.named.reference(ref, fields, scope);
     const last = fields.at(-1);
+    if (fields.length === 1) this.unqualified(last ?? '', scope);
     const qualifier = fields.length > 1 ? fields.at(-2) : last;
     if (typeof qualifier !== 'string') return;
     const item = findItem(scope, qualifier);
-    if (!item) {
-      const versions = qualifier === 'old' || qualifier === 'new';
-      const whole = last === null || fields.length === 1;
-      if (versions && whole && returningOf(scope)?.hides) {
-        this.findings.leaks.add('returning-old-new');
-      }
-      return;
-    }
+    if (!item) return;
     if (item.opaque && (last === null || fields.length === 1)) this.findings.leaks.add('whole-row');
     if (!item.table?.hides) return;
     const known =
       typeof last === 'string' &&
       (item.table.columns.has(last) || item.columns.includes(last) || SYSTEM_COLUMNS.has(last));
     if (!known) this.findings.leaks.add('whole-row');
+    if (!known || fields.length > 2 || !isVisible(item, last)) item.needed = true;
+  }
+
+  /** A name alone may be that of a column which only the table itself has. */
+  private unqualified(name: ByteString, scope: Scope | null): void {
+    for (let at = scope; at; at = at.parent) {
+      for (const item of at.items) {
+        const hidden = item.table?.columns.has(name) && !isVisible(item, name);
+        if (hidden || SYSTEM_COLUMNS.has(name)) item.needed = true;
+      }
+    }
   }
 
   private insert(stmt: InsertStmt, outer: Scope | null): void {
@@ -221,7 +279,9 @@ export class Walk {
     this.withClause(stmt.withClause, scope);
     this.visit(stmt.selectStmt, scope);
     const table = this.reference(stmt.relation, null);
-    if (table) this.findings.writes.push({ kind: 'insert', stmt, table });
+    if (table) {
+      this.findings.writes.push({ kind: 'insert', stmt, table, queries: queriesIn(scope) });
+    }
     if (stmt.relation) scope.items.push(itemOf(stmt.relation, table));
     const conflict = childOf(scope);
     const excluded = itemOf({ relname: 'excluded' }, null);
@@ -258,12 +318,12 @@ export class Walk {
     this.withClause(stmt.withClause, scope);
     const table = this.reference(stmt.relation, null);
     if (table) this.findings.writes.push({ kind: 'merge', stmt, table });
-    if (stmt.relation) scope.items.push(itemOf(stmt.relation, table));
+    // A bare star is the source's columns, then the table's; either may be missing.
+    scope.outer = true;
     this.from(stmt.sourceRelation ? [stmt.sourceRelation] : [], scope);
+    if (stmt.relation) scope.items.push(itemOf(stmt.relation, table));
     this.visit(stmt.joinCondition, scope);
     this.visit(stmt.mergeWhenClauses, scope);
-    // Its bare star means the source's columns too, and in an order of its own.
-    scope.merged = true;
     this.returning(stmt.returningClause, scope, table);
   }
 
@@ -279,10 +339,20 @@ export class Walk {
     scope: Scope,
     table: PreparedTable | null,
   ): void {
-    scope.returning = table;
-    if (clause?.options && table?.hides) this.findings.leaks.add('returning-old-new');
+    if (table) {
+      const names = { old: 'old', new: 'new' };
+      for (const node of clause?.options ?? []) {
+        const { option, value } = 'ReturningOption' in node ? node.ReturningOption : {};
+        if (value) names[option === 'RETURNING_OPTION_OLD' ? 'old' : 'new'] = value;
+      }
+      scope.versions = [names.old, names.new].map((name) => versionOf(name, table));
+    }
     this.targets(clause?.exprs, scope);
   }
+}
+
+function isVisible(item: Item, name: ByteString): boolean {
+  return item.columns.includes(name) || (item.table?.visible.includes(name) ?? true);
 }
 
 export function isStar(ref: ColumnRef): boolean {

@@ -58,9 +58,19 @@ async function run(client: pg.Client, text: string, params: Sent['params']): Pro
  */
 function isKnown(seen: Seen, expected: Seen): boolean {
   const [a, b] = [seen.error, expected.error];
-  if (a?.code === '42846' && b?.code === '42804') return a.position === b.position;
+  // An error about VALUES that are no rows of INSERT ... VALUES has no place.
+  const placed = b?.position !== '';
+  if (a?.code === '42846' && b?.code === '42804') return !placed || a.position === b.position;
+  if (a && b && b.code === '42804' && a.code === b.code && !placed) return a.message === b.message;
+  // Of two errors that are in the text itself, whatever the data, either may be told.
+  if (a && b && a.message !== b.message && OF_TEXT.has(a.code) && OF_TEXT.has(b.code)) return true;
+  // What is moved stands in VALUES, in the words of which the server refuses a set or an aggregate.
+  if (/not allowed in VALUES/.test(a?.message ?? '')) return a?.code === b?.code;
   return a?.code === '42P08' && b?.code === '42P08' && a.message === b.message;
 }
+
+/** What analysing a statement finds: types that do not fit, constants that are none of theirs. */
+const OF_TEXT = new Set(['42804', '42846', '42P08', '22P02', '22007', '22003']);
 
 const READS = new Set(['star', 'whole-row']);
 
@@ -100,6 +110,7 @@ class Trial {
     }
     this.count(seen.error ? 'failed' : 'succeeded');
     const wrong = await this.finish(rewrite, seen);
+    if (rewrite.reason === 'unverified') return { wrong: 'it is not what was meant', rewrite };
     // A read that is left as it is may show what it should hide; that is what it is counted for.
     if (READS.has(rewrite.reason ?? '')) return { wrong: null, rewrite };
     if (isKnown(seen, expected)) return { wrong: null, rewrite };
@@ -180,7 +191,7 @@ for (const major of [18, 14]) {
         if (stage.after && !subject.total) continue;
         const trial = await startTrial(cluster, subject, stage);
         const random = new Random(seed + i * 1000);
-        const statements = new Statements(random, subject, trial.follow);
+        const statements = new Statements(random, subject, trial.follow, major);
         const wrong: string[] = [];
         for (let n = 0; n < (major === 18 ? STATEMENTS : STATEMENTS / 4) && wrong.length < 5; n++) {
           const sent = statements.next();
@@ -198,7 +209,6 @@ for (const major of [18, 14]) {
       }
     }
     t.comment(JSON.stringify(Object.fromEntries(totals)));
-    t.notOk(totals.has('guarded: unverified'), 'every edit is what it was meant to be');
     t.ok((totals.get('rewritten') ?? 0) > (totals.get('guarded') ?? 0), 'most are rewritten');
   });
 }

@@ -21,6 +21,7 @@ export class Statements {
     private readonly random: Random,
     private readonly subject: Subject,
     private readonly follow: string,
+    private readonly major: number,
   ) {}
 
   next(): Sent {
@@ -33,7 +34,8 @@ export class Statements {
     if (share < 0.42) text = this.insert();
     else if (share < 0.7) text = this.update();
     else if (share < 0.75) text = this.deletes();
-    else if (share < 0.93) text = this.select();
+    else if (share < 0.86) text = this.select();
+    else if (share < 0.93) text = this.major >= 15 ? this.merge() : this.update();
     else text = this.nested();
     const params = this.params.length > 0 ? this.params : null;
     if (params === null && random.chance(0.1)) text += `${this.gap()};`;
@@ -70,7 +72,7 @@ export class Statements {
     if (inValues && random.chance(0.1)) return 'DEFAULT';
     if (column === subject.lead) {
       if (this.bind && random.chance(0.6)) return this.param(random.pick(subject.params));
-      return random.pick(subject.values);
+      return this.once(random.pick(subject.values));
     }
     if (column === 'id') {
       const id = String(random.below(400));
@@ -86,6 +88,20 @@ export class Statements {
       : random.pick(values);
   }
 
+  /** The value, now and then from something that may be evaluated only once. */
+  private once(value: string): string {
+    const { random } = this;
+    if (random.chance(0.75) || value.includes('--')) return value;
+    return random.pick([
+      `said(${value})`,
+      `said(${value})`,
+      `(SELECT ${value})`,
+      `(SELECT said(${value}) FROM items WHERE n = 2)`,
+      `(SELECT ${value} FROM items WHERE n > 5)`,
+      `CASE WHEN said(true) THEN ${value} END`,
+    ]);
+  }
+
   private columns(): string[] {
     const all = ['id', 'v', 'note', 'n'].filter(
       (column) => !this.spoilt || column !== this.subject.lead,
@@ -97,6 +113,13 @@ export class Statements {
   private returning(name: string): string | false {
     const { random } = this;
     if (random.chance(0.4)) return false;
+    if (this.major >= 18 && random.chance(0.2)) {
+      return random.pick([
+        'RETURNING old.*, new.*',
+        'RETURNING WITH (OLD AS "O", NEW AS b) "O".id, b.*, *',
+        `RETURNING old.v, new.v, ${name}.*`,
+      ]);
+    }
     const list = ['*', `${name}.*`, 'id, v', `n, ${name}.*, note`, `${name}.id AS x`, 'nothing'];
     return `RETURNING ${random.pick(random.chance(0.95) ? list.slice(0, 5) : list)}`;
   }
@@ -138,7 +161,69 @@ export class Statements {
       `(id, n) WITH w AS (SELECT 900 AS n) SELECT n, n FROM w`,
       `(id, ${lead === 'id' ? 'n' : 'v'}) (SELECT 901, NULL)`,
       `SELECT n + 1000 FROM items`,
+      ...this.queries(lead, value, label),
     ]);
+  }
+
+  /** Queries to which nothing can be added. */
+  private queries(lead: string, value: string, label: string): string[] {
+    const other = lead === 'id' ? 'n' : 'v';
+    const bound = this.bind ? this.param(this.random.pick(this.subject.params)) : 'NULL';
+    return [
+      `(${lead}) SELECT DISTINCT ${value} FROM items`,
+      `(${lead}, note) SELECT DISTINCT ON (n) ${value}${label}, 'dis' FROM items ORDER BY n LIMIT 2`,
+      `(${lead}) SELECT ${value} UNION ALL SELECT ${value}`,
+      `(note, ${lead}) (SELECT 'union', ${value} ORDER BY 1) UNION ALL SELECT label, NULL FROM items WHERE n = 3`,
+      `(${lead}, n) VALUES (${value}, 1), (${value}, 2) ORDER BY 2 LIMIT 1`,
+      `(${lead}, n) VALUES (${value}, 1) OFFSET 0`,
+      `(n, ${other}) SELECT max(n), ${value} FROM items GROUP BY label ORDER BY max(n)`,
+      `(n, note, ${other}) SELECT * FROM (SELECT 5 AS a, 'star'::text, ${value}) s`,
+      `(n, ${lead}) SELECT i.*, ${bound} FROM generate_series(1, 2) i ORDER BY 1`,
+      `(n, ${lead}, note) SELECT said(items.n), ${bound}, 'p' FROM items ORDER BY items.n`,
+      `SELECT * FROM (VALUES (950), (951)) s (id)`,
+      `(${lead}, note) SELECT ${value}, 'said' || said(n) FROM items WHERE n = 2`,
+      `(n, note) TABLE few`,
+      `(${lead}) SELECT ${bound} ORDER BY 1`,
+      `(note, ${lead}) SELECT 'grouped', ${bound} GROUP BY 1`,
+      `(n, ${lead}) WITH w AS (SELECT 970 AS n) SELECT said(n), ${value} FROM w FOR UPDATE`,
+    ];
+  }
+
+  private merge(): string {
+    const { random } = this;
+    const alias = random.chance(0.4) ? 'o' : '';
+    const name = alias || 'orders';
+    const source = random.pick([
+      'items',
+      '(SELECT n, label, v FROM items) AS items',
+      '(VALUES (1, $$x$$, NULL), (77, $$y$$, NULL)) AS items (n, label, v)',
+    ]);
+    const key = random.below(20);
+    const update = () => {
+      const own = this.own(name);
+      const set = this.setList((column) =>
+        column === 'v' && random.chance(0.3) ? random.pick(own) : this.value(column, true),
+      );
+      return `UPDATE SET ${set}`;
+    };
+    const insert = () => {
+      if (random.chance(0.1)) return 'INSERT DEFAULT VALUES';
+      const columns = this.columns();
+      const list = random.chance(0.8) ? ` (${this.comma(columns)})` : '';
+      const cells = list ? columns : ['id', 'v', 'note'].slice(0, 1 + random.below(3));
+      return `INSERT${list} VALUES (${this.comma(cells.map((column) => this.value(column, true)))})`;
+    };
+    const matched = random.pick([update, update, () => 'DELETE', () => 'DO NOTHING'])();
+    const also = random.chance(0.5) && 'AND CASE WHEN items.n > 0 THEN true ELSE false END';
+    const bySource = this.major >= 17 && random.chance(0.3);
+    return this.join(
+      `MERGE INTO orders ${alias} USING ${source} ON ${name}.id = items.n + ${key} AND items.n = 1`,
+      this.join('WHEN MATCHED', also, 'THEN', matched),
+      random.chance(0.3) && `WHEN MATCHED THEN ${update()}`,
+      random.chance(0.7) && this.join('WHEN NOT MATCHED AND items.n IN (2, 77) THEN', insert()),
+      bySource && `WHEN NOT MATCHED BY SOURCE AND ${name}.id = 3 THEN ${update()}`,
+      this.major >= 17 && this.returning(name),
+    );
   }
 
   private conflict(name: string): string | false {
@@ -165,12 +250,26 @@ export class Statements {
     if (columns.length === 0) columns.push('n');
     if (random.chance(0.2)) {
       const row = random.chance(0.3) ? 'ROW' : '';
-      const source = random.chance(0.1)
-        ? `(SELECT ${columns.map(() => 'NULL')})`
+      const source = random.chance(0.4)
+        ? this.sources(columns.map(value))
         : `${row}(${this.comma(columns.map(value))})`;
       return `(${this.comma(columns)})${this.gap()}=${this.gap()}${source}`;
     }
     return this.comma(columns.map((column) => `${column}${this.gap()}= ${value(column)}`));
+  }
+
+  /** Subselects that give several columns. */
+  private sources(values: string[]): string {
+    const cells = values.map((value) => (value === 'DEFAULT' ? 'NULL' : value));
+    const list = this.comma(cells);
+    return this.random.pick([
+      `(SELECT ${cells.map(() => 'NULL')})`,
+      `(SELECT ${list})`,
+      `(SELECT ${list} FROM items WHERE n = 1)`,
+      `(SELECT ${list} FROM items WHERE n > 7)`,
+      `(SELECT s.* FROM (SELECT ${list}) s)`,
+      `((SELECT ${list} FROM items WHERE n < 3 LIMIT 1))`,
+    ]);
   }
 
   private update(): string {
@@ -187,7 +286,7 @@ export class Statements {
     const where = this.bind ? this.param(id) : id;
     const wheres = [`${name}.id = ${where}`, `${name}.id < ${where} AND ${name}.id % 7 = 3`];
     // Which row draws which number depends on where the rows lie.
-    if (/nextval|DEFAULT/.test(set)) wheres.pop();
+    if (/nextval|DEFAULT|said/.test(set)) wheres.pop();
     return this.join(
       random.chance(0.1) && 'WITH w AS (SELECT * FROM orders WHERE id = 1)',
       'UPDATE',
@@ -233,6 +332,12 @@ export class Statements {
       'SELECT * FROM items, LATERAL (SELECT * FROM orders WHERE orders.n = items.n) l ORDER BY id, items.n',
       'SELECT DISTINCT ON (n) * FROM orders ORDER BY n, id',
       'SELECT "Orders".* FROM orders',
+      'SELECT * FROM orders o JOIN items USING (n) ORDER BY o.id, items.label',
+      'SELECT *, o.note AS again FROM items NATURAL LEFT JOIN orders AS o ORDER BY n, o.id',
+      'SELECT * FROM orders FULL JOIN (SELECT * FROM orders WHERE id < 4) s USING (id, note) ORDER BY 1, 2, 3, 4, 5',
+      'SELECT *, orders.ctid IS NULL AS c FROM orders JOIN items USING (n) ORDER BY id, label',
+      'SELECT o::text, (o.*)::text AS t, o IS NULL, o = o, o < ROW (3, o.v, o.note, o.n) FROM orders o ORDER BY o.id',
+      'SELECT count(*) FROM orders o, orders p WHERE o IS DISTINCT FROM p AND o.id < p.id',
     ]);
   }
 

@@ -261,6 +261,9 @@ export async function makeTables(
       CREATE SEQUENCE ticket START 500;
       CREATE TABLE items (n integer, label text, v text);
       INSERT INTO items SELECT i, 'l' || i, i::text FROM generate_series(1, 4) i;
+      CREATE VIEW few AS SELECT n, label FROM items WHERE n = 4;
+      CREATE FUNCTION said(anyelement) RETURNS anyelement LANGUAGE plpgsql VOLATILE AS
+        'BEGIN PERFORM nextval(''ticket''); RETURN $1; END';
       CREATE TABLE orders (id serial PRIMARY KEY, v ${own}, note text DEFAULT 'n', n integer);
       ${schema === 'tandem' ? `ALTER TABLE orders ADD ${follow} ${subject.to}` : ''};`);
   }

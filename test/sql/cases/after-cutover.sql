@@ -23,7 +23,7 @@ INSERT INTO orders ("id", "email", "id_old") SELECT a, b, (((a)::bigint))::integ
 
 --# A star of which the number of columns is not known: all visible columns are listed.
 INSERT INTO orders SELECT * FROM x
---> guarded insert-select
+--> guarded star
 INSERT INTO orders ("id", "email", "note") SELECT * FROM x
 
 --# An application of yesterday names the old column.
@@ -33,12 +33,13 @@ INSERT INTO orders (id_old, email, "id") VALUES (1, 'a', (((1)::integer))::bigin
 
 --# MERGE that inserts without a list is refused.
 MERGE INTO orders USING x ON true WHEN NOT MATCHED THEN INSERT VALUES (1, 'a')
---> refused merge
-INSERT without a column list cannot be rewritten here for table "public.orders", which is under migration
+--> rewritten
+MERGE INTO orders USING x ON true WHEN NOT MATCHED THEN INSERT ("id", "email", "id_old") VALUES (1, 'a', (((1)::bigint))::integer)
 
 --# MERGE with a list is the guard's.
 MERGE INTO orders USING x ON true WHEN NOT MATCHED THEN INSERT (id, email) VALUES (1, 'a')
---> guarded merge
+--> rewritten
+MERGE INTO orders USING x ON true WHEN NOT MATCHED THEN INSERT (id, email, "id_old") VALUES (1, 'a', (((1)::bigint))::integer)
 
 --# So is PREPARE.
 PREPARE p AS INSERT INTO orders VALUES (1, 'a')

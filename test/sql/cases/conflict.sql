@@ -20,8 +20,8 @@ INSERT INTO orders AS o (id, email, "id_new", "email_new") VALUES (1, 'a', (((1)
 
 --# The insert can be the guard's and the update not.
 INSERT INTO orders (email, note) VALUES ('a', f()) ON CONFLICT (id) DO UPDATE SET (email, note) = ROW (excluded.email, 'x')
---> guarded volatile
-INSERT INTO orders (email, note) VALUES ('a', f()) ON CONFLICT (id) DO UPDATE SET (email, note) = ROW (excluded.email, 'x'), "email_new" = lower(((excluded.email)::character varying(5)))
+--> rewritten
+INSERT INTO orders ("email", "note", "id", "id_new", "email_new") SELECT 'a', "pgtandem"."pgtandem 2", "pgtandem"."pgtandem 1", ((("pgtandem"."pgtandem 1")::integer))::bigint, lower((('a')::character varying(5))) FROM (SELECT nextval('public.orders_id_seq'::regclass) AS "pgtandem 1", f() AS "pgtandem 2", "pgtandem alone"."column1" FROM (VALUES (1)) AS "pgtandem alone" OFFSET 0) AS "pgtandem" ON CONFLICT (id) DO UPDATE SET (email, note) = ROW (excluded.email, 'x'), "email_new" = lower(((excluded.email)::character varying(5)))
 
 --# DO NOTHING.
 INSERT INTO orders (id, email) VALUES (1, 'a') ON CONFLICT DO NOTHING

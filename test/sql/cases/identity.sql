@@ -25,3 +25,12 @@ UPDATE things SET "Größe" = 'ä'::text::integer, "size_new" = ((('ä'::text::i
 COPY things TO STDOUT
 --> rewritten
 COPY things ("id", "Größe") TO STDOUT
+
+--# OVERRIDING USER VALUE: what is given for an identity column is not what it holds.
+INSERT INTO things (id, "Größe") OVERRIDING USER VALUE VALUES (1, 2)
+--> guarded overriding
+
+--# It concerns no other column.
+INSERT INTO things ("Größe", id_new) OVERRIDING USER VALUE VALUES (1, 2)
+--> rewritten
+INSERT INTO things ("Größe", id_new, "id", "size_new") OVERRIDING USER VALUE VALUES (1, 2, (((2)::bigint))::integer, (((1)::integer))::bigint)

@@ -68,7 +68,8 @@ INSERT INTO orders (id, email, "id_new", "email_new") OVERRIDING SYSTEM VALUE VA
 
 --# OVERRIDING USER VALUE is the guard's.
 INSERT INTO orders (id, email) OVERRIDING USER VALUE VALUES (1, 'a')
---> guarded overriding
+--> rewritten
+INSERT INTO orders (id, email, "id_new", "email_new") OVERRIDING USER VALUE VALUES (1, 'a', (((1)::integer))::bigint, lower((('a')::character varying(5))))
 
 --# A row that does not fit the list is the server's error to tell.
 INSERT INTO orders (id, email) VALUES (1)
@@ -110,7 +111,8 @@ WITH x AS (INSERT INTO orders (id, email, "id_new", "email_new") VALUES (1, 'a',
 
 --# VALUES with more to it is the guard's.
 INSERT INTO orders (id, email) VALUES (1, 'a') ORDER BY 1 LIMIT 1
---> guarded values
+--> rewritten
+INSERT INTO orders (id, email, "id_new", "email_new") SELECT "pgtandem".*, ((("pgtandem"."pgtandem rows 1")::integer))::bigint, lower((("pgtandem"."pgtandem rows 2")::character varying(5))) FROM (VALUES (1, 'a') ORDER BY 1 LIMIT 1) AS "pgtandem" ("pgtandem rows 1", "pgtandem rows 2")
 
 --# Another schema's table is another table.
 INSERT INTO audit.orders (id) VALUES (1)
@@ -120,3 +122,7 @@ INSERT INTO audit.orders (id) VALUES (1)
 INSERT INTO orders (note, id, email) VALUES ('é€𝄞', 1, 'ü' || 'é')
 --> rewritten
 INSERT INTO orders (note, id, email, "id_new", "email_new") VALUES ('é€𝄞', 1, 'ü' || 'é', (((1)::integer))::bigint, lower((('ü' || 'é')::character varying(5))))
+
+--# A column that is given twice is the server's error to tell.
+INSERT INTO orders (id, id, email) VALUES (1, 2, 'a')
+--> unchanged

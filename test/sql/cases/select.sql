@@ -25,15 +25,18 @@ INSERT INTO orders ("id", "email", "id_new", "email_new") SELECT a, b, (((a)::in
 
 --# A volatile default for each row is the guard's.
 INSERT INTO orders (email) SELECT b FROM x
---> guarded volatile
+--> rewritten
+INSERT INTO orders (email, "id", "id_new", "email_new") SELECT "pgtandem"."pgtandem rows 1", "pgtandem"."pgtandem 1", ((("pgtandem"."pgtandem 1")::integer))::bigint, lower((("pgtandem"."pgtandem rows 1")::character varying(5))) FROM (SELECT "pgtandem rows".*, nextval('public.orders_id_seq'::regclass) AS "pgtandem 1" FROM (SELECT b FROM x) AS "pgtandem rows" ("pgtandem rows 1") OFFSET 0) AS "pgtandem"
 
 --# DISTINCT, grouping and set operations are the guard's.
 INSERT INTO orders (id, email) SELECT DISTINCT a, b FROM x
---> guarded insert-select
+--> rewritten
+INSERT INTO orders (id, email, "id_new", "email_new") SELECT "pgtandem"."pgtandem rows 1", "pgtandem"."pgtandem rows 2", ((("pgtandem"."pgtandem rows 1")::integer))::bigint, lower((("pgtandem"."pgtandem rows 2")::character varying(5))) FROM (SELECT DISTINCT a, b FROM x OFFSET 0) AS "pgtandem" ("pgtandem rows 1", "pgtandem rows 2")
 
 --# A star is the guard's: how many columns it is only the server knows.
 INSERT INTO orders (id, email) SELECT * FROM x
---> guarded insert-select
+--> rewritten
+INSERT INTO orders (id, email, "id_new", "email_new") SELECT "pgtandem".*, ((("pgtandem"."pgtandem rows 1")::integer))::bigint, lower((("pgtandem"."pgtandem rows 2")::character varying(5))) FROM (SELECT * FROM x OFFSET 0) AS "pgtandem" ("pgtandem rows 1", "pgtandem rows 2")
 
 --# A star of the table itself is spelled out all the same.
 INSERT INTO archive SELECT * FROM orders

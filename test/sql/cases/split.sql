@@ -30,3 +30,16 @@ UPDATE users SET id = 2, "first" = split_part(("public"."users"."name"), ' '::te
 INSERT INTO users DEFAULT VALUES
 --> rewritten
 INSERT INTO users ("first", "last") VALUES (split_part(((NULL)::text), ' '::text, 1), split_part(((NULL)::text), ' '::text, 2))
+
+--# What is made from two subselects is the guard's.
+UPDATE users SET (first, id) = (SELECT a, 1 FROM x), (last) = (SELECT b FROM y)
+--> guarded subselect
+
+--# So is what is made from a function and a subselect.
+UPDATE users SET first = f(), (last, id) = (SELECT b, 2 FROM y)
+--> guarded subselect
+
+--# DEFAULT VALUES of MERGE.
+MERGE INTO users USING x ON true WHEN NOT MATCHED THEN INSERT DEFAULT VALUES
+--> rewritten
+MERGE INTO users USING x ON true WHEN NOT MATCHED THEN INSERT ("first", "last") VALUES (split_part(((NULL)::text), ' '::text, 1), split_part(((NULL)::text), ' '::text, 2))

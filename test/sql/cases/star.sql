@@ -25,7 +25,8 @@ SELECT "o"."id", "o"."email", "o"."note", "o"."n", "public"."users".*, "l".* FRO
 
 --# USING merges columns: only the server knows which.
 SELECT * FROM orders o JOIN x USING (id)
---> guarded star
+--> rewritten
+SELECT * FROM (SELECT "id", "email", "note", "n" FROM orders) o JOIN x USING (id)
 
 --# A qualified star is not concerned by that.
 SELECT o.*, x.a FROM orders o JOIN x USING (id)
@@ -70,6 +71,7 @@ SELECT row_to_json(orders) FROM orders
 --# Whole rows, spelled with a star in an expression.
 SELECT (o).*, o.*::text FROM orders o
 --> guarded whole-row
+SELECT (o).*, ROW("o"."id", "o"."email", "o"."note", "o"."n")::text AS "o" FROM orders o
 
 --# The row type.
 SELECT * FROM jsonb_populate_record(NULL::orders, '{}')
@@ -106,7 +108,8 @@ CREATE VIEW v AS SELECT "public"."orders"."id", "public"."orders"."email", "publ
 
 --# RETURNING old.* is counted.
 UPDATE orders SET note = 'x' RETURNING old.*
---> guarded returning-old-new
+--> rewritten
+UPDATE orders SET note = 'x' RETURNING "old"."id", "old"."email", "old"."note", "old"."n"
 
 --# A hidden column may be named: that is an application of tomorrow.
 SELECT id_new FROM orders
@@ -124,3 +127,45 @@ SELECT * FROM orders, generate_series(1, 2)
 SELECT * FROM orders, generate_series(1, 2) g
 --> rewritten
 SELECT "public"."orders"."id", "public"."orders"."email", "public"."orders"."note", "public"."orders"."n", "g".* FROM orders, generate_series(1, 2) g
+
+--# A bare star over USING, of which the merged columns only the server knows.
+SELECT *, o.n FROM public.orders AS o LEFT JOIN x USING (id) WHERE email = 'a'
+--> rewritten
+SELECT *, o.n FROM (SELECT "id", "email", "note", "n" FROM public.orders) AS o LEFT JOIN x USING (id) WHERE email = 'a'
+
+--# The same by NATURAL JOIN, by the table's own name, of both.
+SELECT * FROM orders NATURAL JOIN ONLY orders b
+--> rewritten
+SELECT * FROM (SELECT "id", "email", "note", "n" FROM orders) AS "orders" NATURAL JOIN (SELECT "id", "email", "note", "n" FROM ONLY orders) b
+
+--# Not where the table itself is needed: its system columns.
+SELECT *, ctid FROM orders JOIN x USING (id)
+--> guarded star
+
+--# Its hidden columns.
+SELECT *, o.id_new FROM orders o JOIN x USING (id)
+--> guarded star
+
+--# Its rows, and its name with its schema.
+SELECT *, count(o.*) OVER () FROM orders o JOIN x USING (id)
+--> guarded star
+
+--# A schema as part of a column's name.
+SELECT *, public.orders.id FROM public.orders JOIN x USING (id)
+--> guarded star
+
+--# Locks.
+SELECT * FROM orders JOIN x USING (id) FOR UPDATE
+--> guarded star
+
+--# Grouping, which its key may allow.
+SELECT * FROM orders JOIN x USING (id) GROUP BY id
+--> guarded star
+
+--# A sample.
+SELECT * FROM orders TABLESAMPLE system (1) JOIN x USING (id)
+--> guarded star
+
+--# In RETURNING.
+DELETE FROM x USING y JOIN orders USING (id) RETURNING *
+--> guarded star

@@ -15,8 +15,8 @@ BEGIN; INSERT INTO orders (id, email, "id_new", "email_new") VALUES (1, 'a', (((
 
 --# One part that is the guard's does not keep the others from it.
 UPDATE orders SET email = f(); UPDATE orders SET email = 'a'
---> guarded volatile
-UPDATE orders SET email = f(); UPDATE orders SET email = 'a', "email_new" = lower((('a')::character varying(5)))
+--> rewritten
+UPDATE orders SET ("email", "email_new") = (SELECT "pgtandem"."pgtandem 1", lower((("pgtandem"."pgtandem 1")::character varying(5))) FROM (VALUES (f()) OFFSET 0) AS "pgtandem" ("pgtandem 1") WHERE ("public"."orders"."email" IS NULL) IS NOT NULL); UPDATE orders SET email = 'a', "email_new" = lower((('a')::character varying(5)))
 
 --# The names may mean something else after SET search_path.
 SET search_path = other; UPDATE orders SET email = 'a'

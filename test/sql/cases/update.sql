@@ -39,7 +39,8 @@ UPDATE orders SET (email, n) = ROW (DEFAULT, 1), "email_new" = lower((('X'::char
 
 --# A subselect for several columns is the guard's.
 UPDATE orders SET (note, email) = (SELECT a, b FROM x)
---> guarded subselect
+--> rewritten
+UPDATE orders SET (note, email, "email_new") = (WITH "pgtandem 0 of" ("pgtandem 1", "pgtandem 2") AS MATERIALIZED (SELECT a, b FROM x) SELECT "pgtandem 0 of"."pgtandem 1", "pgtandem 0 of"."pgtandem 2", lower((("pgtandem 0 of"."pgtandem 2")::character varying(5))) FROM (VALUES (1)) AS "pgtandem one" LEFT JOIN "pgtandem 0 of" ON true)
 
 --# A subselect for columns that are no leads is not.
 UPDATE orders SET (note, n) = (SELECT a, b FROM x), email = 'a'
@@ -48,12 +49,13 @@ UPDATE orders SET (note, n) = (SELECT a, b FROM x), email = 'a', "email_new" = l
 
 --# A value that may be evaluated only once is the guard's.
 UPDATE orders SET email = f(email)
---> guarded volatile
+--> rewritten
+UPDATE orders SET ("email", "email_new") = (SELECT "pgtandem"."pgtandem 1", lower((("pgtandem"."pgtandem 1")::character varying(5))) FROM (VALUES (f(email)) OFFSET 0) AS "pgtandem" ("pgtandem 1") WHERE ("email" IS NULL) IS NOT NULL)
 
 --# The same, and the stars are spelled out all the same.
 UPDATE orders SET id = nextval('s') RETURNING *
---> guarded volatile
-UPDATE orders SET id = nextval('s') RETURNING "public"."orders"."id", "public"."orders"."email", "public"."orders"."note", "public"."orders"."n"
+--> rewritten
+UPDATE orders SET ("id", "id_new") = (SELECT "pgtandem"."pgtandem 1", ((("pgtandem"."pgtandem 1")::integer))::bigint FROM (VALUES (nextval('s')) OFFSET 0) AS "pgtandem" ("pgtandem 1") WHERE ("public"."orders"."id" IS NULL) IS NOT NULL) RETURNING "public"."orders"."id", "public"."orders"."email", "public"."orders"."note", "public"."orders"."n"
 
 --# DEFAULT.
 UPDATE orders SET email = DEFAULT
@@ -62,7 +64,8 @@ UPDATE orders SET email = DEFAULT, "email_new" = lower((('X'::character varying)
 
 --# A volatile default is the guard's.
 UPDATE orders SET id = DEFAULT
---> guarded volatile
+--> rewritten
+UPDATE orders SET ("id", "id_new") = (SELECT "pgtandem"."pgtandem 1", ((("pgtandem"."pgtandem 1")::integer))::bigint FROM (VALUES (nextval('public.orders_id_seq'::regclass)) OFFSET 0) AS "pgtandem" ("pgtandem 1") WHERE ("public"."orders"."id" IS NULL) IS NOT NULL)
 
 --# Part of a column is the guard's.
 UPDATE orders SET email[1] = 'a'
@@ -99,7 +102,8 @@ DELETE FROM orders USING x WHERE orders.id = x.id RETURNING "public"."orders"."i
 
 --# MERGE is the guard's.
 MERGE INTO orders o USING x ON o.id = x.id WHEN MATCHED THEN UPDATE SET email = 'a' WHEN NOT MATCHED THEN INSERT VALUES (1)
---> guarded merge
+--> rewritten
+MERGE INTO orders o USING x ON o.id = x.id WHEN MATCHED THEN UPDATE SET email = 'a', "email_new" = lower((('a')::character varying(5))) WHEN NOT MATCHED THEN INSERT ("id", "id_new", "email_new") VALUES (1, (((1)::integer))::bigint, lower((('X'::character varying)::character varying(5))))
 
 --# MERGE from the table writes something else.
 MERGE INTO x USING orders o ON o.id = x.id WHEN MATCHED THEN UPDATE SET email = o.email

@@ -1,0 +1,133 @@
+import type { Node, RangeVar, SelectStmt } from 'libpg-query';
+import { type Plan, Unsure, Wrong } from './plan.js';
+import type { Cell } from './rows.js';
+import { isPlain, readTargets } from './select.js';
+import type { Source, Span } from './source.js';
+import type { ByteString } from './tree.js';
+import { isStar } from './values.js';
+
+/** A SET list: of an UPDATE, of ON CONFLICT DO UPDATE, or of a MERGE's action. */
+export interface SetList {
+  targets: Node[];
+  /** The table as it is named in the statement. */
+  relation: RangeVar;
+  /** Token index before which the list ends at the latest; null: where the text says. */
+  limit: number | null;
+  /** A column of the row that the statement may read: qualifier and name; null: any. */
+  reads: readonly ByteString[] | null;
+}
+
+/**
+ * One item of a SET list:
+ * - `plain`: `a = x`;
+ * - `row`: `(a, b) = ROW (x, y)`, with or without the word;
+ * - `select`: `(a, b) = (SELECT ...)`; its span is that of the subselect in its parentheses.
+ */
+export interface SetItem {
+  form: 'plain' | 'row' | 'select';
+  span: Span;
+  targets: Node[];
+  /** Columns, and what each is assigned; no cells where that is not known apart. */
+  columns: ByteString[];
+  cells: Cell[];
+  /** The subselect with the parenthesis that opens it, and where its values begin if known. */
+  select: { stmt: SelectStmt; open: number; starts: number[] | null } | null;
+}
+
+/** @throws Unsure when it is not as it was expected, Wrong when the server refuses it. */
+export function readSet(plan: Plan, list: SetList): SetItem[] {
+  const { source } = plan;
+  const { targets, limit } = list;
+  const first = targets[0];
+  if (!first || !('ResTarget' in first)) throw new Unsure('shape');
+  let start = source.indexAt(first.ResTarget.location ?? 0);
+  if (source.word(start - 1) === '(') start--;
+  source.expect(start - 1, 'set');
+  const spans = source.items(start, (index) => index === limit || endsSet(source, index));
+  let next = 0;
+  const items = spans.map((span): SetItem => {
+    const count = source.word(span.first) === '(' ? columnsOf(targets[next]) : 1;
+    const group = targets.slice(next, next + count);
+    next += count;
+    return readItem(plan, span, group);
+  });
+  if (next !== targets.length) throw new Unsure('shape');
+  return items;
+}
+
+function endsSet(source: Source, index: number): boolean {
+  const word = source.word(index);
+  if (word !== 'from' && word !== 'where' && word !== 'returning') return false;
+  if (source.word(index - 1) === '.') return false;
+  // IS [NOT] DISTINCT FROM
+  return !(
+    word === 'from' &&
+    source.word(index - 1) === 'distinct' &&
+    source.word(index - 2) !== '.'
+  );
+}
+
+function columnsOf(target: Node | undefined): number {
+  const value = target && 'ResTarget' in target ? target.ResTarget.val : undefined;
+  return value && 'MultiAssignRef' in value ? (value.MultiAssignRef.ncolumns ?? 1) : 1;
+}
+
+export function nameOfTarget(target: Node): ByteString {
+  return 'ResTarget' in target ? (target.ResTarget.name ?? '') : '';
+}
+
+function readItem(plan: Plan, span: Span, targets: Node[]): SetItem {
+  const { source } = plan;
+  const columns = targets.map(nameOfTarget);
+  const first = targets[0];
+  const value = first && 'ResTarget' in first ? first.ResTarget.val : undefined;
+  if (!value) throw new Unsure('shape');
+  if (targets.some((target) => 'ResTarget' in target && target.ResTarget.indirection)) {
+    return { form: 'plain', span, targets, columns, cells: [], select: null };
+  }
+  if (!('MultiAssignRef' in value)) {
+    const equals = source.afterName(span.first);
+    source.expect(equals, '=');
+    // In SET it is one value, a row; elsewhere it would be several.
+    if (isStar(value)) throw new Unsure('row');
+    const cell = cellOf(plan, { first: equals + 1, last: span.last }, value);
+    return { form: 'plain', span, targets, columns, cells: [cell], select: null };
+  }
+  const row = value.MultiAssignRef.source;
+  let open = source.close(span.first) + 1;
+  source.expect(open, '=');
+  if (row && 'SubLink' in row) {
+    source.expect(open + 1, '(');
+    if (source.close(open + 1) !== span.last) throw new Unsure('shape');
+    const { subselect } = row.SubLink;
+    if (!subselect || !('SelectStmt' in subselect)) throw new Unsure('shape');
+    const stmt = subselect.SelectStmt;
+    const select = { stmt, open: open + 1, starts: startsOf(plan, stmt, columns.length) };
+    return { form: 'select', span, targets, columns, cells: [], select };
+  }
+  // Anything else is refused: a row or a subselect is what has to stand here.
+  if (!row || !('RowExpr' in row)) throw new Wrong('neither a row nor a subselect');
+  open += source.word(open + 1) === 'row' ? 2 : 1;
+  source.expect(open, '(');
+  const nodes = row.RowExpr.args ?? [];
+  const spans = source.items(open + 1);
+  if (spans.length !== nodes.length) throw new Unsure('shape');
+  // A star may stand for any number of values.
+  if (nodes.some(isStar)) throw new Unsure('row');
+  if (nodes.length !== columns.length) throw new Wrong('as many values as columns');
+  const cells = nodes.map((node, i) => cellOf(plan, spans[i]!, node));
+  return { form: 'row', span, targets, columns, cells, select: null };
+}
+
+/** Where each value of a subselect begins, when it is known that there are that many. */
+function startsOf(plan: Plan, select: SelectStmt, count: number): number[] | null {
+  const targets = (isPlain(select) ? readTargets(plan, select, -1)?.targets : null) ?? [];
+  const starts = targets.flatMap((target) =>
+    target?.span ? [plan.source.valueStart(target.span.first)] : [],
+  );
+  return starts.length === count && targets.length === count ? starts : null;
+}
+
+function cellOf(plan: Plan, span: Span, node: Node): Cell {
+  return 'SetToDefault' in node ? 'default' : plan.copy(span, node);
+}

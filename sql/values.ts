@@ -1,0 +1,85 @@
+import type { List, Node } from 'libpg-query';
+import { insertCells } from './cells.js';
+import { insertOnce } from './once.js';
+import { type Addition, additionsTo, assigned, fallbackOf } from './pairs.js';
+import { type Plan, Unsure, Wrong } from './plan.js';
+import { type Cell, hasParts, type Layout, listColumns, type Rows } from './rows.js';
+
+/** Adds the other column of each pair to the rows of a VALUES list. */
+export function insertValues(plan: Plan, layout: Layout, lists: readonly Node[]): boolean {
+  const rows = readRows(plan, layout, lists);
+  try {
+    return addToRows(plan, layout, rows, lists);
+  } catch (error) {
+    if (!(error instanceof Unsure) || error.reason !== 'volatile') throw error;
+  }
+  if (!hasParts(layout)) {
+    try {
+      return insertOnce(plan, layout, rows);
+    } catch (error) {
+      const typed = error instanceof Unsure && error.reason === 'volatile';
+      if (!typed || lists.length === 1) throw error;
+    }
+  }
+  return insertCells(plan, layout, rows, lists);
+}
+
+/** The rows of a VALUES list. One that does not fit the columns is an error of the server's. */
+function readRows(plan: Plan, layout: Layout, lists: readonly Node[]): Rows {
+  const { source } = plan;
+  source.expect(layout.from, 'values');
+  const rows: Rows = { cells: [], spans: [], end: 0 };
+  let open = layout.from + 1;
+  for (const node of lists) {
+    const items = ('List' in node ? node.List.items : undefined) ?? [];
+    source.expect(open, '(');
+    const spans = source.items(open + 1);
+    if (spans.length !== items.length) throw new Unsure('shape');
+    if (items.some(isStar)) throw new Unsure('star');
+    if (items.length !== layout.columns.length) throw new Wrong('as many values as columns');
+    rows.cells.push(
+      items.map((item, i) => ('SetToDefault' in item ? 'default' : plan.copy(spans[i]!, item))),
+    );
+    rows.spans.push(spans);
+    const close = source.close(open);
+    rows.end = source.end(close);
+    open = close + 2;
+  }
+  return rows;
+}
+
+/** What stands for several values, or none. */
+export function isStar(node: Node): boolean {
+  if ('A_Indirection' in node) {
+    return (node.A_Indirection.indirection ?? []).some((part) => 'A_Star' in part);
+  }
+  return 'ColumnRef' in node && (node.ColumnRef.fields ?? []).some((field) => 'A_Star' in field);
+}
+
+/** @throws Unsure when a value cannot be written twice. */
+export function additionsFor(layout: Layout, cells: readonly Cell[]): Addition[] {
+  const { table, columns } = layout;
+  return additionsTo({
+    table,
+    kind: 'insert',
+    isGiven: (column) => columns.includes(column),
+    value: (column) => {
+      const cell = cells[columns.indexOf(column)];
+      if (!cell || cell === 'default') return fallbackOf(table, column);
+      return assigned(table, column, cell);
+    },
+  });
+}
+
+function addToRows(plan: Plan, layout: Layout, rows: Rows, lists: readonly Node[]): boolean {
+  const added = rows.cells.map((cells) => additionsFor(layout, cells));
+  added.forEach((additions, i) => {
+    const list: List = 'List' in lists[i]! ? lists[i].List : {};
+    const end = plan.source.end(rows.spans[i]!.at(-1)!.last);
+    for (const { value } of additions) {
+      plan.insert(end, ', ', value);
+      list.items?.push(value.node);
+    }
+  });
+  return listColumns(plan, layout, added[0] ?? []);
+}
