@@ -7,6 +7,7 @@ import { refreshOrder } from './order.js';
 import { ENDED } from './phase.js';
 import { ownName } from './plan.js';
 import { trimSeen } from './seen.js';
+import { assertTable } from './shape.js';
 import { STEPS } from './steps.js';
 import { listMigrations, type Migration, MovedError, saveProgress, setPaused } from './store.js';
 import { Wake } from './wake.js';
@@ -149,6 +150,9 @@ async function takesLock(connection: Connection): Promise<boolean> {
   return rows[0].mine;
 }
 
+/** Phases that take away what is ours wherever it is found. */
+const CLEANING: ReadonlySet<string> = new Set(['aborting', 'completing']);
+
 const keyOf = (migration: Migration) => JSON.stringify([migration.phase, migration.paused]);
 
 /** One run of the step of a migration's phase, on connections of its own. */
@@ -193,6 +197,7 @@ class Task {
       stopCancelling = cancelOnAbort(signal, connection, observer, log);
       log.info({ migration: migration.name, phase: migration.phase.name }, 'phase');
       const context: Context = { url, connection, observer, metrics, log, signal, wake: this.wake };
+      if (!CLEANING.has(migration.phase.name)) await assertTable(connection, migration.plan);
       await STEPS[migration.phase.name](context, migration);
     } catch (error) {
       await this.deal(error);

@@ -36,6 +36,21 @@ export async function assertShape(
 }
 
 /**
+ * Makes sure that the plan's table is there: a database that was restored from a dump has the same
+ * tables with other oids, and the migration's state is bound to them.
+ * @throws ShapeError with the remedy.
+ */
+export async function assertTable(connection: Connection, { table }: Plan): Promise<void> {
+  const { rows } = await connection.query('SELECT FROM pg_class WHERE oid = $1', [table.oid]);
+  if (rows.length > 0) return;
+  throw new ShapeError(
+    `${table.schema}.${table.name} is not the table that the migration was planned for (oid ` +
+      `${table.oid}): it was made anew, or the database was restored from a dump. Abort the ` +
+      'migration and start it anew.',
+  );
+}
+
+/**
  * What was hung on a column meanwhile (an index, a constraint, a view) would stay on the old one,
  * and be dropped with it.
  */

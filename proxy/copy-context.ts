@@ -1,8 +1,11 @@
 import type { CopyRows } from '../sql/copy-rows.js';
+import { narrowed } from './copy-integer.js';
 
 /** The server shows so many bytes of a line at most, and then three dots. */
 const SHOWN_BYTES = 100;
 const DOTS = '...';
+/** SQLSTATE bad_copy_file_format. */
+const BAD_FORMAT = '22P04';
 
 /**
  * What an error or a notice says of a COPY whose rows were changed, as if they had not been: the
@@ -16,8 +19,9 @@ const DOTS = '...';
 export function restoreFields(fields: Map<string, string>, rows: CopyRows): boolean {
   const said = fields.get('M');
   const context = fields.get('W');
-  const counted = said !== undefined && fields.get('C') === '22P04' ? recount(said, rows) : said;
-  const shown = context === undefined ? undefined : restoreLine(context, rows);
+  const isWrong = fields.get('C') === BAD_FORMAT;
+  const counted = said !== undefined && isWrong ? recount(said, rows) : said;
+  const shown = context === undefined ? undefined : restoreLine(context, rows, isWrong);
   if (counted !== undefined) fields.set('M', counted);
   if (shown !== undefined) fields.set('W', shown);
   return counted !== said || shown !== context;
@@ -32,7 +36,7 @@ function recount(text: string, { fields, added }: CopyRows): string {
 }
 
 /** `COPY orders, line 3: "..."`, the outermost and so the last in a context. */
-function restoreLine(context: string, rows: CopyRows): string {
+function restoreLine(context: string, rows: CopyRows, isWrong: boolean): string {
   if (rows.format === 'binary') return context;
   const name = context.lastIndexOf(rows.table);
   if (name < 0) return context;
@@ -44,18 +48,44 @@ function restoreLine(context: string, rows: CopyRows): string {
   const start = name + rows.table.length + found.length;
   const close = /(?:"|\xc2[\xab\xbb]|[\xab\xbb])$/.exec(context)?.[0] ?? '';
   const isHeader = rows.header === 'match' && Number(/\d+/.exec(found)?.[0]) === 1;
-  const line = context.slice(start, context.length - close.length);
-  return context.slice(0, start) + withoutAdded(line, rows, isHeader) + close;
+  const text = context.slice(start, context.length - close.length);
+  return context.slice(0, start) + withoutAdded({ text, isHeader, isWrong }, rows) + close;
 }
 
-function withoutAdded(line: string, rows: CopyRows, isHeader: boolean): string {
-  const ends = fieldEnds(line, rows);
-  const isCut = line.length > SHOWN_BYTES - 3 && line.endsWith(DOTS);
+interface Line {
+  text: string;
+  isHeader: boolean;
+  /** The server says that the data has not the right form: it may have too many fields. */
+  isWrong: boolean;
+}
+
+function withoutAdded({ text, isHeader, isWrong }: Line, rows: CopyRows): string {
+  const ends = fieldEnds(text, rows);
+  if (text.length > SHOWN_BYTES - 3 && text.endsWith(DOTS)) {
+    const shown = text.slice(0, -DOTS.length);
+    const first = isWrong && !isHeader ? rows.fields : rows.fields - 1;
+    const end = ends.slice(first).find((at) => isAdded(shown, ends, at, rows));
+    return end === undefined ? text : text.slice(0, end);
+  }
   // A row with too few fields was sent as it is, one with too many has its own before ours.
-  const given = isCut ? rows.fields : ends.length + 1 - rows.added.length;
+  const given = ends.length + 1 - rows.added.length;
   const end = ends[given - 1];
   const isShort = given < rows.fields && !isHeader;
-  return isShort || end === undefined ? line : line.slice(0, end);
+  return isShort || end === undefined ? text : text.slice(0, end);
+}
+
+/** Whether what was added to a line may begin at a byte: it goes on as the fields before say. */
+function isAdded(shown: string, ends: readonly number[], at: number, rows: CopyRows): boolean {
+  const { delimiter, added, defaultText } = rows;
+  const ours = added.map(({ from, constant, integer }) => {
+    if (from === null) return delimiter + constant;
+    const field = shown.slice(from === 0 ? 0 : ends[from - 1]! + 1, ends[from]);
+    if (field === defaultText) return delimiter + constant;
+    const narrow = integer && integer.to < integer.from;
+    const bytes = Buffer.from(field, 'latin1');
+    return delimiter + (narrow ? narrowed(bytes, integer.to, rows) : bytes).toString('latin1');
+  });
+  return ours.join('').startsWith(shown.slice(at));
 }
 
 /** Where the fields of a line end, but for the last. */

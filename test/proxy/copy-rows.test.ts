@@ -1,11 +1,15 @@
 import t from 'tap';
 import { BinaryRows } from '../../proxy/copy-binary.js';
 import { restoreFields } from '../../proxy/copy-context.js';
+import { CopyIn } from '../../proxy/copy-in.js';
 import { narrowed } from '../../proxy/copy-integer.js';
 import type { RowWriter } from '../../proxy/copy-kept.js';
 import { TextRows } from '../../proxy/copy-text.js';
+import { FrameReader, PASS, TAKE } from '../../proxy/frames.js';
+import { FRONTEND, message, SYNC } from '../../proxy/messages.js';
 import { Outbox } from '../../proxy/outbox.js';
 import type { CopyField, CopyRows } from '../../sql/copy-rows.js';
+import type { Rewrite } from '../../sql/outcome.js';
 import { pick, pieces, seeded } from './random.js';
 
 /*
@@ -23,12 +27,23 @@ import { pick, pieces, seeded } from './random.js';
  * | nothing is looked at behind `\.`                          | text                               |
  * | the last row is forgotten when it has no newline          | text, CSV                          |
  * | the sign of an integer is not extended                    | binary                             |
+ * | a message that was taken back is gone on with             | data in messages                   |
+ * | of a message in several chunks the first part is taken    | data in messages                   |
  */
 
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
 t.comment(`SEED=${seed}`);
 const random = seeded(seed);
 const upTo = (limit: number) => Math.floor(random() * limit);
+
+const REWRITE: Rewrite = {
+  outcome: 'rewritten',
+  text: Buffer.from(''),
+  touches: [],
+  reason: null,
+  refusal: null,
+  edits: [],
+};
 
 function added(from: number | null, more: Partial<CopyField> = {}): CopyField {
   return { column: 'new', heading: 'new', from, constant: 'K', integer: null, ...more };
@@ -188,6 +203,54 @@ t.test('whatever the bytes are, the cuts make no difference', async (t) => {
   }
   t.pass('5000 times');
 });
+
+t.test('data in messages of any size comes in messages of ours', async (t) => {
+  for (let i = 0; i < 1000; i++) {
+    const { rows, data } = textCase(pick(random, ['text', 'csv'] as const));
+    const copyIn = new CopyIn();
+    copyIn.serverIs('18.1');
+    copyIn.begins({ ...REWRITE, copies: [rows] }, 7);
+    const reader: FrameReader = new FrameReader({
+      frame: (type) => (type === FRONTEND.copyData ? TAKE : PASS),
+      body: (buf, from, to) => copyIn.take(buf, from, to, reader.tail),
+      holdBytes: () => 0,
+      steady: () => false,
+      valid: () => true,
+    });
+    const parts = pieces(random, Buffer.from(data, 'latin1'), longest());
+    const frames = parts.map((part) => message(FRONTEND.copyData, part));
+    // Messages that pass stand between them.
+    const sent = frames.flatMap((frame) => (random() < 0.2 ? [frame, SYNC] : [frame]));
+    let seen = '';
+    for (const chunk of pieces(random, Buffer.concat(sent), longest())) {
+      reader.feed(Buffer.from(chunk));
+      const result = reader.run();
+      if (result !== 'more' || !reader.atBoundary) throw new Error(result);
+      if (random() < 0.5) seen += reader.out.take().toString('latin1');
+    }
+    copyIn.ends(true, reader.tail);
+    seen += reader.out.take().toString('latin1');
+    const { bodies, others } = unframed(Buffer.from(seen, 'latin1'));
+    const whole = written(new TextRows(rows, false), [Buffer.from(data, 'latin1')]);
+    if (bodies === whole && others === sent.length - frames.length) continue;
+    t.same({ rows, parts: parts.map(String), bodies, others }, { whole, data });
+    return;
+  }
+  t.pass('1000 times');
+});
+
+/** The data in messages, and how many others there are. */
+function unframed(bytes: Buffer): { bodies: string; others: number } {
+  let bodies = '';
+  let others = 0;
+  for (let at = 0; at < bytes.length; ) {
+    const end = at + 1 + bytes.readInt32BE(at + 1);
+    if (bytes[at] === FRONTEND.copyData) bodies += bytes.toString('latin1', at + 5, end);
+    else others++;
+    at = end;
+  }
+  return { bodies, others };
+}
 
 t.test('the end-of-data marker', async (t) => {
   const one = (rows: Partial<CopyRows>, data: string, csvEnds = true) =>
