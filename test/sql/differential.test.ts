@@ -14,7 +14,7 @@ import { makeTables, STAGES, type Stage, SUBJECTS, type Subject } from './subjec
  */
 
 const seed = seedFrom(process.env.SEED);
-const STATEMENTS = Number(process.env.STATEMENTS ?? 100);
+const STATEMENTS = Number(process.env.STATEMENTS ?? 60);
 
 interface Seen {
   results?: { command: string; rowCount: number | null; fields: string[]; rows: string[] }[];
