@@ -1,0 +1,139 @@
+import type pg from 'pg';
+import { message, writeParse, writeQuery } from '../../proxy/messages.js';
+import { type Message, RawClient } from '../proxy/harness.js';
+import { copyData, copyDone, D, E, S } from '../proxy/wire.js';
+import type { Call, Step } from './talk.js';
+
+const int16 = (n: number) => Buffer.from([(n >> 8) & 255, n & 255]);
+
+function bind(statement: string, values: (string | Buffer | null)[], binary: boolean): Buffer {
+  const encoded = values.map((value) => {
+    const length = Buffer.alloc(4);
+    if (value === null) {
+      length.writeInt32BE(-1);
+      return length;
+    }
+    const bytes = Buffer.isBuffer(value) ? value : Buffer.from(value);
+    length.writeInt32BE(bytes.length);
+    return Buffer.concat([length, bytes]);
+  });
+  const formats = values.map((value) => int16(Buffer.isBuffer(value) ? 1 : 0));
+  const results = binary ? [int16(1), int16(1)] : [int16(0)];
+  const count = int16(values.length);
+  return message(0x42, `\0${statement}\0`, count, ...formats, count, ...encoded, ...results);
+}
+
+/** What of types differs between two databases: their oids. */
+export class Types {
+  private readonly oids = new Map<string, Promise<number>>();
+  private readonly binaries = new Map<string, Promise<Buffer | null>>();
+
+  constructor(private readonly control: pg.Client) {}
+
+  oid(type: string): Promise<number> {
+    let oid = this.oids.get(type);
+    if (!oid) {
+      oid = this.control
+        .query('SELECT to_regtype($1)::oid::int8 AS oid', [type.replace(/\(.*\)/, '')])
+        .then(({ rows }) => Number(rows[0].oid ?? 0));
+      this.oids.set(type, oid);
+    }
+    return oid;
+  }
+
+  /** A value in binary format, as the server itself sends it; null: it is not one of the type. */
+  binary(type: string, value: string): Promise<Buffer | null> {
+    const key = `${type} ${value}`;
+    let bytes = this.binaries.get(key);
+    if (!bytes) {
+      bytes = this.encode(type, value);
+      this.binaries.set(key, bytes);
+    }
+    return bytes;
+  }
+
+  private async encode(type: string, value: string): Promise<Buffer | null> {
+    const name = type.replace(/\(.*\)/, '');
+    try {
+      const { rows } = await this.control.query(
+        'SELECT typsend::text AS send FROM pg_type WHERE oid = to_regtype($1)',
+        [name],
+      );
+      const hex = await this.control.query(
+        `SELECT encode(${rows[0].send}(($1::text)::${name}), 'hex') AS hex`,
+        [value],
+      );
+      return Buffer.from(hex.rows[0].hex, 'hex');
+    } catch (error) {
+      if ((error as pg.DatabaseError).code === undefined) throw error;
+      return null;
+    }
+  }
+}
+
+/** A text in place of one that was refused: it fails in the same place. */
+const REFUSED = 'SELECT "refused"';
+
+/** A session that sends steps, to one of the two databases. */
+export class Client {
+  private readonly prepared = new Set<string>();
+
+  private constructor(
+    private readonly raw: RawClient,
+    private readonly types: Types,
+  ) {}
+
+  static async open(port: number, database: string, types: Types): Promise<Client> {
+    return new Client(await RawClient.login(port, { database, TimeZone: 'Asia/Tokyo' }), types);
+  }
+
+  close(): void {
+    this.raw.send(Buffer.from([0x58, 0, 0, 0, 4]));
+    this.raw.destroy();
+  }
+
+  /** A simple query of the harness's own. */
+  async ask(text: string): Promise<Message[]> {
+    this.raw.send(writeQuery(Buffer.from(text)));
+    return this.raw.ready();
+  }
+
+  /** @param refused calls in place of which one is sent that fails. */
+  async send(step: Step, refused: ReadonlySet<Call> = new Set()): Promise<Message[]> {
+    const parts: Buffer[] = [];
+    const isBatch = step.some(({ mode }) => mode !== 'simple');
+    for (const call of step) parts.push(...(await this.encode(call, refused.has(call))));
+    if (isBatch) parts.push(S);
+    this.raw.send(...parts);
+    return this.raw.ready(isBatch ? 1 : step.length);
+  }
+
+  private async encode(call: Call, isRefused: boolean): Promise<Buffer[]> {
+    if (call.mode === 'simple') {
+      const parts = [writeQuery(Buffer.from(isRefused ? REFUSED : call.text))];
+      if (call.copy !== undefined && !isRefused) parts.push(copyData(call.copy), copyDone);
+      return parts;
+    }
+    const parts: Buffer[] = [];
+    if (!this.prepared.has(call.name)) {
+      if (call.name !== '') this.prepared.add(call.name);
+      const oids = call.declared ? call.params.map(({ type }) => this.types.oid(type)) : [];
+      const types = Buffer.concat(
+        (await Promise.all(oids)).map((oid) => Buffer.from(Uint32Array.of(oid).buffer).swap32()),
+      );
+      const text = isRefused ? REFUSED : call.text;
+      parts.push(writeParse(call.name, Buffer.from(text), types.toString('latin1')));
+    } else if (isRefused) parts.push(writeParse('', REFUSED, ''));
+    if (call.describe === 'statement') parts.push(D('S', call.name));
+    const values: (string | Buffer | null)[] = [];
+    for (const { value, type } of call.params) {
+      const isBinary = call.binaryParams && value !== null;
+      values.push((isBinary && (await this.types.binary(type, value))) || value);
+    }
+    parts.push(bind(call.name, values, call.binaryResults));
+    if (call.describe === 'portal') parts.push(D('P'));
+    parts.push(E('', call.limit));
+    if (call.limit > 0) parts.push(E('', 0));
+    return parts;
+  }
+}

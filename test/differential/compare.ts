@@ -1,0 +1,112 @@
+import type pg from 'pg';
+import { readFields } from '../../proxy/messages.js';
+import type { Message } from '../proxy/harness.js';
+
+/** What oids mean in one database. */
+export class Catalog {
+  private constructor(
+    private readonly types: ReadonlyMap<number, string>,
+    private readonly columns: ReadonlyMap<string, string>,
+  ) {}
+
+  static async read(control: pg.Client): Promise<Catalog> {
+    const types = await control.query(
+      `SELECT oid::int8 AS oid, typname AS name FROM pg_type WHERE oid >= 16384`,
+    );
+    const columns = await control.query(
+      `SELECT attrelid::int8 || '.' || attnum AS at, c.relname || '.' || attname AS name
+       FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
+       WHERE attrelid >= 16384 AND relnamespace = 'public'::regnamespace`,
+    );
+    return new Catalog(
+      new Map(types.rows.map(({ oid, name }) => [Number(oid), name])),
+      new Map(columns.rows.map(({ at, name }) => [at, name])),
+    );
+  }
+
+  type(oid: number): string {
+    return oid < 16384 ? String(oid) : (this.types.get(oid) ?? 'new');
+  }
+
+  column(table: number, attnum: number): string {
+    if (table === 0) return '-';
+    return this.columns.get(`${table}.${attnum}`) ?? 'new';
+  }
+}
+
+export interface Shown {
+  catalog: Catalog;
+  /** Whether rows come in a certain order. */
+  ordered: boolean;
+  /** Rows are left out. */
+  rowless: boolean;
+}
+
+/** What an application can see of an answer, one line for each message, free of oids. */
+export function describe(messages: readonly Message[], shown: Shown): string[] {
+  const lines: string[] = [];
+  let rows: string[] = [];
+  const flush = () => {
+    if (!shown.ordered) rows.sort();
+    if (!shown.rowless) lines.push(...rows);
+    rows = [];
+  };
+  for (const { type, body } of messages) {
+    if (type === 'D' || type === 'd') {
+      rows.push(`${type} ${readable(body)}`);
+      continue;
+    }
+    flush();
+    lines.push(line(type, body, shown));
+  }
+  flush();
+  return lines;
+}
+
+function line(type: string, body: Buffer, { catalog }: Shown): string {
+  if (type === 'T') return `T ${rowDescription(body, catalog)}`;
+  if (type === 't') {
+    const types = Array.from({ length: body.readUInt16BE(0) }, (_, i) =>
+      catalog.type(body.readUInt32BE(2 + 4 * i)),
+    );
+    return `t ${types.join(' ')}`;
+  }
+  if (type === 'E' || type === 'N') return `${type} ${JSON.stringify(fields(body))}`;
+  return `${type} ${readable(body)}`;
+}
+
+function rowDescription(body: Buffer, catalog: Catalog): string {
+  const found: string[] = [];
+  let pos = 2;
+  for (let left = body.readUInt16BE(0); left > 0; left--) {
+    const end = body.indexOf(0, pos);
+    const name = body.toString('utf8', pos, end);
+    const at = end + 1;
+    const column = catalog.column(body.readUInt32BE(at), body.readUInt16BE(at + 4));
+    const type = catalog.type(body.readUInt32BE(at + 6));
+    const rest = [body.readInt16BE(at + 10), body.readInt32BE(at + 12), body.readInt16BE(at + 16)];
+    found.push([name, column, type, ...rest].join(' '));
+    pos = at + 18;
+  }
+  return found.join(', ');
+}
+
+/** Fields that say where in the server's own source it happened: F, L and R. */
+const SOURCE = new Set(['F', 'L', 'R']);
+
+export function fields(body: Buffer): Record<string, string> {
+  const shown: Record<string, string> = {};
+  for (const [key, value] of readFields(body, 0, body.length)) {
+    if (SOURCE.has(key)) continue;
+    const text = Buffer.from(value, 'latin1').toString();
+    // It prints the whole row, hidden columns among it; docs/limits.md says so.
+    shown[key] = key === 'D' ? text.replace(/^(Failing row contains ).*/s, '$1') : text;
+  }
+  return shown;
+}
+
+function readable(body: Buffer): string {
+  return body
+    .toString('latin1')
+    .replace(/[^ -~]/g, (char) => (char === '\0' ? '.' : `\\${char.charCodeAt(0).toString(16)}`));
+}

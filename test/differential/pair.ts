@@ -1,0 +1,229 @@
+import type pg from 'pg';
+import type { Cluster } from '../../cli/demo/cluster.js';
+import type { PhaseName } from '../../migration/phase.js';
+import { GUARD_TRIGGER, ownName } from '../../migration/plan.js';
+import { requestMove } from '../../migration/request.js';
+import { type Moment, type Side, sides } from '../../migration/sides.js';
+import type { Migration } from '../../migration/store.js';
+import { printExpression, quoteIdentifier as q } from '../../sql/rules.js';
+import { startMigration, untilMigration } from '../migration/drive.js';
+import { Types } from './client.js';
+import { Catalog } from './compare.js';
+import { Front } from './plane.js';
+import { emptySql, rowsOf, rowsSql, sidesSql, type View, type World } from './world.js';
+
+/** Where the migration stands while statements are compared. */
+export type Stage = 'dual-writing' | 'ready' | 'soaking' | 'reverted';
+
+export const STAGES: readonly Stage[] = ['dual-writing', 'ready', 'soaking', 'reverted'];
+
+/** Two databases of one server: one under migration behind a proxy, one plain. */
+export class Pair {
+  stage: Stage = 'dual-writing';
+  private sides: Side[] = [];
+  private repairs = '';
+  private migration: Migration | null = null;
+  private acknowledge: () => void = () => undefined;
+  private refill = '';
+  private refillPlain = '';
+
+  private constructor(
+    readonly world: World,
+    private readonly cluster: Cluster,
+    readonly names: { plain: string; tandem: string },
+    readonly front: Front,
+    readonly plain: pg.Client,
+    readonly types: { plain: Types; tandem: Types },
+    public catalogs: { plain: Catalog; tandem: Catalog },
+  ) {}
+
+  /** @throws RefusedError when the planner does not take the world's migration. */
+  static async open(cluster: Cluster, world: World, number: number): Promise<Pair> {
+    const names = { plain: `plain_${number}`, tandem: `tandem_${number}` };
+    const admin = await cluster.client();
+    for (const name of Object.values(names)) await admin.query(`CREATE DATABASE ${name}`);
+    await admin.end();
+    const front = await Front.open(cluster, names.tandem);
+    const plain = await cluster.client(names.plain);
+    const types = { plain: new Types(plain), tandem: new Types(front.control) };
+    const empty = await Catalog.read(plain);
+    const pair = new Pair(world, cluster, names, front, plain, types, {
+      plain: empty,
+      tandem: empty,
+    });
+    try {
+      await pair.begin();
+      return pair;
+    } catch (error) {
+      await pair.close();
+      throw error;
+    }
+  }
+
+  get view(): View {
+    return this.stage === 'soaking' ? this.world.after : this.world.before;
+  }
+
+  get ports(): { plain: number; tandem: number } {
+    return { plain: this.cluster.port, tandem: this.front.port };
+  }
+
+  private async begin(): Promise<void> {
+    const { front, world } = this;
+    await front.control.query(world.setup);
+    await front.control.query(rowsSql(world));
+    await this.makePlain(false);
+    this.acknowledge = await front.hold(async () => {
+      const { migration, guard } = world;
+      this.migration = await startMigration(front.control, 'm', migration, {}, guard);
+    });
+    await this.enter('dual-writing');
+  }
+
+  /** The plain database as it was before the migration, or as a plain ALTER leaves it. */
+  private async makePlain(isAltered: boolean): Promise<void> {
+    const { plain, world } = this;
+    await plain.query('DROP SCHEMA public CASCADE; CREATE SCHEMA public');
+    await plain.query(world.setup);
+    await plain.query(rowsSql(world));
+    if (isAltered) await plain.query(world.plain);
+    await plain.query(`DROP TABLE IF EXISTS kept; CREATE TABLE kept AS TABLE ${q(world.table)}`);
+  }
+
+  /** Takes the migration on to the next stage; both tables hold the rows of the beginning. */
+  async advance(stage: Stage): Promise<void> {
+    const { front } = this;
+    await this.reset();
+    if (stage === 'ready') {
+      this.acknowledge();
+      await this.reach('ready');
+    } else {
+      await requestMove(front.control, 'm', stage === 'soaking' ? 'cutover' : 'revert');
+      await this.reach(stage);
+    }
+    await this.makePlain(stage === 'soaking');
+    await this.enter(stage);
+  }
+
+  private async reach(phase: PhaseName): Promise<void> {
+    const url = this.cluster.url(this.names.tandem);
+    this.migration = await untilMigration(url, 'm', (migration) => migration.phase.name === phase);
+  }
+
+  private async enter(stage: Stage): Promise<void> {
+    const { plan } = this.migration!;
+    this.stage = stage;
+    this.sides = sides(plan, stage === 'soaking' ? 'after' : ('before' satisfies Moment));
+    this.repairs = `pgtandem.${q(ownName('repairs', plan.table.oid))}`;
+    await this.keep();
+    this.refill = await refillSql(this.front.control, this.world.table);
+    this.refillPlain = await refillSql(this.plain, this.world.table);
+    this.catalogs = {
+      plain: await Catalog.read(this.plain),
+      tandem: await Catalog.read(this.front.control),
+    };
+  }
+
+  /**
+   * Keeps the rows that every case begins with. A row that a cutover has made differs from one that
+   * was written together where the change loses something; here all are as if written together.
+   */
+  private async keep(): Promise<void> {
+    const { front, world, stage } = this;
+    const table = q(world.table);
+    const rows = stage === 'soaking' ? '' : 'WITH NO DATA';
+    await front.control.query(
+      `DROP TABLE IF EXISTS kept; CREATE TABLE kept AS TABLE ${table} ${rows}`,
+    );
+    if (stage !== 'soaking') await front.control.query(rowsOf(world, 'kept'));
+    const generated = world.before.columns.some(({ role }) => role === 'g');
+    if (generated) await front.control.query('ALTER TABLE kept DROP COLUMN g');
+    if (stage === 'dual-writing') return;
+    const set = this.sides.map((side) => `${q(side.follow)} = ${printExpression(side.forward)}`);
+    await front.control.query(`UPDATE kept SET ${set.join(', ')}`);
+  }
+
+  /** Puts the rows of the beginning into both. While dual writing, they are not filled yet. */
+  async reset(): Promise<void> {
+    const { front, world } = this;
+    const guard = (what: string) =>
+      world.guard === 'repair' && this.stage === 'dual-writing'
+        ? `ALTER TABLE ${q(world.table)} ${what} TRIGGER ${q(GUARD_TRIGGER)};`
+        : '';
+    const sql = `SET session_replication_role = replica; ${emptySql(world)} ${this.refill}
+      ${sidesSql(world)} RESET session_replication_role;`;
+    await this.plain.query(sql.replace(this.refill, this.refillPlain));
+    await front.control.query(`${guard('DISABLE')} ${sql} ${guard('ENABLE ALWAYS')}`);
+  }
+
+  /** SQL: true of a row whose columns were written together. */
+  get strict(): string {
+    return this.sides
+      .map((side) => {
+        const { source, shadow } = side.change;
+        const { type } = (this.stage === 'soaking' && source ? source : shadow).rule;
+        const value = `(${printExpression(side.forward)})::${type}`;
+        return `ROW(${q(side.follow)})::record OPERATOR(pg_catalog.*=) ROW(${value})::record`;
+      })
+      .join(' AND ');
+  }
+
+  /** SQL: true of a row in order, which it also is when it was filled before the cutover. */
+  get lenient(): string {
+    return this.sides.map((side) => side.holds('')).join(' AND ');
+  }
+
+  /** How often the guard has had to repair. */
+  async repaired(): Promise<number> {
+    const { rows } = await this.front.control.query(
+      `SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS n FROM ${this.repairs}`,
+    );
+    return Number(rows[0].n);
+  }
+
+  /** The transaction id from which on rows are written that have to be in order. */
+  async now(): Promise<string> {
+    const { rows } = await this.front.control.query('SELECT pg_current_xact_id()::text AS id');
+    return rows[0].id;
+  }
+
+  /** After an error sequences may stand apart: how far a statement comes is its own business. */
+  async align(): Promise<void> {
+    const { world, plain, front } = this;
+    const names = ['ticket'];
+    const serial = `SELECT pg_get_serial_sequence('${q(world.table)}', 'id') AS name`;
+    if (world.identity !== 'none') names.push((await plain.query(serial)).rows[0].name);
+    for (const name of names) {
+      const both = await Promise.all(
+        [plain, front.control].map(async (client) => {
+          const { rows } = await client.query(`SELECT last_value FROM ${name}`);
+          return Number(rows[0].last_value);
+        }),
+      );
+      for (const client of [plain, front.control]) {
+        await client.query(`SELECT setval('${name}', ${Math.max(...both)})`);
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.front.close();
+    await this.plain.end();
+    const admin = await this.cluster.client();
+    for (const name of Object.values(this.names)) {
+      await admin.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+    }
+    await admin.end();
+  }
+}
+
+/** SQL that puts the kept rows into the table. */
+async function refillSql(client: pg.Client, table: string): Promise<string> {
+  const { rows } = await client.query(
+    `SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS names FROM pg_attribute
+     WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''`,
+    [q(table)],
+  );
+  const { names } = rows[0];
+  return `INSERT INTO ${q(table)} (${names}) OVERRIDING SYSTEM VALUE SELECT ${names} FROM kept;`;
+}

@@ -1,0 +1,104 @@
+import type { Cluster } from '../../cli/demo/cluster.js';
+import { RefusedError, UserError } from '../../migration/errors.js';
+import { Random } from '../sql/random.js';
+import { Pair, STAGES, type Stage } from './pair.js';
+import { print, shrink } from './shrink.js';
+import { type Step, Talk } from './talk.js';
+import { type Counts, type Failure, Trial } from './trial.js';
+import { Words } from './words.js';
+import { makeWorld, type World } from './world.js';
+
+export interface Found {
+  world: World;
+  stage: Stage;
+  seed: number;
+  number: number;
+  failure: Failure;
+  steps: Step[];
+  /** What the rewriter made of the texts that are left. */
+  rewrites: string[];
+}
+
+export interface RunOptions {
+  seed: number;
+  /** Cases in each stage, and steps of each. */
+  cases: number;
+  steps: number;
+  stages?: readonly Stage[];
+  /** Only this case; -1: all. */
+  only?: number;
+  counts: Counts;
+}
+
+/** Runs one world through its stages. @returns what went wrong, and null for a world refused. */
+export async function runWorld(
+  cluster: Cluster,
+  number: number,
+  options: RunOptions,
+): Promise<Found[] | null> {
+  const { seed, cases, steps, counts, stages = STAGES } = options;
+  const world = makeWorld(new Random(seed * 7919 + number), cluster.major);
+  let pair: Pair;
+  try {
+    pair = await Pair.open(cluster, world, number);
+  } catch (error) {
+    if (!(error instanceof RefusedError || error instanceof UserError)) throw error;
+    counts.add(`plan refused: ${error.message.slice(0, 100)}`);
+    return null;
+  }
+  const found: Found[] = [];
+  counts.add(`guard ${world.guard}`);
+  try {
+    for (const stage of STAGES) {
+      if (stage !== 'dual-writing') await pair.advance(stage);
+      if (!stages.includes(stage)) continue;
+      counts.add(stage);
+      for (let i = 0; i < cases && found.length < 3; i++) {
+        if (options.only !== undefined && options.only !== i) continue;
+        const random = new Random(seed * 104729 + number * 1009 + STAGES.indexOf(stage) * 331 + i);
+        const talk = new Talk(new Words(random, world, pair.view, cluster.major));
+        const all = Array.from({ length: steps }, () => talk.next());
+        const failure = await Trial.run(pair, all, i > 0 || stage === 'reverted', counts);
+        if (failure) found.push(await smaller(pair, all, failure, { world, stage, seed, number }));
+      }
+    }
+  } finally {
+    await pair.close();
+  }
+  return found;
+}
+
+async function smaller(
+  pair: Pair,
+  steps: readonly Step[],
+  failure: Failure,
+  at: Pick<Found, 'world' | 'stage' | 'seed' | 'number'>,
+): Promise<Found> {
+  const upTo = steps.slice(0, failure.step + 1);
+  let last = failure;
+  const small = await shrink(upTo, async (candidate) => {
+    const again = await Trial.run(pair, candidate, true);
+    if (again?.kind === failure.kind) last = again;
+    return again?.kind === failure.kind;
+  });
+  const rewrites = small.flat().flatMap(({ text }) => {
+    const rewrite = pair.front.outcomes.get(text);
+    return rewrite ? [`${rewrite.outcome} ${rewrite.reason ?? ''}\n${rewrite.text}`] : [];
+  });
+  return { ...at, failure: last, steps: small, rewrites };
+}
+
+/** A finding as a person reads it. */
+export function report({ world, stage, seed, number, failure, steps, rewrites }: Found): string {
+  return [
+    `SEED=${seed} WORLD=${number}, PostgreSQL ${world.major}, ${stage}, guard ${world.guard}: ${failure.kind}`,
+    world.migration,
+    world.setup.slice(world.setup.indexOf('CREATE TABLE')),
+    '---',
+    print(steps),
+    '--- sent as',
+    rewrites.join('\n'),
+    '---',
+    failure.detail,
+  ].join('\n');
+}

@@ -1,0 +1,230 @@
+import { quoteIdentifier as q } from '../../sql/rules.js';
+import type { Message } from '../proxy/harness.js';
+import { error } from '../proxy/wire.js';
+import { Client } from './client.js';
+import { describe, fields } from './compare.js';
+import type { Pair } from './pair.js';
+import type { Call, Step } from './talk.js';
+
+/** What came out wrong. */
+export interface Failure {
+  kind: 'answer' | 'relation' | 'repaired' | 'unverified' | 'rows' | 'broken';
+  /** Number of the step after which it was seen. */
+  step: number;
+  detail: string;
+}
+
+/** What was counted over many cases. */
+export class Counts {
+  readonly by = new Map<string, number>();
+  statements = 0;
+
+  add(what: string, n = 1): void {
+    this.by.set(what, (this.by.get(what) ?? 0) + n);
+  }
+}
+
+const OURS = /cannot be rewritten/;
+
+/** One case: the same steps in both databases, compared step by step. */
+export class Trial {
+  private constructor(
+    private readonly pair: Pair,
+    private readonly plain: Client,
+    private readonly tandem: Client,
+    private readonly since: string,
+    private readonly isFilled: boolean,
+    private readonly counts: Counts,
+  ) {}
+
+  /** @param isFresh the rows are put in place anew; else they are as the last phase has left them. */
+  static async run(
+    pair: Pair,
+    steps: readonly Step[],
+    isFresh: boolean,
+    counts = new Counts(),
+  ): Promise<Failure | null> {
+    if (isFresh) await pair.reset();
+    const { ports, names, types } = pair;
+    const plain = await Client.open(ports.plain, names.plain, types.plain);
+    const tandem = await Client.open(ports.tandem, names.tandem, types.tandem);
+    try {
+      const trial = new Trial(pair, plain, tandem, await pair.now(), !isFresh, counts);
+      return await trial.all(steps);
+    } finally {
+      plain.close();
+      tandem.close();
+    }
+  }
+
+  private async all(steps: readonly Step[]): Promise<Failure | null> {
+    await this.seed();
+    for (const [i, step] of steps.entries()) {
+      const wrong = await this.step(step);
+      if (wrong) return { ...wrong, step: i };
+    }
+    await this.plain.ask('ROLLBACK');
+    await this.tandem.ask('ROLLBACK');
+    const rows = await this.sameRows();
+    return rows === null ? null : { kind: 'rows', step: steps.length, detail: rows };
+  }
+
+  /** Both sessions draw the same random numbers from now on, as long as they draw equally often. */
+  private async seed(): Promise<void> {
+    for (const client of [this.plain, this.tandem]) await client.ask('SELECT setseed(0.25)');
+  }
+
+  private async step(step: Step): Promise<Omit<Failure, 'step'> | null> {
+    const { pair, counts } = this;
+    const isRepairing = pair.world.guard === 'repair';
+    const before = isRepairing ? await pair.repaired() : 0;
+    const answer = await this.tandem.send(step);
+    const refused = this.refusedOf(step, answer);
+    const expected = await this.plain.send(step, refused);
+    counts.statements += step.length;
+    for (const call of step) this.count(call);
+    const wrong = this.compare(step, answer, expected, refused.size > 0);
+    if (wrong) return { kind: 'answer', detail: wrong };
+    const unverified = step.find(({ text }) => this.reason(text) === 'unverified');
+    if (unverified) return { kind: 'unverified', detail: unverified.text };
+    const status = answer.at(-1)?.body.toString('latin1');
+    if (status !== 'E') {
+      const broken = await this.disorder();
+      if (broken && !(isRepairing && this.isLeft(step)))
+        return { kind: 'relation', detail: broken };
+    }
+    const repaired = isRepairing ? (await pair.repaired()) - before : 0;
+    if (repaired > 0) counts.add('repaired', repaired);
+    if (repaired > 0 && !pair.world.meddles && !this.isLeft(step)) {
+      return { kind: 'repaired', detail: `${repaired} repairs of a statement that was rewritten` };
+    }
+    if (answer.some(({ type }) => type === 'E')) {
+      await pair.align();
+      if (status !== 'E') await this.seed();
+    }
+    return null;
+  }
+
+  private outcome(text: string): string {
+    return this.pair.front.outcomes.get(text)?.outcome ?? 'unseen';
+  }
+
+  private reason(text: string): string | null {
+    return this.pair.front.outcomes.get(text)?.reason ?? null;
+  }
+
+  private count({ text, mode }: Call): void {
+    const outcome = this.outcome(text);
+    this.counts.add(outcome);
+    this.counts.add(`mode ${mode}`);
+    const reason = this.reason(text);
+    if (reason) this.counts.add(`${outcome}: ${reason}`);
+  }
+
+  /** Whether some of it is left to the guard, and known to be. */
+  private isLeft(step: Step): boolean {
+    return step.some(
+      ({ text, blind }) =>
+        blind || this.outcome(text) === 'guarded' || /^EXECUTE|^(SET|RESET)/.test(text),
+    );
+  }
+
+  /** The calls that the proxy has refused itself. */
+  private refusedOf(step: Step, answer: readonly Message[]): Set<Call> {
+    const found = new Set<Call>();
+    const ours = answer.filter((m) => m.type === 'E' && OURS.test(error(m).message));
+    if (ours.length === 0) return found;
+    this.counts.add('refusals', ours.length);
+    for (const call of step) if (this.outcome(call.text) === 'refused') found.add(call);
+    // An EXECUTE is refused for what was prepared.
+    if (found.size === 0) for (const call of step) if (/EXECUTE/.test(call.text)) found.add(call);
+    return found;
+  }
+
+  private compare(
+    step: Step,
+    answer: readonly Message[],
+    expected: readonly Message[],
+    isRefused: boolean,
+  ): string | null {
+    const { catalogs } = this.pair;
+    const ordered = step.length === 1 && step[0]!.ordered;
+    const rowless = step.some((call) => call.rowless);
+    const seen = describe(answer, { catalog: catalogs.tandem, ordered, rowless });
+    const wanted = describe(expected, { catalog: catalogs.plain, ordered, rowless });
+    if (seen.some((line) => line.startsWith('E '))) this.counts.add('failed');
+    const pairs = Array.from({ length: Math.max(seen.length, wanted.length) }, (_, i) => i).filter(
+      (i) => seen[i] !== wanted[i] && !isKnown(seen[i], wanted[i], isRefused),
+    );
+    if (pairs.length === 0) return null;
+    const isShowing = pairs.every((i) => /^[TDd] /.test(`${seen[i]}${wanted[i]}`));
+    const shown = step.find(({ text }) => this.outcome(text) === 'guarded');
+    if (isShowing && shown) {
+      this.counts.add(`hidden columns show: ${this.reason(shown.text)}`);
+      return null;
+    }
+    return pairs
+      .slice(0, 4)
+      .map((i) => `expected ${wanted[i]}\n     saw ${seen[i]}`)
+      .join('\n');
+  }
+
+  /** Rows that are not in order, seen in the session itself. */
+  private async disorder(): Promise<string | null> {
+    const { pair, tandem } = this;
+    const late = pair.stage === 'dual-writing' ? `xmin::text::int8 >= ${this.since} AND` : '';
+    const relation = this.isFilled ? pair.lenient : pair.strict;
+    const answer = await tandem.ask(
+      `SELECT id FROM public.${q(pair.world.table)} WHERE ${late} NOT (${relation})`,
+    );
+    const rows = answer.filter(({ type }) => type === 'D');
+    if (answer[0]?.type === 'E')
+      return `the check failed: ${JSON.stringify(fields(answer[0].body))}`;
+    return rows.length > 0 ? `${rows.length} rows are not in order` : null;
+  }
+
+  private async sameRows(): Promise<string | null> {
+    const { pair } = this;
+    const names = pair.view.columns.map(({ name }) => q(name)).join(', ');
+    const table = `public.${q(pair.world.table)}`;
+    for (const query of [
+      `SELECT ${names} FROM ${table} ORDER BY id`,
+      'SELECT * FROM public.o ORDER BY id',
+      'SELECT * FROM public.audit ORDER BY op, id, note, n',
+    ]) {
+      const config = { text: query, rowMode: 'array' as const };
+      const plain = (await pair.plain.query(config)).rows.map((row) => JSON.stringify(row));
+      const tandem = (await pair.front.control.query(config)).rows.map((row) =>
+        JSON.stringify(row),
+      );
+      if (plain.join('\n') === tandem.join('\n')) continue;
+      const more = tandem.filter((row) => !plain.includes(row));
+      const less = plain.filter((row) => !tandem.includes(row));
+      return `${query}\nexpected ${less.slice(0, 3).join(' ')}\n     saw ${more.slice(0, 3).join(' ')}`;
+    }
+    const late = pair.stage === 'dual-writing' ? `xmin::text::int8 >= ${this.since} AND` : '';
+    const relation = this.isFilled ? pair.lenient : pair.strict;
+    const { rows } = await pair.front.control.query(
+      `SELECT id FROM ${table} WHERE ${late} NOT (${relation})`,
+    );
+    return rows.length > 0 ? `rows ${rows.map(({ id }) => id).join(', ')} are not in order` : null;
+  }
+}
+
+/**
+ * The known differences between errors, of statements that are wrong on any data. Where there is
+ * no cast at all between two types, the copy's cast says so (42846) before the assignment does
+ * (42804), at the same place. Where a parameter is given two types (42P08), the copy's cast decides
+ * which of its uses is called the wrong one.
+ */
+function isKnown(
+  seen: string | undefined,
+  wanted: string | undefined,
+  isRefused: boolean,
+): boolean {
+  if (!seen?.startsWith('E ') || !wanted?.startsWith('E ')) return false;
+  const [a, b] = [JSON.parse(seen.slice(2)), JSON.parse(wanted.slice(2))];
+  if (isRefused && a.C === '0A000') return true;
+  if (a.C === '42846' && b.C === '42804') return a.P === b.P;
+  return a.C === '42P08' && b.C === '42P08' && a.M === b.M;
+}
