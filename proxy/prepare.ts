@@ -90,6 +90,7 @@ export function markRight(
   statement.schema = view.schema.version;
 }
 
+/** Whether another text is sent: one that is left to the guard may have edits too. */
 export function isReplaced(rewrite: Rewrite | null): rewrite is Rewrite {
   return rewrite !== null && rewrite.edits.length > 0 && rewrite.refusal === null;
 }

@@ -58,13 +58,19 @@ export function applyDrafts(
  * In a copy it is where the copy was taken from, after a copy the copy's beginning, elsewhere in an
  * insertion where that was made.
  *
- * @param position characters from 1: code points where the text is valid UTF-8, bytes where it is
- *   not (client encodings of one byte a character).
+ * @param position characters from 1.
+ * @param utf8 whether the text is in UTF-8; else a character is taken to be a byte.
  */
-export function mapPosition(original: Buffer, rewrite: Rewrite, position: number): number {
+export function mapPosition(
+  original: Buffer,
+  rewrite: Rewrite,
+  position: number,
+  utf8: boolean,
+): number {
   if (rewrite.edits.length === 0 || position < 1) return position;
-  const byte = byteOf(rewrite.text, position);
-  return positionOf(original, originalByte(rewrite.edits, byte));
+  const byte = utf8 ? byteOf(rewrite.text, position) : position - 1;
+  const found = originalByte(rewrite.edits, Math.min(byte, rewrite.text.length));
+  return utf8 ? positionOf(original, found) : found + 1;
 }
 
 function originalByte(edits: readonly Edit[], byte: number): number {
@@ -84,24 +90,11 @@ function originalByte(edits: readonly Edit[], byte: number): number {
   return byte - shift;
 }
 
-const decoder = new TextDecoder('utf-8', { fatal: true });
-
-function isUtf8(text: Buffer): boolean {
-  try {
-    decoder.decode(text);
-    return true;
-  } catch (error) {
-    if (error instanceof TypeError) return false;
-    throw error;
-  }
-}
-
 function isContinuation(byte: number): boolean {
   return (byte & 0xc0) === 0x80;
 }
 
 function byteOf(text: Buffer, position: number): number {
-  if (!isUtf8(text)) return Math.min(position - 1, text.length);
   let left = position;
   for (let i = 0; i < text.length; i++) {
     if (!isContinuation(text[i]!) && --left === 0) return i;
@@ -110,7 +103,6 @@ function byteOf(text: Buffer, position: number): number {
 }
 
 function positionOf(text: Buffer, byte: number): number {
-  if (!isUtf8(text)) return byte + 1;
   let count = 1;
   for (let i = 0; i < byte && i < text.length; i++) if (!isContinuation(text[i]!)) count++;
   return count;

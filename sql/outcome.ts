@@ -86,6 +86,9 @@ export interface StatementRewriter {
    * @param view what the session has put in `pgtandem.view`; by default the rules' own.
    */
   rewrite(text: Buffer, resolution: Resolution, plain: boolean, view?: View | null): Rewrite;
-  /** Maps a position (code points from 1) in `rewrite.text` to one in `original`. */
-  mapPosition(original: Buffer, rewrite: Rewrite, position: number): number;
+  /**
+   * Maps a position (characters from 1) in `rewrite.text` to one in `original`.
+   * @param utf8 whether they are in UTF-8, by the session's client_encoding.
+   */
+  mapPosition(original: Buffer, rewrite: Rewrite, position: number, utf8: boolean): number;
 }

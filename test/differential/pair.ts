@@ -33,7 +33,7 @@ export class Pair {
     readonly names: { plain: string; tandem: string },
     readonly front: Front,
     readonly plain: pg.Client,
-    readonly types: { plain: Types; tandem: Types },
+    public types: { plain: Types; tandem: Types },
     public catalogs: { plain: Catalog; tandem: Catalog },
   ) {}
 
@@ -71,7 +71,8 @@ export class Pair {
   private async begin(): Promise<void> {
     const { front, world } = this;
     await front.control.query(world.setup);
-    await front.control.query(rowsSql(world));
+    await front.control.query(`SET session_replication_role = replica; ${rowsSql(world)}
+      RESET session_replication_role`);
     await this.makePlain(false);
     this.acknowledge = await front.hold(async () => {
       const { migration, guard } = world;
@@ -84,8 +85,10 @@ export class Pair {
   private async makePlain(isAltered: boolean): Promise<void> {
     const { plain, world } = this;
     await plain.query('DROP SCHEMA public CASCADE; CREATE SCHEMA public');
+    this.types = { ...this.types, plain: new Types(plain) };
     await plain.query(world.setup);
-    await plain.query(rowsSql(world));
+    await plain.query(`SET session_replication_role = replica; ${rowsSql(world)}
+      RESET session_replication_role`);
     if (isAltered) await plain.query(world.plain);
     await plain.query(`DROP TABLE IF EXISTS kept; CREATE TABLE kept AS TABLE ${q(world.table)}`);
   }

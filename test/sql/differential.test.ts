@@ -90,7 +90,12 @@ class Trial {
     const expected = await run(this.plain, sent.text, sent.params);
     const seen = await run(this.tandem, rewrite.text.toString(), sent.params);
     if (seen.error?.position) {
-      const position = this.rewriter.mapPosition(original, rewrite, Number(seen.error.position));
+      const position = this.rewriter.mapPosition(
+        original,
+        rewrite,
+        Number(seen.error.position),
+        true,
+      );
       seen.error.position = String(position);
     }
     this.count(seen.error ? 'failed' : 'succeeded');

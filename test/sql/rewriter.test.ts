@@ -150,21 +150,29 @@ t.test('positions of errors are those in the text of the client', async (t) => {
   const result = rewriteOf(plain);
   const sent = [...result.text.toString()];
   const at = (part: string, from = 0) => sent.join('').indexOf(part, from) - 1;
-  t.equal(mapPosition(original, result, 3), 3);
+  const place = (text: Buffer, rewrite: Rewrite, position: number) =>
+    mapPosition(text, rewrite, position, true);
+  t.equal(place(original, result, 3), 3);
   const first = at("'x'") + 1;
   const second = at("'x'", first + 3) + 1;
   const expected = [...plain].join('').indexOf("'x'");
   t.ok(second > first && first > 0);
-  t.equal(mapPosition(original, result, first), expected);
-  t.equal(mapPosition(original, result, second), expected, 'the copy is where it was copied from');
-  t.equal(mapPosition(original, result, at('::bigint')), [...plain].join('').indexOf('1 +'));
-  t.equal(mapPosition(original, result, at('nothing') + 1), plain.indexOf('nothing'));
-  t.equal(mapPosition(original, result, at('"public"') + 1), plain.indexOf('*'));
-  t.equal(mapPosition(original, result, 10_000), plain.length, 'beyond the end');
+  t.equal(place(original, result, first), expected);
+  t.equal(place(original, result, second), expected, 'the copy is where it was copied from');
+  t.equal(place(original, result, at('::bigint')), [...plain].join('').indexOf('1 +'));
+  t.equal(place(original, result, at('nothing') + 1), plain.indexOf('nothing'));
+  t.equal(place(original, result, at('"public"') + 1), plain.indexOf('*'));
+  t.equal(place(original, result, 10_000), plain.length, 'beyond the end');
   const latin = Buffer.from("INSERT INTO orders (note, id) VALUES ('é', 5)", 'latin1');
   const mapped = rewriteOf(latin);
   const copy = mapped.text.toString('latin1').lastIndexOf('5');
-  t.equal(mapPosition(latin, mapped, copy + 1), latin.toString('latin1').indexOf('5') + 1);
+  t.equal(mapPosition(latin, mapped, copy + 1, false), latin.toString('latin1').indexOf('5') + 1);
+  const bytes = (text: string) => Buffer.from(text).toString('latin1');
+  t.equal(
+    mapPosition(original, result, bytes(sent.join('')).indexOf("'x'") + 1, false),
+    bytes(plain).indexOf("'x'") + 1,
+    'LATIN1 that would be UTF-8 too',
+  );
 });
 
 t.test('edits at one place keep their order, and may not overlap', async (t) => {
