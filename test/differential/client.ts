@@ -117,10 +117,11 @@ export class Client {
     const parts: Buffer[] = [];
     if (!this.prepared.has(call.name)) {
       if (call.name !== '') this.prepared.add(call.name);
-      const oids = call.declared ? call.params.map(({ type }) => this.types.oid(type)) : [];
-      const types = Buffer.concat(
-        (await Promise.all(oids)).map((oid) => Buffer.from(Uint32Array.of(oid).buffer).swap32()),
-      );
+      const oids: number[] = [];
+      for (const { type } of call.declared ? call.params : [])
+        oids.push(await this.types.oid(type));
+      const types = Buffer.alloc(4 * oids.length);
+      for (const [i, oid] of oids.entries()) types.writeUInt32BE(oid, 4 * i);
       const text = isRefused ? REFUSED : call.text;
       parts.push(writeParse(call.name, Buffer.from(text), types.toString('latin1')));
     } else if (isRefused) parts.push(writeParse('', REFUSED, ''));

@@ -32,7 +32,7 @@ export function query(w: Words): { text: string; ordered: boolean } {
     `SELECT * FROM seen ORDER BY id`,
     `SELECT z FROM ${t} z ORDER BY id`,
     `SELECT row_to_json(z) FROM ${t} z WHERE id = 1`,
-    `SELECT pg_typeof(${v}), ${v} FROM ${t} WHERE id = 2`,
+    `SELECT pg_typeof(${v})::text, ${v} FROM ${t} WHERE id = 2`,
     `SELECT * FROM ${t} z WHERE z.id = ${w.key()}`,
     `SELECT ${v} FROM ${t} EXCEPT SELECT ${v} FROM ${t} WHERE id > 3`,
     `SELECT 1`,

@@ -78,8 +78,9 @@ async function smaller(
   let last = failure;
   const small = await shrink(upTo, async (candidate) => {
     const again = await Trial.run(pair, candidate, true);
-    if (again?.kind === failure.kind) last = again;
-    return again?.kind === failure.kind;
+    const isSame = again?.kind === failure.kind && again.mark === failure.mark;
+    if (isSame) last = again;
+    return isSame;
   });
   const rewrites = small.flat().flatMap(({ text }) => {
     const rewrite = pair.front.outcomes.get(text);

@@ -187,7 +187,6 @@ export class Talk {
       ],
       () => [simple('SET standard_conforming_strings = off'), ...this.some(1), simple('RESET ALL')],
       () => [simple("SET client_encoding = 'LATIN1'"), ...this.some(1), simple('RESET ALL')],
-      () => [simple('SELECT lastval()')],
       () => [simple("SELECT currval('ticket')")],
       () => [simple('SELECT random()')],
     ])();
@@ -272,7 +271,6 @@ export class Talk {
       () => [call(`DO $$BEGIN UPDATE ${t} SET n = 7 WHERE id = ${w.key()}; END$$`)],
       () => [call(`UPDATE seen SET note = 'v' WHERE id = ${w.key()} RETURNING *`)],
       () => [call(`INSERT INTO seen (id, note) VALUES (${id}, 'v')`)],
-      () => [call(`SELECT lastval()`)],
     ])();
   }
 

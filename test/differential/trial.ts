@@ -12,6 +12,8 @@ export interface Failure {
   /** Number of the step after which it was seen. */
   step: number;
   detail: string;
+  /** What has to be the same for it to be the same failure. */
+  mark: string;
 }
 
 /** What was counted over many cases. */
@@ -25,9 +27,14 @@ export class Counts {
 }
 
 const OURS = /cannot be rewritten/;
+/** Behind which the first query of a transaction may still be to come: nothing is asked then. */
+const CONTROL = /^(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|SET|RESET)/;
 
 /** One case: the same steps in both databases, compared step by step. */
 export class Trial {
+  /** What was prepared by SQL, by name. */
+  private readonly prepared = new Map<string, string>();
+
   private constructor(
     private readonly pair: Pair,
     private readonly plain: Client,
@@ -66,7 +73,7 @@ export class Trial {
     await this.plain.ask('ROLLBACK');
     await this.tandem.ask('ROLLBACK');
     const rows = await this.sameRows();
-    return rows === null ? null : { kind: 'rows', step: steps.length, detail: rows };
+    return rows === null ? null : { kind: 'rows', mark: '', step: steps.length, detail: rows };
   }
 
   /** Both sessions draw the same random numbers from now on, as long as they draw equally often. */
@@ -84,19 +91,19 @@ export class Trial {
     counts.statements += step.length;
     for (const call of step) this.count(call);
     const wrong = this.compare(step, answer, expected, refused.size > 0);
-    if (wrong) return { kind: 'answer', detail: wrong };
+    if (wrong) return { kind: 'answer', ...wrong };
     const unverified = step.find(({ text }) => this.reason(text) === 'unverified');
-    if (unverified) return { kind: 'unverified', detail: unverified.text };
+    if (unverified) return { kind: 'unverified', mark: '', detail: unverified.text };
     const status = answer.at(-1)?.body.toString('latin1');
-    if (status !== 'E') {
+    if (status !== 'E' && !step.every(({ text }) => CONTROL.test(text))) {
       const broken = await this.disorder();
       if (broken && !(isRepairing && this.isLeft(step)))
-        return { kind: 'relation', detail: broken };
+        return { kind: 'relation', mark: '', detail: broken };
     }
     const repaired = isRepairing ? (await pair.repaired()) - before : 0;
     if (repaired > 0) counts.add('repaired', repaired);
     if (repaired > 0 && !pair.world.meddles && !this.isLeft(step)) {
-      return { kind: 'repaired', detail: `${repaired} repairs of a statement that was rewritten` };
+      return { kind: 'repaired', mark: '', detail: `${repaired} repairs of what was rewritten` };
     }
     if (answer.some(({ type }) => type === 'E')) {
       await pair.align();
@@ -105,12 +112,21 @@ export class Trial {
     return null;
   }
 
+  /** What the rewriter has made of a text; of PREPARE and EXECUTE, of what is prepared. */
+  private rewriteOf(text: string) {
+    const { outcomes } = this.pair.front;
+    const [, name = '', inner = ''] = /^PREPARE (\w+)(?: \([^)]*\))? AS (.*)$/s.exec(text) ?? [];
+    if (name) this.prepared.set(name, inner);
+    const used = /^EXECUTE (\w+)/.exec(text)?.[1];
+    return outcomes.get(used ? (this.prepared.get(used) ?? '') : inner || text);
+  }
+
   private outcome(text: string): string {
-    return this.pair.front.outcomes.get(text)?.outcome ?? 'unseen';
+    return this.rewriteOf(text)?.outcome ?? 'unseen';
   }
 
   private reason(text: string): string | null {
-    return this.pair.front.outcomes.get(text)?.reason ?? null;
+    return this.rewriteOf(text)?.reason ?? null;
   }
 
   private count({ text, mode }: Call): void {
@@ -123,21 +139,25 @@ export class Trial {
 
   /** Whether some of it is left to the guard, and known to be. */
   private isLeft(step: Step): boolean {
-    return step.some(
-      ({ text, blind }) =>
-        blind || this.outcome(text) === 'guarded' || /^EXECUTE|^(SET|RESET)/.test(text),
-    );
+    return step.some(({ text, blind }) => blind || this.outcome(text) === 'guarded');
   }
 
   /** The calls that the proxy has refused itself. */
   private refusedOf(step: Step, answer: readonly Message[]): Set<Call> {
     const found = new Set<Call>();
-    const ours = answer.filter((m) => m.type === 'E' && OURS.test(error(m).message));
-    if (ours.length === 0) return found;
-    this.counts.add('refusals', ours.length);
-    for (const call of step) if (this.outcome(call.text) === 'refused') found.add(call);
-    // An EXECUTE is refused for what was prepared.
-    if (found.size === 0) for (const call of step) if (/EXECUTE/.test(call.text)) found.add(call);
+    let at = 0;
+    for (const message of answer) {
+      if (message.type === 'E' && OURS.test(error(message).message)) {
+        this.counts.add('refusals');
+        // Each simple query has its answer; a batch has one error at most.
+        const isSimple = step[at]?.mode === 'simple';
+        const call = isSimple
+          ? step[at]
+          : step.find(({ text }) => this.outcome(text) === 'refused');
+        if (call) found.add(call);
+      }
+      if (message.type === 'Z') at++;
+    }
     return found;
   }
 
@@ -146,7 +166,7 @@ export class Trial {
     answer: readonly Message[],
     expected: readonly Message[],
     isRefused: boolean,
-  ): string | null {
+  ): { detail: string; mark: string } | null {
     const { catalogs } = this.pair;
     const ordered = step.length === 1 && step[0]!.ordered;
     const rowless = step.some((call) => call.rowless);
@@ -163,10 +183,9 @@ export class Trial {
       this.counts.add(`hidden columns show: ${this.reason(shown.text)}`);
       return null;
     }
-    return pairs
-      .slice(0, 4)
-      .map((i) => `expected ${wanted[i]}\n     saw ${seen[i]}`)
-      .join('\n');
+    const detail = pairs.map((i) => `expected ${wanted[i]}\n     saw ${seen[i]}`);
+    const first = pairs[0]!;
+    return { detail: detail.slice(0, 4).join('\n'), mark: markOf(wanted[first], seen[first]) };
   }
 
   /** Rows that are not in order, seen in the session itself. */
@@ -227,4 +246,9 @@ function isKnown(
   if (isRefused && a.C === '0A000') return true;
   if (a.C === '42846' && b.C === '42804') return a.P === b.P;
   return a.C === '42P08' && b.C === '42P08' && a.M === b.M;
+}
+
+/** Kinds of the messages that differ, with their SQLSTATE. */
+function markOf(...lines: (string | undefined)[]): string {
+  return lines.map((line) => `${line?.[0]}${/"C":"(.{5})"/.exec(line ?? '')?.[1] ?? ''}`).join();
 }

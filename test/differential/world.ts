@@ -256,4 +256,5 @@ export function sidesSql(world: World): string {
 
 export const rowsSql = (world: World) => `${rowsOf(world, world.table)} ${sidesSql(world)}`;
 
-export const emptySql = (world: World) => `TRUNCATE ${q(world.table)}, items, o, audit;`;
+export const emptySql = (world: World) =>
+  [q(world.table), 'items', 'o', 'audit'].map((table) => `DELETE FROM ${table};`).join(' ');
