@@ -1,0 +1,148 @@
+import { parse, SyntaxFailure } from '../../sql/parser.js';
+import { loadParser, makeRewriter } from '../../sql/rewriter.js';
+import type { Pair, RuleSet } from '../../sql/rules.js';
+import { fromBytes, toBytes } from '../../sql/tree.js';
+import type { Facts, Session } from './session.js';
+import { type Kind, type Named, namedIn } from './writes.js';
+
+export { loadParser };
+
+/** What became of the cases of one kind. */
+export interface Tally {
+  statements: number;
+  cases: number;
+  outcomes: Map<string, number>;
+  reasons: Map<string, number>;
+}
+
+/** A text that came out wrong. */
+export interface Wrong {
+  what: string;
+  text: string;
+  sent: string;
+}
+
+/** How many columns of a table the server is asked about, for each statement. */
+const ASKED = 3;
+
+/** Rewrites each statement for each column of its table, and counts what comes out. */
+export class Counter {
+  readonly tallies = new Map<Kind, Tally>();
+  readonly wrong: Wrong[] = [];
+  /** Statements that the server does not take as they are. */
+  rejected = 0;
+  /** Edited texts that the server was asked about. */
+  asked = 0;
+  statements = 0;
+  unparsed = 0;
+
+  /** To be called before the statement runs. */
+  async statement(session: Session, sql: string): Promise<void> {
+    this.statements++;
+    let named: Named[];
+    try {
+      named = namedIn(parse(toBytes(sql)));
+    } catch (error) {
+      if (!(error instanceof SyntaxFailure)) throw error;
+      this.unparsed++;
+      if (process.env.UNPARSED) console.error(`unparsed: ${sql.slice(0, 150)}`);
+      return;
+    }
+    if (!session.isPlain) return;
+    for (const name of named) {
+      const schema = name.schema === undefined ? undefined : fromBytes(name.schema);
+      const facts = await session.facts(schema, fromBytes(name.name));
+      if (facts && /^[rp]$/.test(facts.kind) && facts.columns) {
+        await this.table(session, sql, name, facts);
+      }
+    }
+  }
+
+  private async table(session: Session, sql: string, named: Named, facts: Facts): Promise<void> {
+    const tally = this.tally(named.kind);
+    // A generated column can not be changed; a read is the same for every column.
+    const all = facts.columns.filter(({ generated }) => !generated);
+    const columns = named.kind === 'SELECT' || named.kind === 'COPY TO' ? all.slice(0, 1) : all;
+    const isStatement = !/^(COPY|PREPARE)/.test(named.kind);
+    let asked = isStatement ? ASKED : 0;
+    let counted = false;
+    for (const column of columns) {
+      for (const pair of pairsOf(column.name)) {
+        const type = pair.backward ? column.type : 'text';
+        const rewriter = makeRewriter(rulesOf(facts, pair, type));
+        const resolution = new Map([[facts.name, facts.oid]]);
+        const rewrite = rewriter.rewrite(Buffer.from(sql), resolution, true);
+        const { outcome, reason, text } = rewrite;
+        if (rewrite.touches.length === 0) continue;
+        if (reason === 'unverified') this.wrong.push({ what: 'unverified', text: sql, sent: '' });
+        if (asked > 0 && rewrite.edits.length > 0) {
+          asked--;
+          const verdicts = await session.verdicts(facts, sql, pair.follow, type, text);
+          if (verdicts) {
+            this.asked++;
+            const { before, same, edited } = verdicts;
+            if (before !== null && !counted) this.rejected++;
+            // What names whole rows sees the column that was added, edited or not.
+            if (before !== edited && !(outcome === 'guarded' && same === edited)) {
+              const what = `${before ?? 'accepted'}, and ${edited ?? 'accepted'} when edited`;
+              this.wrong.push({ what, text: sql, sent: text.toString() });
+            }
+            if (before !== null && edited !== null) return;
+          }
+        }
+        if (!counted) tally.statements++;
+        counted = true;
+        tally.cases++;
+        add(tally.outcomes, outcome);
+        if (reason !== null) add(tally.reasons, `${outcome} ${reason}`);
+      }
+    }
+  }
+
+  private tally(kind: Kind): Tally {
+    let tally = this.tallies.get(kind);
+    if (!tally) {
+      tally = { statements: 0, cases: 0, outcomes: new Map(), reasons: new Map() };
+      this.tallies.set(kind, tally);
+    }
+    return tally;
+  }
+}
+
+function add(map: Map<string, number>, key: string): void {
+  map.set(key, (map.get(key) ?? 0) + 1);
+}
+
+/** A rename, and a change of type by a cast: both before the cutover. */
+function pairsOf(column: string): Pair[] {
+  const common = { name: 'corpus', follow: '_pgtandem_new', everyUpdate: true };
+  return [
+    {
+      ...common,
+      forward: { texts: ['', ''], columns: [column] },
+      backward: { lead: column, value: { texts: ['', ''], columns: ['_pgtandem_new'] } },
+    },
+    { ...common, forward: { texts: ['(', ')::text'], columns: [column] }, backward: null },
+  ];
+}
+
+function rulesOf(facts: Facts, pair: Pair, type: string): RuleSet {
+  const lead = facts.columns.find(({ name }) => name === pair.forward.columns[0])!;
+  const follow = {
+    ...lead,
+    name: pair.follow,
+    type,
+    baseType: pair.backward ? lead.baseType : 'text',
+    notNull: false,
+    identity: null,
+    default: null,
+    defaultVolatile: false,
+  };
+  const { oid, schema, name, columns } = facts;
+  const rest = { version: 1, held: false, guard: 'repair', pairs: [pair] } as const;
+  const visible = columns.map((column) => column.name);
+  return {
+    epoch: 1,
+    tables: [{ oid, schema, name, ...rest, pairs: [pair], columns: [...columns, follow], visible }],
+  };
+}

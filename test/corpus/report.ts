@@ -1,0 +1,76 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Counter, Tally } from './count.js';
+import { KINDS, type Kind } from './writes.js';
+
+const DOCS = resolve(import.meta.dirname, '..', '..', '..', 'docs', 'rewriting.md');
+const BEGIN = '<!-- written by npm run test:corpus -- --write-docs -->';
+const END = '<!-- end -->';
+
+const OUTCOMES = ['rewritten', 'unchanged', 'guarded', 'refused'] as const;
+
+/** Kinds that have to be rewritten: a DELETE and a read write nothing. */
+const WRITES: readonly Kind[] = KINDS.filter(
+  (kind) => !['DELETE', 'SELECT', 'COPY TO'].includes(kind),
+);
+
+function numbers(tally: Tally): number[] {
+  return [tally.statements, tally.cases, ...OUTCOMES.map((name) => tally.outcomes.get(name) ?? 0)];
+}
+
+/** The share of cases of writes that are rewritten. */
+export function shareRewritten({ tallies }: Counter): number {
+  let [all, rewritten] = [0, 0];
+  for (const kind of WRITES) {
+    const tally = tallies.get(kind);
+    if (!tally) continue;
+    all += tally.cases;
+    rewritten += (tally.outcomes.get('rewritten') ?? 0) + (tally.outcomes.get('unchanged') ?? 0);
+  }
+  return all === 0 ? 0 : rewritten / all;
+}
+
+function tables(counter: Counter): string[] {
+  const kinds = KINDS.filter((kind) => counter.tallies.has(kind));
+  const outcomes = [
+    ['statement', 'statements', 'cases', ...OUTCOMES],
+    ...kinds.map((kind) => [kind, ...numbers(counter.tallies.get(kind)!).map(String)]),
+  ];
+  const reasons = kinds.flatMap((kind) =>
+    [...counter.tallies.get(kind)!.reasons]
+      .sort((a, b) => b[1] - a[1])
+      .map(([reason, n]) => [kind, ...reason.split(' '), String(n)]),
+  );
+  return [tableOf(outcomes), tableOf([['statement', 'outcome', 'reason', 'cases'], ...reasons])];
+}
+
+function tableOf(rows: string[][]): string {
+  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
+  const line = (cells: string[]) =>
+    `| ${cells.map((cell, i) => cell.padEnd(widths[i]!)).join(' | ')} |`;
+  const [head, ...body] = rows.map(line);
+  return [head, line(widths.map((width) => '-'.repeat(width))), ...body].join('\n');
+}
+
+export function printTable(counter: Counter): void {
+  console.log(tables(counter).join('\n\n'));
+  const { statements, unparsed, rejected, asked, wrong } = counter;
+  console.log(JSON.stringify({ statements, unparsed, rejected, asked, wrong: wrong.length }));
+}
+
+/** Replaces the tables of docs/rewriting.md by what was counted just now. */
+export function writeDocs(counter: Counter, version: string): void {
+  const text = readFileSync(DOCS, 'utf8');
+  const from = text.indexOf(BEGIN) + BEGIN.length;
+  const to = text.indexOf(END);
+  const [outcomes, reasons] = tables(counter);
+  const { statements, asked, wrong } = counter;
+  const share = (100 * shareRewritten(counter)).toFixed(1);
+  const counted = [
+    `${version}: ${statements} statements. ${asked} edited texts were given to the server, which took`,
+    `${wrong.length === 0 ? 'each of them as it took the original' : `all but ${wrong.length} as it took the original`}.`,
+    `Rewritten, of the cases that write: ${share} %.`,
+  ].join('\n');
+  const written = [counted, outcomes, reasons].join('\n\n');
+  writeFileSync(DOCS, `${text.slice(0, from)}\n\n${written}\n\n${text.slice(to)}`);
+}

@@ -1,0 +1,151 @@
+import { writeParse, writeQuery } from '../../proxy/messages.js';
+import type { ColumnRule } from '../../sql/rules.js';
+import { type Message, RawClient } from '../proxy/harness.js';
+import { B, copyData, copyDone, copyFail, E, error, P, row, S } from '../proxy/wire.js';
+
+/** A table as the server knows it in the session, whatever has been committed. */
+export interface Facts {
+  oid: number;
+  schema: string;
+  name: string;
+  kind: string;
+  columns: ColumnRule[];
+}
+
+/** Made in the database before the scripts run. */
+export const HELPERS = `
+  CREATE SCHEMA corpus;
+  CREATE FUNCTION corpus.facts(oid) RETURNS text LANGUAGE sql SET search_path = '' AS $$
+    SELECT json_build_object('oid', c.oid::int8, 'schema', n.nspname, 'name', c.relname,
+      'kind', c.relkind, 'columns', (
+        SELECT json_agg(json_build_object('name', a.attname,
+          'type', format_type(a.atttypid, a.atttypmod), 'baseType', format_type(a.atttypid, -1),
+          'notNull', a.attnotnull, 'generated', a.attgenerated <> '',
+          'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
+          'default', pg_get_expr(d.adbin, d.adrelid),
+          'defaultVolatile', coalesce(pg_get_expr(d.adbin, d.adrelid) ~ 'nextval|random|clock|uuid|\\(\\)',
+            false)) ORDER BY a.attnum)
+        FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1 $$;
+  GRANT USAGE ON SCHEMA corpus TO PUBLIC;`;
+
+/** The SQLSTATE with which a text is rejected, or null. */
+export type Verdict = string | null;
+
+/** A session in which a script runs. */
+export class Session {
+  private status = 'I';
+
+  private constructor(private readonly raw: RawClient) {}
+
+  static async open(port: number, user: string): Promise<Session | null> {
+    const parameters = {
+      user,
+      database: 'regression',
+      application_name: 'pg_regress',
+      DateStyle: 'Postgres, MDY',
+      TimeZone: 'America/Los_Angeles',
+      IntervalStyle: 'postgres_verbose',
+    };
+    const raw = await RawClient.login(port, parameters);
+    const session = new Session(raw);
+    if (raw.ended) return null;
+    await session.query("SET statement_timeout = '20s'");
+    return session;
+  }
+
+  get isFailed(): boolean {
+    return this.status === 'E';
+  }
+
+  get isPlain(): boolean {
+    return !this.isFailed;
+  }
+
+  get isEnded(): boolean {
+    return this.raw.ended;
+  }
+
+  close(): void {
+    this.raw.destroy();
+  }
+
+  private async answer(count = 1): Promise<Message[]> {
+    const messages = await this.raw.ready(count);
+    const last = messages.at(-1);
+    if (last?.type === 'Z') this.status = last.body.toString('latin1');
+    return messages;
+  }
+
+  /** Runs a text, with rows for its COPY. */
+  async query(sql: string, data: string | null = null): Promise<Message[]> {
+    const parts = [writeQuery(Buffer.from(sql))];
+    // Whoever has no rows says so; the server does not mind when it has not asked.
+    parts.push(...(data === null ? [copyFail('no rows')] : [copyData(data), copyDone]));
+    this.raw.send(...parts);
+    return this.answer();
+  }
+
+  async bound(sql: string, values: string[]): Promise<Message[]> {
+    this.raw.send(P('', sql), B('', '', values), E(), S);
+    return this.answer();
+  }
+
+  /** One value, or null; an error is null too. */
+  async value(sql: string): Promise<string | null> {
+    const answer = await this.query(sql);
+    const first = answer.find(({ type }) => type === 'D');
+    return first ? (row(first.body)[0] ?? null) : null;
+  }
+
+  async facts(schema: string | undefined, name: string): Promise<Facts | null> {
+    const quoted = [schema, name]
+      .filter((part) => part !== undefined)
+      .map((part) => `"${part.replaceAll('"', '""')}"`)
+      .join('.');
+    const literal = quoted.replaceAll("'", "''").replaceAll('\\', '\\\\');
+    const text = await this.value(`SELECT corpus.facts(to_regclass(E'${literal}')::oid)`);
+    return text === null || text === 'NULL' ? null : (JSON.parse(text) as Facts);
+  }
+
+  /** What the server says of a text; of the same when a column has been added; and of another then. */
+  async verdicts(
+    table: Facts,
+    original: string,
+    column: string,
+    type: string,
+    edited: Buffer,
+  ): Promise<{ before: Verdict; same: Verdict; edited: Verdict } | null> {
+    const idle = this.status === 'I';
+    const q = (text: string) => writeQuery(Buffer.from(text));
+    const alter = `ALTER TABLE ${quoted(table.schema)}.${quoted(table.name)} ADD COLUMN ${quoted(column)} ${type}`;
+    const text = Buffer.from(original);
+    const parts = [
+      q(idle ? 'BEGIN' : 'SAVEPOINT corpus_0'),
+      q('SAVEPOINT corpus'),
+      writeParse('', text, ''),
+      S,
+      q('ROLLBACK TO corpus'),
+      q(alter),
+      q('SAVEPOINT corpus'),
+      writeParse('', text, ''),
+      S,
+      q('ROLLBACK TO corpus'),
+      writeParse('', edited, ''),
+      S,
+      q(idle ? 'ROLLBACK' : 'ROLLBACK TO corpus_0; RELEASE corpus_0'),
+    ];
+    this.raw.send(...parts);
+    const answers: Message[][] = [];
+    for (let i = 0; i < 10; i++) answers.push(await this.answer());
+    const codes = answers.map((answer) => {
+      const wrong = answer.find((message) => message.type === 'E');
+      return wrong ? error(wrong).code : null;
+    });
+    if (codes[0] || codes[1] || codes[4]) return null;
+    return { before: codes[2] ?? null, same: codes[6] ?? null, edited: codes[8] ?? null };
+  }
+}
+
+const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
