@@ -45,7 +45,6 @@ export class Counter {
     } catch (error) {
       if (!(error instanceof SyntaxFailure)) throw error;
       this.unparsed++;
-      if (process.env.UNPARSED) console.error(`unparsed: ${sql.slice(0, 150)}`);
       return;
     }
     if (!session.isPlain) return;
@@ -75,13 +74,17 @@ export class Counter {
         const { outcome, reason, text } = rewrite;
         if (rewrite.touches.length === 0) continue;
         if (reason === 'unverified') this.wrong.push({ what: 'unverified', text: sql, sent: '' });
-        if (asked > 0 && rewrite.edits.length > 0) {
+        const isLeft = named.writes && outcome === 'unchanged';
+        if (isStatement && (isLeft || (asked > 0 && rewrite.edits.length > 0))) {
           asked--;
           const verdicts = await session.verdicts(facts, sql, pair.follow, type, text);
           if (verdicts) {
             this.asked++;
             const { before, same, edited } = verdicts;
             if (before !== null && !counted) this.rejected++;
+            if (before === null && isLeft) {
+              this.wrong.push({ what: 'unchanged, and accepted', text: sql, sent: '' });
+            }
             // What names whole rows sees the column that was added, edited or not.
             if (before !== edited && !(outcome === 'guarded' && same === edited)) {
               const what = `${before ?? 'accepted'}, and ${edited ?? 'accepted'} when edited`;

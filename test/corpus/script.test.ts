@@ -32,8 +32,9 @@ t.test('rows of COPY belong to it', async (t) => {
 });
 
 t.test("variables, conditions and commands are psql's own", async (t) => {
-  const text = `\\set two 2
-    SELECT :one, :'two', :"two", a::int, b[1:two];
+  const text = `\\set two '2' :one
+    \\set both 'a; b' ''''
+    SELECT :one, :'two', :"two", a::int, b[1:two], :both;
     \\if :one
       \\getenv home HOME
     SELECT :'home';
@@ -52,7 +53,7 @@ t.test("variables, conditions and commands are psql's own", async (t) => {
     if (item.kind === 'statement' && item.into !== null) script.variables.set('my_seven', '7');
   });
   t.same(texts(items), [
-    `SELECT 1, '2', "2", a::int, b[1:two]`.replace('1:two', '12'),
+    `SELECT 1, '21', "21", a::int, b[121], a; b'`,
     `SELECT '/home'`,
     'SELECT 7 AS seven',
     'SELECT 7',

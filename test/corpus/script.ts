@@ -19,6 +19,7 @@ const QUOTED = /[eE]'(?:[^'\\]|\\[\s\S]|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"/y;
 const DOLLAR = /\$([A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$/y;
 const WORD = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/y;
 const VARIABLE = /:(?:'(\w+)'|"(\w+)"|(\w+))/y;
+const ARGUMENT = /:?'(?:[^']|'')*'|\S+/g;
 const TRUE = /^(t|true|1|on|yes)$/i;
 
 /** Reads a psql script statement by statement, as far as the regression suite needs psql. */
@@ -168,7 +169,7 @@ export class Script {
     const line = this.text.slice(this.at, end < 0 ? undefined : end);
     const [, name = '', rest = ''] = /^\\([a-z!?]+)\s*((?:(?!\s\\[a-z]).)*)/i.exec(line) ?? [];
     this.at += Math.max(2, /^\\([a-z!?]+)\s*((?:(?!\s\\[a-z]).)*)/i.exec(line)?.[0].length ?? 2);
-    const args = rest.trim().split(/\s+/);
+    const args = rest.match(ARGUMENT) ?? [''];
     if (['if', 'elif', 'else', 'endif'].includes(name)) {
       this.branch(name, rest.trim());
       return null;

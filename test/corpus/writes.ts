@@ -3,6 +3,8 @@ import type { RangeVar, RawStmt } from 'libpg-query';
 /** A table that a statement names in order to write it (or, in a SELECT, to read it). */
 export interface Named {
   kind: Kind;
+  /** Whether it writes rows: a DELETE does not. */
+  writes: boolean;
   schema: string | undefined;
   name: string;
 }
@@ -31,14 +33,17 @@ const QUERIES =
   /^(Select|Insert|Update|Delete|Merge|Copy|Explain|Prepare|DeclareCursor|CreateTableAs)Stmt$/;
 
 type Tree = Record<string, unknown>;
+type Add = (kind: Kind, relation: unknown, writes: boolean) => void;
 
 /** What the statements of a text name; the same table once for each kind. */
 export function namedIn(tree: readonly RawStmt[]): Named[] {
   const found = new Map<string, Named>();
-  const add = (kind: Kind, relation: unknown) => {
+  const add: Add = (kind, relation, writes) => {
     const { relname, schemaname } = (relation ?? {}) as RangeVar;
     if (relname === undefined) return;
-    found.set(`${kind} ${schemaname} ${relname}`, { kind, schema: schemaname, name: relname });
+    const before = found.get(`${kind} ${schemaname} ${relname}`)?.writes ?? false;
+    const named = { kind, writes: writes || before, schema: schemaname, name: relname };
+    found.set(`${kind} ${schemaname} ${relname}`, named);
   };
   for (const { stmt } of tree) {
     const [[key, value] = ['', undefined]] = Object.entries(stmt ?? {});
@@ -47,13 +52,7 @@ export function namedIn(tree: readonly RawStmt[]): Named[] {
   return [...found.values()];
 }
 
-function visit(
-  key: string,
-  value: unknown,
-  top: string,
-  isInner: boolean,
-  add: (kind: Kind, relation: unknown) => void,
-): void {
+function visit(key: string, value: unknown, top: string, isInner: boolean, add: Add): void {
   if (typeof value !== 'object' || value === null) return;
   if (Array.isArray(value)) {
     for (const item of value) visit(key, item, top, isInner, add);
@@ -61,10 +60,10 @@ function visit(
   }
   const node = value as Tree;
   const plain = kindOf(key, node);
-  if (plain) add(placed(plain, top, isInner), node.relation);
-  if (key === 'RangeVar' && top === 'SelectStmt') add('SELECT', node);
+  if (plain) add(placed(plain, top, isInner), node.relation, plain !== 'DELETE');
+  if (key === 'RangeVar' && top === 'SelectStmt') add('SELECT', node, false);
   if (key === 'CopyStmt' && node.relation)
-    add(node.is_from ? 'COPY FROM' : 'COPY TO', node.relation);
+    add(node.is_from ? 'COPY FROM' : 'COPY TO', node.relation, Boolean(node.is_from));
   const inner = isInner || key === 'CommonTableExpr';
   for (const [name, child] of Object.entries(node)) visit(name, child, top, inner, add);
 }
