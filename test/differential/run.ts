@@ -76,12 +76,14 @@ async function smaller(
 ): Promise<Found> {
   const upTo = steps.slice(0, failure.step + 1);
   let last = failure;
-  const small = await shrink(upTo, async (candidate) => {
+  const fails = async (candidate: readonly Step[]) => {
     const again = await Trial.run(pair, candidate, true);
     const isSame = again?.kind === failure.kind && again.mark === failure.mark;
     if (isSame) last = again;
     return isSame;
-  });
+  };
+  // The first case of a stage may need the rows that the stage began with.
+  const small = (await fails(upTo)) ? await shrink(upTo, fails) : [...upTo];
   const rewrites = small.flat().flatMap(({ text }) => {
     const rewrite = pair.front.outcomes.get(text);
     return rewrite ? [`${rewrite.outcome} ${rewrite.reason ?? ''}\n${rewrite.text}`] : [];
@@ -93,13 +95,12 @@ async function smaller(
 export function report({ world, stage, seed, number, failure, steps, rewrites }: Found): string {
   return [
     `SEED=${seed} WORLD=${number}, PostgreSQL ${world.major}, ${stage}, guard ${world.guard}: ${failure.kind}`,
+    failure.detail,
     world.migration,
     world.setup.slice(world.setup.indexOf('CREATE TABLE')),
     '---',
     print(steps),
     '--- sent as',
     rewrites.join('\n'),
-    '---',
-    failure.detail,
   ].join('\n');
 }
