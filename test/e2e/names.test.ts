@@ -168,11 +168,7 @@ for (const major of [18, 14]) {
         'public."users"',
         '"public".Users',
       ];
-      for (const way of [
-        ...ways,
-        String.raw`U&"\0075sers"`,
-        `U&"!0075sers" UESCAPE '!'`,
-      ]) {
+      for (const way of [...ways, String.raw`U&"\0075sers"`, `U&"!0075sers" UESCAPE '!'`]) {
         t.equal(await shown(t, client, way), MIGRATING, way);
       }
       await t.rejects(client.query('SELECT * FROM "Users"'), { code: '42P01' });
