@@ -51,12 +51,14 @@ export async function runWorld(
   try {
     for (const stage of STAGES) {
       if (stage !== 'dual-writing') await pair.advance(stage);
-      if (!stages.includes(stage)) continue;
+      if (!stages.includes(stage) || (world.meddles && stage === 'soaking')) continue;
       counts.add(stage);
       for (let i = 0; i < cases && found.length < 3; i++) {
         if (options.only !== undefined && options.only !== i) continue;
         const random = new Random(seed * 104729 + number * 1009 + STAGES.indexOf(stage) * 331 + i);
-        const talk = new Talk(new Words(random, world, pair.view, cluster.major));
+        const talk = new Talk(
+          new Words(random, world, pair.view, cluster.major, stage !== 'dual-writing'),
+        );
         const all = Array.from({ length: steps }, () => talk.next());
         const failure = await Trial.run(pair, all, i > 0 || stage === 'reverted', counts);
         if (failure) found.push(await smaller(pair, all, failure, { world, stage, seed, number }));
