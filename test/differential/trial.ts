@@ -246,9 +246,19 @@ function isKnown(
   if (!seen?.startsWith('E ') || !wanted?.startsWith('E ')) return false;
   const [a, b] = [JSON.parse(seen.slice(2)), JSON.parse(wanted.slice(2))];
   if (isRefused && a.C === '0A000') return true;
-  if (a.C === '42846' && b.C === '42804') return a.P === b.P;
+  // What is wrong with a VALUES list that is sorted or limited has no place.
+  const placed = b.P !== undefined;
+  if (a.C === '42846' && b.C === '42804' && (!placed || a.P === b.P)) return true;
+  if (a.C === '42804' && b.C === '42804' && !placed) return a.M === b.M;
+  // Of two mistakes that are in the text itself, whatever the data, either may be told.
+  if (a.M !== b.M && OF_TEXT.has(a.C) && OF_TEXT.has(b.C)) return true;
+  // What is moved stands in VALUES, in the words of which a set or an aggregate is refused.
+  if (/not allowed in VALUES/.test(a.M)) return a.C === b.C;
   return a.C === '42P08' && b.C === '42P08' && a.M === b.M;
 }
+
+/** What analysing a statement finds: types that do not fit, constants that are none of theirs. */
+const OF_TEXT = new Set(['42804', '42846', '42P08', '22P02', '22007', '22003']);
 
 /** Kinds of the messages that differ, with their SQLSTATE. */
 function markOf(...lines: (string | undefined)[]): string {
