@@ -342,7 +342,8 @@ export class Backend implements FrameSink {
     const lead = charactersOf(change.prefix ?? '', this.d.resolver.utf8);
     if (!position || position <= lead) return false;
     const { original, rewrite, rewriter } = change;
-    const mapped = rewriter.mapPosition(original, rewrite, position - lead, this.d.resolver.utf8);
+    const { utf8 } = this.d.resolver;
+    const mapped = rewriter.mapPosition(original, rewrite, position - lead, utf8);
     if (mapped > 0) fields.set('P', String(mapped + lead));
     else fields.delete('P');
     return true;

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import t from 'tap';
 import { makeProgram } from '../cli/program.js';
+import { REMEDIED } from '../sql/remedy.js';
 
 const root = resolve(import.meta.dirname, '..', '..');
 const read = (name: string) => readFileSync(join(root, name), 'utf8');
@@ -48,6 +49,14 @@ t.test('docs/cli.md has every command and every option, and no other', async (t)
     );
     for (const flag of told) t.ok(flags.has(flag), `${name} has ${flag}`);
   }
+});
+
+t.test('docs/rewriting.md explains every reason of the rewriter', async (t) => {
+  const told = [...read('docs/rewriting.md').matchAll(/^\| `([a-z-]+)`/gm)].map((m) => m[1]!);
+  t.same(
+    REMEDIED.filter((reason) => !told.includes(reason)),
+    [],
+  );
 });
 
 t.test('links between the documents lead somewhere', async (t) => {

@@ -81,10 +81,25 @@ export class Client {
   private constructor(
     private readonly raw: RawClient,
     private readonly types: Types,
+    private readonly isPlain: boolean,
   ) {}
 
-  static async open(port: number, database: string, types: Types): Promise<Client> {
-    return new Client(await RawClient.login(port, { database, TimeZone: 'Asia/Tokyo' }), types);
+  /** @param isPlain to the database without a migration, where a column has one name only. */
+  static async open(
+    port: number,
+    database: string,
+    types: Types,
+    isPlain: boolean,
+  ): Promise<Client> {
+    const raw = await RawClient.login(port, { database, TimeZone: 'Asia/Tokyo' });
+    return new Client(raw, types, isPlain);
+  }
+
+  private textOf(call: Call, isRefused: boolean): Buffer {
+    if (isRefused) return Buffer.from(REFUSED);
+    const { text, alias } = call;
+    if (!alias || !this.isPlain) return Buffer.from(text);
+    return Buffer.from(text.replaceAll(`"${alias.from}"`, `"${alias.to}"`));
   }
 
   close(): void {
@@ -110,7 +125,7 @@ export class Client {
 
   private async encode(call: Call, isRefused: boolean): Promise<Buffer[]> {
     if (call.mode === 'simple') {
-      const parts = [writeQuery(Buffer.from(isRefused ? REFUSED : call.text))];
+      const parts = [writeQuery(this.textOf(call, isRefused))];
       if (call.copy !== undefined && !isRefused) parts.push(copyData(call.copy), copyDone);
       return parts;
     }
@@ -122,8 +137,7 @@ export class Client {
         oids.push(await this.types.oid(type));
       const types = Buffer.alloc(4 * oids.length);
       for (const [i, oid] of oids.entries()) types.writeUInt32BE(oid, 4 * i);
-      const text = isRefused ? REFUSED : call.text;
-      parts.push(writeParse(call.name, Buffer.from(text), types.toString('latin1')));
+      parts.push(writeParse(call.name, this.textOf(call, isRefused), types.toString('latin1')));
     } else if (isRefused) parts.push(writeParse('', REFUSED, ''));
     if (call.describe === 'statement') parts.push(D('S', call.name));
     const values: (string | Buffer | null)[] = [];

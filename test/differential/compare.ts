@@ -6,7 +6,7 @@ import type { Message } from '../proxy/harness.js';
 export class Catalog {
   private constructor(
     private readonly types: ReadonlyMap<number, string>,
-    private readonly columns: ReadonlyMap<string, string>,
+    private readonly columns: ReadonlyMap<string, readonly [string, string]>,
   ) {}
 
   static async read(control: pg.Client): Promise<Catalog> {
@@ -14,13 +14,13 @@ export class Catalog {
       `SELECT oid::int8 AS oid, typname AS name FROM pg_type WHERE oid >= 16384`,
     );
     const columns = await control.query(
-      `SELECT attrelid::int8 || '.' || attnum AS at, c.relname || '.' || attname AS name
+      `SELECT attrelid::int8 || '.' || attnum AS at, c.relname AS table, attname AS name
        FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
        WHERE attrelid >= 16384 AND relnamespace = 'public'::regnamespace`,
     );
     return new Catalog(
       new Map(types.rows.map(({ oid, name }) => [Number(oid), name])),
-      new Map(columns.rows.map(({ at, name }) => [at, name])),
+      new Map(columns.rows.map(({ at, table, name }) => [at, [table, name] as const])),
     );
   }
 
@@ -28,9 +28,10 @@ export class Catalog {
     return oid < 16384 ? String(oid) : (this.types.get(oid) ?? 'new');
   }
 
-  column(table: number, attnum: number): string {
-    if (table === 0) return '-';
-    return this.columns.get(`${table}.${attnum}`) ?? 'new';
+  /** Names of a table and of its column. */
+  column(table: number, attnum: number): readonly [string, string] {
+    if (table === 0) return ['', ''];
+    return this.columns.get(`${table}.${attnum}`) ?? ['new', ''];
   }
 }
 
@@ -40,6 +41,8 @@ export interface Shown {
   ordered: boolean;
   /** Rows are left out. */
   rowless: boolean;
+  /** The other name of a column, and the one by which it is told. */
+  alias: { from: string; to: string } | undefined;
 }
 
 /** What an application can see of an answer, one line for each message, free of oids. */
@@ -63,29 +66,40 @@ export function describe(messages: readonly Message[], shown: Shown): string[] {
   return lines;
 }
 
-function line(type: string, body: Buffer, { catalog }: Shown): string {
-  if (type === 'T') return `T ${rowDescription(body, catalog)}`;
+function line(type: string, body: Buffer, { catalog, alias }: Shown): string {
+  if (type === 'T') return `T ${rowDescription(body, catalog, alias)}`;
   if (type === 't') {
     const types = Array.from({ length: body.readUInt16BE(0) }, (_, i) =>
       catalog.type(body.readUInt32BE(2 + 4 * i)),
     );
     return `t ${types.join(' ')}`;
   }
-  if (type === 'E' || type === 'N') return `${type} ${JSON.stringify(fields(body))}`;
+  if (type === 'E' || type === 'N') {
+    const text = JSON.stringify(fields(body));
+    // In messages a name is quoted, or behind that of its table.
+    const told = alias
+      ? text
+          .replaceAll(`\\"${alias.from}\\"`, `\\"${alias.to}\\"`)
+          .replaceAll(`.${alias.from} `, `.${alias.to} `)
+          .replaceAll(`"c":"${alias.from}"`, `"c":"${alias.to}"`)
+      : text;
+    return `${type} ${told}`;
+  }
   return `${type} ${readable(body)}`;
 }
 
-function rowDescription(body: Buffer, catalog: Catalog): string {
+function rowDescription(body: Buffer, catalog: Catalog, alias: Shown['alias']): string {
+  const told = (name: string) => (name === alias?.from ? alias.to : name);
   const found: string[] = [];
   let pos = 2;
   for (let left = body.readUInt16BE(0); left > 0; left--) {
     const end = body.indexOf(0, pos);
     const name = body.toString('utf8', pos, end);
     const at = end + 1;
-    const column = catalog.column(body.readUInt32BE(at), body.readUInt16BE(at + 4));
+    const [table, own] = catalog.column(body.readUInt32BE(at), body.readUInt16BE(at + 4));
     const type = catalog.type(body.readUInt32BE(at + 6));
     const rest = [body.readInt16BE(at + 10), body.readInt32BE(at + 12), body.readInt16BE(at + 16)];
-    found.push([name, column, type, ...rest].join(' '));
+    found.push([told(name), `${table}.${told(own)}`, type, ...rest].join(' '));
     pos = at + 18;
   }
   return found.join(', ');
@@ -100,7 +114,10 @@ export function fields(body: Buffer): Record<string, string> {
     if (SOURCE.has(key)) continue;
     const text = Buffer.from(value, 'latin1').toString();
     // It prints the whole row, hidden columns among it; docs/limits.md says so.
-    shown[key] = key === 'D' ? text.replace(/^(Failing row contains ).*/s, '$1') : text;
+    if (key === 'D') shown[key] = text.replace(/^(Failing row contains ).*/s, '$1');
+    // A trigger of any kind makes COPY insert row by row, and then it still has the line.
+    else if (key === 'W') shown[key] = text.replace(/^(COPY .*, line \d+)[:,].*$/m, '$1');
+    else shown[key] = text;
   }
   return shown;
 }

@@ -88,8 +88,7 @@ export class Pair {
     this.types = { ...this.types, plain: new Types(plain) };
     await plain.query(world.setup);
     await plain.query(`SET session_replication_role = replica; ${rowsSql(world)}
-      RESET session_replication_role`);
-    if (isAltered) await plain.query(world.plain);
+      ${isAltered ? world.plain : ''}; RESET session_replication_role`);
     await plain.query(`DROP TABLE IF EXISTS kept; CREATE TABLE kept AS TABLE ${q(world.table)}`);
   }
 

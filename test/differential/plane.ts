@@ -106,9 +106,9 @@ function recorded(rules: RuleSet, keep: (text: Buffer, rewrite: Rewrite) => void
     rules,
     names: rewriter.names,
     mayTouch: (text: Buffer) => rewriter.mayTouch(text),
-    rewrite(...[text, resolution, plain]: Parameters<typeof rewriter.rewrite>) {
-      const rewrite = rewriter.rewrite(text, resolution, plain);
-      keep(text, rewrite);
+    rewrite(...all: Parameters<typeof rewriter.rewrite>) {
+      const rewrite = rewriter.rewrite(...all);
+      keep(all[0], rewrite);
       return rewrite;
     },
     mapPosition: rewriter.mapPosition,

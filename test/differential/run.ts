@@ -51,12 +51,14 @@ export async function runWorld(
   try {
     for (const stage of STAGES) {
       if (stage !== 'dual-writing') await pair.advance(stage);
-      if (!stages.includes(stage)) continue;
+      if (!stages.includes(stage) || (world.meddles && stage === 'soaking')) continue;
       counts.add(stage);
       for (let i = 0; i < cases && found.length < 3; i++) {
         if (options.only !== undefined && options.only !== i) continue;
         const random = new Random(seed * 104729 + number * 1009 + STAGES.indexOf(stage) * 331 + i);
-        const talk = new Talk(new Words(random, world, pair.view, cluster.major));
+        const talk = new Talk(
+          new Words(random, world, pair.view, cluster.major, stage !== 'dual-writing'),
+        );
         const all = Array.from({ length: steps }, () => talk.next());
         const failure = await Trial.run(pair, all, i > 0 || stage === 'reverted', counts);
         if (failure) found.push(await smaller(pair, all, failure, { world, stage, seed, number }));
@@ -76,12 +78,14 @@ async function smaller(
 ): Promise<Found> {
   const upTo = steps.slice(0, failure.step + 1);
   let last = failure;
-  const small = await shrink(upTo, async (candidate) => {
+  const fails = async (candidate: readonly Step[]) => {
     const again = await Trial.run(pair, candidate, true);
     const isSame = again?.kind === failure.kind && again.mark === failure.mark;
     if (isSame) last = again;
     return isSame;
-  });
+  };
+  // The first case of a stage may need the rows that the stage began with.
+  const small = (await fails(upTo)) ? await shrink(upTo, fails) : [...upTo];
   const rewrites = small.flat().flatMap(({ text }) => {
     const rewrite = pair.front.outcomes.get(text);
     return rewrite ? [`${rewrite.outcome} ${rewrite.reason ?? ''}\n${rewrite.text}`] : [];
@@ -93,13 +97,12 @@ async function smaller(
 export function report({ world, stage, seed, number, failure, steps, rewrites }: Found): string {
   return [
     `SEED=${seed} WORLD=${number}, PostgreSQL ${world.major}, ${stage}, guard ${world.guard}: ${failure.kind}`,
+    failure.detail,
     world.migration,
     world.setup.slice(world.setup.indexOf('CREATE TABLE')),
     '---',
     print(steps),
     '--- sent as',
     rewrites.join('\n'),
-    '---',
-    failure.detail,
   ].join('\n');
 }

@@ -21,6 +21,8 @@ export interface Call extends Sql {
   ordered: boolean;
   /** Its rows are not compared (plans). */
   rowless?: boolean;
+  /** How a column is called in it, and how where it was not renamed. */
+  alias?: { from: string; to: string };
   /** It writes in ways that no proxy sees, so that a guard may have to do something. */
   blind?: boolean;
 }
@@ -66,7 +68,7 @@ export class Talk {
     return [this.call(random.pick(['simple', 'extended', 'extended', 'named', 'named']))];
   }
 
-  private statement(): Sql & { ordered: boolean; blind?: boolean } {
+  private statement(): Sql & Pick<Call, 'ordered' | 'alias'> {
     const { w } = this;
     w.begin();
     const share = w.random.next();
@@ -75,7 +77,8 @@ export class Talk {
     if (share < 0.72) text = this.writes.any();
     else if (share < 0.8) text = this.writes.nested();
     else ({ text, ordered } = query(w));
-    return { text, params: w.params, ordered };
+    const alias = w.aliased && { alias: { from: w.view.alias!, to: w.view.lead } };
+    return { text, params: w.params, ordered, ...alias };
   }
 
   private call(mode: Call['mode']): Call {
@@ -88,12 +91,8 @@ export class Talk {
     const statement = this.statement();
     if (mode === 'simple') {
       const text = inline(statement);
-      return {
-        ...SIMPLE,
-        text: random.chance(0.05) ? `${text};` : text,
-        params: [],
-        ordered: statement.ordered,
-      };
+      const end = random.chance(0.05) ? ';' : '';
+      return { ...SIMPLE, ...statement, text: `${text}${end}`, params: [] };
     }
     const call: Call = {
       ...statement,
@@ -145,6 +144,7 @@ export class Talk {
     const { random } = w;
     w.begin();
     w.bind = false;
+    w.aliased = false;
     const t = w.table();
     return random.pick<() => Step>([
       () => [simple(`${this.plain()}; ${this.plain()}`)],
@@ -193,7 +193,10 @@ export class Talk {
   }
 
   private plain(): string {
-    return inline(this.statement());
+    for (;;) {
+      const statement = this.statement();
+      if (!statement.alias) return inline(statement);
+    }
   }
 
   private some(count: number): Step {
@@ -203,7 +206,8 @@ export class Talk {
   private sqlPrepare(): Step {
     const { random } = this.w;
     if (this.sql.length > 0 && random.chance(0.6)) return [simple(random.pick(this.sql))];
-    const { text, params } = this.statement();
+    const { text, params, alias } = this.statement();
+    if (alias) return this.sqlPrepare();
     const name = `p${++this.count}`;
     const types =
       random.chance(0.5) && params.length > 0

@@ -53,8 +53,8 @@ export class Trial {
   ): Promise<Failure | null> {
     if (isFresh) await pair.reset();
     const { ports, names, types } = pair;
-    const plain = await Client.open(ports.plain, names.plain, types.plain);
-    const tandem = await Client.open(ports.tandem, names.tandem, types.tandem);
+    const plain = await Client.open(ports.plain, names.plain, types.plain, true);
+    const tandem = await Client.open(ports.tandem, names.tandem, types.tandem, false);
     try {
       const trial = new Trial(pair, plain, tandem, await pair.now(), !isFresh, counts);
       return await trial.all(steps);
@@ -170,17 +170,19 @@ export class Trial {
     const { catalogs } = this.pair;
     const ordered = step.length === 1 && step[0]!.ordered;
     const rowless = step.some((call) => call.rowless);
-    const seen = describe(answer, { catalog: catalogs.tandem, ordered, rowless });
-    const wanted = describe(expected, { catalog: catalogs.plain, ordered, rowless });
+    const alias = step.find((call) => call.alias)?.alias;
+    const shown = { ordered, rowless, alias };
+    const seen = describe(answer, { catalog: catalogs.tandem, ...shown });
+    const wanted = describe(expected, { catalog: catalogs.plain, ...shown });
     if (seen.some((line) => line.startsWith('E '))) this.counts.add('failed');
     const pairs = Array.from({ length: Math.max(seen.length, wanted.length) }, (_, i) => i).filter(
       (i) => seen[i] !== wanted[i] && !isKnown(seen[i], wanted[i], isRefused),
     );
     if (pairs.length === 0) return null;
     const isShowing = pairs.every((i) => /^[TDd] /.test(`${seen[i]}${wanted[i]}`));
-    const shown = step.find(({ text }) => this.outcome(text) === 'guarded');
-    if (isShowing && shown) {
-      this.counts.add(`hidden columns show: ${this.reason(shown.text)}`);
+    const left = step.find(({ text }) => this.outcome(text) === 'guarded');
+    if (isShowing && left) {
+      this.counts.add(`hidden columns show: ${this.reason(left.text)}`);
       return null;
     }
     const detail = pairs.map((i) => `expected ${wanted[i]}\n     saw ${seen[i]}`);

@@ -26,6 +26,8 @@ export class Words {
   bind = false;
   /** Whether other columns than the lead get wrong values: of two errors either may be told. */
   spoilt = false;
+  /** Whether the lead column is called by its other name. */
+  aliased = false;
   private fickle = false;
 
   constructor(
@@ -33,10 +35,15 @@ export class Words {
     readonly world: World,
     readonly view: View,
     readonly major: number,
+    /** Whether both names of a renamed column hold the same in every row. */
+    private readonly filled: boolean,
   ) {}
 
   begin(): void {
     const { random } = this;
+    // A guard cannot tell a NULL that was written under the other name from one that was not.
+    const known = this.view.alias !== null && this.world.guard === 'none';
+    this.aliased = this.filled && known && random.chance(0.3);
     this.params = [];
     this.bind = random.chance(0.5);
     this.spoilt = random.chance(0.1);
@@ -79,8 +86,9 @@ export class Words {
     return this.random.chance(0.15) ? `${this.random.pick(['public', '"public"'])}.${name}` : name;
   }
 
+  /** The lead column; by its other name it is always quoted, so that names are as long as names. */
   get lead(): string {
-    return this.name(this.view.lead);
+    return this.aliased ? quoteIdentifier(this.view.alias!) : this.name(this.view.lead);
   }
 
   param(value: string | null, type: string): string {
@@ -110,7 +118,9 @@ export class Words {
   /** A value for a column; `own` is how the lead is called there, null where it cannot be. */
   value(column: Column, own: string | null, isDefaultAllowed: boolean): string {
     const { random } = this;
-    if (isDefaultAllowed && random.chance(0.08)) return 'DEFAULT';
+    // By its other name a column has no default of its own.
+    const isOther = this.aliased && column.role === 'lead';
+    if (isDefaultAllowed && !isOther && random.chance(0.08)) return 'DEFAULT';
     if (column.role === 'lead') return this.leadValue(column, own);
     const bound = (value: string) =>
       this.bind && random.chance(0.5) ? this.param(value, column.type) : value;

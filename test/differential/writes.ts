@@ -55,7 +55,7 @@ export class Writes {
   }
 
   private target(column: Column): string {
-    return this.w.name(column.name);
+    return column.role === 'lead' ? this.w.lead : this.w.name(column.name);
   }
 
   private insertSelect(): string {
