@@ -5,6 +5,35 @@ import { seedFrom } from '../sql/random.js';
 import { report, runWorld } from './run.js';
 import { Counts } from './trial.js';
 
+/*
+ * Two databases of one server with the same schema, one of them under migration behind a proxy with
+ * its control plane. Schema, migration and what a client says are random (world.ts, words.ts,
+ * writes.ts, reads.ts, talk.ts), and each answer is compared message by message, each field of an
+ * error too; `random()` is seeded alike on both sides, so that one evaluation too many is seen. Behind
+ * each step every row that it could see has to satisfy the relation, without a guard to help in half
+ * of the worlds; with one, nothing that was rewritten may have been repaired. What the proxy refuses
+ * fails on the other side as well. Stages: dual writing (rows not filled, the rules in force and not
+ * yet acknowledged), ready, soaking, reverted. A failure is made smaller, and printed with its seed.
+ *
+ * Left out, since docs/limits.md has it: lastval(), the row in the CONTEXT of COPY, and what a BEFORE
+ * trigger makes of a column after the cutover. Rows without ORDER BY are compared as a set. Hidden
+ * columns may show where the outcome is `guarded`; that is counted.
+ *
+ * Broken on purpose, each found within six worlds of seed 5:
+ *
+ * - an UPDATE of other columns leaves a row unfilled (pairs.ts): the relation, dual writing
+ * - what is volatile is written twice (pairs.ts): the relation, dual writing
+ * - a copied value is not cast to its column's type (fragment.ts): an answer
+ * - ON CONFLICT DO UPDATE writes one column only (insert.ts): the relation
+ * - a star is not spelled out (star.ts): an answer
+ * - INSERT without a column list is not given one (insert.ts): an answer
+ * - a guarded text is sent without its edits (prepare.ts): the relation
+ * - positions of errors are the server's (backend.ts): an answer
+ * - a default counts as NULL (pairs.ts): a repair of what was rewritten
+ * - what names mean is asked once and never again (resolve.ts): an answer
+ * - the other name of a renamed column alone is not written to both (pairs.ts): an answer
+ */
+
 const seed = seedFrom(process.env.SEED);
 const IS_LONG = process.env.LONG === '1';
 const STATEMENTS = Number(process.env.LONG_STATEMENTS ?? (IS_LONG ? 1_000_000 : 4_000));

@@ -173,15 +173,19 @@ export class Talk {
         simple(`TABLE made_${this.count} ORDER BY id`),
       ],
       () => this.shadowed(),
+      () => this.shadowed(),
+      () => this.shadowed(),
       () => [
+        ...this.some(1),
         simple('SET search_path = other, public'),
-        ...this.some(2),
+        ...this.elsewhere(),
         simple('RESET search_path'),
       ],
       () => [
         simple('BEGIN'),
-        simple('SET LOCAL search_path = other'),
         ...this.some(1),
+        simple('SET LOCAL search_path = other'),
+        ...this.elsewhere(),
         simple('ROLLBACK'),
         ...this.some(1),
       ],
@@ -201,6 +205,16 @@ export class Talk {
 
   private some(count: number): Step {
     return Array.from({ length: count }, () => this.call('simple'));
+  }
+
+  /** Statements of another table of the same name. */
+  private elsewhere(): Step {
+    const raw = `"${this.w.world.table}"`;
+    return [
+      simple(`INSERT INTO ${raw} (id, note) VALUES (1, 'x') RETURNING *`),
+      simple(`SELECT * FROM ${raw}`),
+      simple(`UPDATE ${raw} SET n = n + 1 RETURNING *`),
+    ].map(unordered);
   }
 
   private sqlPrepare(): Step {

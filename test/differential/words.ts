@@ -28,6 +28,8 @@ export class Words {
   spoilt = false;
   /** Whether the lead column is called by its other name. */
   aliased = false;
+  /** Whether a row that is there already does no harm. */
+  clashes = false;
   private fickle = false;
 
   constructor(
@@ -48,6 +50,7 @@ export class Words {
     this.bind = random.chance(0.5);
     this.spoilt = random.chance(0.1);
     this.fickle = false;
+    this.clashes = false;
   }
 
   /** White space between two words, with a comment in it now and then. */
@@ -124,7 +127,10 @@ export class Words {
     if (column.role === 'lead') return this.leadValue(column, own);
     const bound = (value: string) =>
       this.bind && random.chance(0.5) ? this.param(value, column.type) : value;
-    if (column.role === 'id') return bound(String(20 + random.below(400)));
+    if (column.role === 'id') {
+      const isThere = this.clashes && random.chance(0.7);
+      return bound(String(isThere ? 1 + random.below(12) : 20 + random.below(400)));
+    }
     if (column.role === 'u') return bound(String(random.below(160)));
     if (column.role === 'n') {
       if (this.spoilt && random.chance(0.3)) return random.pick(["'bad'", '1/0', 'nothing', '-9']);

@@ -175,6 +175,8 @@ function makeSchema(random: Random, { guard, table, lead, kind, share }: SchemaO
     'CREATE TABLE items (n int, label text, v text)',
     `CREATE TABLE o (id int PRIMARY KEY, x int,
        tid ${order[0]!.type} REFERENCES ${q(table)} ON DELETE ${random.pick(['CASCADE', 'SET NULL'])})`,
+    `DROP SCHEMA IF EXISTS other CASCADE; CREATE SCHEMA other;
+     CREATE TABLE other.${q(table)} (id int, note text, n int DEFAULT 5)`,
     'CREATE TABLE audit (op text, id bigint, note text, n int)',
     `CREATE VIEW seen AS SELECT id, note, n FROM ${q(table)}`,
     `CREATE FUNCTION touch(k int) RETURNS int LANGUAGE sql
@@ -260,4 +262,6 @@ export function sidesSql(world: World): string {
 export const rowsSql = (world: World) => `${rowsOf(world, world.table)} ${sidesSql(world)}`;
 
 export const emptySql = (world: World) =>
-  [q(world.table), 'items', 'o', 'audit'].map((table) => `DELETE FROM ${table};`).join(' ');
+  [q(world.table), 'items', 'o', 'audit', `other.${q(world.table)}`]
+    .map((table) => `DELETE FROM ${table};`)
+    .join(' ');

@@ -24,7 +24,9 @@ export class Writes {
       w.table(),
       alias,
     );
-    const tail = () => w.join(this.conflict(name), w.returning(name));
+    const conflict = this.conflict(name);
+    w.clashes = conflict !== false;
+    const tail = () => w.join(conflict, w.returning(name));
     if (random.chance(0.05)) return w.join(head, 'DEFAULT VALUES', tail());
     if (random.chance(0.18)) return w.join(head, this.insertSelect(), tail());
     let columns = w.some(w.world.identity !== 'none' || true);
@@ -62,7 +64,7 @@ export class Writes {
     const { w } = this;
     const { random } = w;
     const lead = w.column('lead')!;
-    const id = String(200 + random.below(200));
+    const id = String(w.clashes && random.chance(0.6) ? random.below(9) : 200 + random.below(200));
     const value = random.pick([
       w.value(lead, null, false),
       `x.${w.lead}`,
