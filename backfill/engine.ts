@@ -7,10 +7,12 @@ import { type Checkpoint, readCheckpoint, tableOf } from './checkpoint.js';
 import { ChunkSizer, restMs, retryWaitMs, timeouts } from './chunk.js';
 import { beginFirstPass, choosePlan, fillChunk, type Limits, retryableState } from './fill.js';
 import type { BackfillJob, ThrottleSettings } from './job.js';
-import { LagReader } from './lag.js';
+import { Pacer } from './pace.js';
 import type { PlannerSettings } from './plan.js';
 import { type Progress, RateWindow } from './progress.js';
-import { decide, type Reason, STALE_MS } from './throttle.js';
+import { blockingReason, type Waiter } from './signals/blocking.js';
+import { SignalWatch } from './signals/watch.js';
+import { CriticalError, decide, pressureOf, type Reason, STALE_MS } from './throttle.js';
 import { Vacuumer, vacuumDue } from './vacuum.js';
 import { endsWithin, wait } from './wait.js';
 
@@ -41,10 +43,12 @@ const YIELD_MS = 500;
  * twice a second while it stands still.
  * @throws Error when the connection is lost, the job cannot be done or settings() fails; the caller
  *   starts it again, at the cost of one chunk.
+ * @throws CriticalError when a signal that is critical is beyond its threshold: an operator decides.
  */
 export async function* runBackfill(options: EngineOptions): AsyncGenerator<Progress, Result> {
   const connection = await connect({ url: options.url, role: 'backfill' });
-  const reader = await LagReader.open(options.url, options.metrics).catch(async (error) => {
+  const { url, job, metrics } = options;
+  const reader = await SignalWatch.open(url, job, metrics).catch(async (error) => {
     await connection.end();
     throw error;
   });
@@ -65,6 +69,7 @@ class Engine {
   private readonly job: BackfillJob;
   private readonly sizer = new ChunkSizer();
   private readonly rate = new RateWindow();
+  private readonly pacer = new Pacer();
   private readonly throttledSeconds = new Map<string, number>();
   private readonly notes: string[] = [];
   private checkpoint: Checkpoint | null = null;
@@ -78,11 +83,13 @@ class Engine {
   private failingSinceMs = 0;
   private yieldedMs = Number.NEGATIVE_INFINITY;
   private stoppedBy: string | null = null;
+  private slowedBy: Reason | null = null;
+  private waiter: Waiter | null = null;
 
   constructor(
     private readonly options: EngineOptions,
     private readonly connection: Connection,
-    private readonly reader: LagReader,
+    private readonly reader: SignalWatch,
   ) {
     this.job = options.job;
   }
@@ -93,12 +100,23 @@ class Engine {
       const settings = await this.options.settings();
       const askedMs = performance.now();
       const patienceMs = this.stoppedBy ? YIELD_MS - TICK_MS : STALE_MS;
-      await this.reader.refresh(patienceMs, this.options.signal);
-      const stop = decide(this.reader.signals(settings));
+      await this.reader.refresh(settings, patienceMs, this.options.signal);
+      const stop = this.decide(settings);
       if (stop) yield* this.standStill(stop, TICK_MS, askedMs);
       else if (this.isVacuumDue()) yield* this.vacuum();
       else yield* this.step(settings);
     }
+  }
+
+  /** Why to stand still; how fast to go otherwise is the pacer's. */
+  private decide(settings: ThrottleSettings): Reason | null {
+    const signals = this.reader.signals(settings);
+    const stop = decide(signals);
+    if (stop?.level === 'critical') throw new CriticalError(stop);
+    const { ratio, reason } = pressureOf(signals);
+    this.pacer.observe(performance.now(), ratio);
+    this.slowedBy = reason ?? (this.pacer.factor > 1.05 ? this.slowedBy : null);
+    return stop;
   }
 
   result(): Result {
@@ -174,8 +192,18 @@ class Engine {
       }
       this.record(step.kind === 'filled' ? step.rows : 0);
       yield this.progress(null);
-      if (!this.isComplete()) await wait(restMs(this.chunkMs), this.options.signal);
+      if (!this.isComplete()) await this.rest();
     }
+  }
+
+  private async rest(): Promise<void> {
+    const usualMs = restMs(this.chunkMs);
+    const ms = this.pacer.restMs(usualMs);
+    await wait(ms, this.options.signal);
+    if (!this.slowedBy) return;
+    const labels = { migration: this.job.migration, reason: this.slowedBy.name };
+    const seconds = (ms - usualMs) / 1000;
+    this.options.metrics.count('pgtandem_backfill_slowed_seconds_total', labels, seconds);
   }
 
   /** Does one piece of work; when it failed in a way that passes, waits a while and gives null. */
@@ -194,13 +222,16 @@ class Engine {
       this.retries++;
       const labels = { migration: this.job.migration, sqlstate };
       this.options.metrics.count('pgtandem_backfill_retries_total', labels);
-      const why = await lockedReason(this.connection, this.job, {
+      const failure = {
         from: this.checkpoint?.nextBlock ?? 0,
         blocks,
         sqlstate,
         failures: this.sizer.failures,
         ms: performance.now() - this.failingSinceMs,
-      });
+      };
+      const why = this.waiter
+        ? blockingReason(this.waiter)
+        : await lockedReason(this.connection, this.job, failure);
       yield* this.standStill(why, retryWaitMs(this.sizer.failures));
       return null;
     }
@@ -222,9 +253,11 @@ class Engine {
     const mute = setTimeout(() => void this.connection.end(), limits.statementMs * 5 + 30_000);
     signal.addEventListener('abort', cancel, { once: true });
     if (signal.aborted) void cancel();
+    const watch = this.reader.watchBlocked(this.pid);
     try {
       return await work;
     } finally {
+      this.waiter = await watch.stop();
       ended = true;
       clearTimeout(mute);
       signal.removeEventListener('abort', cancel);
@@ -248,7 +281,7 @@ class Engine {
       if (options.signal.aborted) return;
       if (!vacuumer.running) break;
       const settings = await options.settings();
-      await reader.refresh(YIELD_MS, options.signal);
+      await reader.refresh(settings, YIELD_MS, options.signal);
       const stop = decide(reader.signals(settings));
       // Autovacuum steps aside for a session that wants the table; a VACUUM by hand does not.
       const inTheWay = await blocksSomeone(this.connection, job.table.oid, vacuumer.pid);
@@ -313,6 +346,8 @@ class Engine {
       etaSeconds: checkpoint && this.rate.etaSeconds(checkpoint.endBlock - checkpoint.nextBlock),
       chunkMs: this.chunkMs,
       throttled,
+      slowed: this.slowedBy,
+      restFactor: this.pacer.factor,
       throttledSecondsByReason: Object.fromEntries(this.throttledSeconds),
       retries: this.retries,
       notes: [...this.notes],

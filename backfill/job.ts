@@ -16,7 +16,13 @@ export interface BackfillJob {
   silenceTriggers: boolean;
 }
 
-/** Thresholds, read again from the database before each chunk, so that they can be retuned. */
+/** How much a signal beyond its threshold matters. */
+export type Level = 'soft' | 'hard' | 'critical';
+
+/**
+ * Thresholds, read again from the database before each chunk, so that they can be retuned; null
+ * where a signal is not asked for.
+ */
 export interface ThrottleSettings {
   /** Replication lag in time of the standby that is farthest behind, milliseconds. */
   maxLagMs: number;
@@ -24,10 +30,42 @@ export interface ThrottleSettings {
   maxLagBytes: number;
   /** What one chunk should take, milliseconds. */
   chunkTargetMs: number;
+  /** WAL that a replication slot keeps from being removed, bytes. */
+  maxSlotBytes: number | null;
+  /** WAL that the archiver has not archived yet, bytes. */
+  maxArchiveBytes: number | null;
+  /** Age of the oldest transaction that keeps VACUUM from removing row versions, milliseconds. */
+  maxTransactionMs: number | null;
+  /** Sessions that run a statement, those of pgtandem left out. */
+  maxActive: number | null;
+  /** WAL written by the whole server, bytes a second. */
+  maxWalRate: number | null;
+  /** Size of the directory of the WAL, bytes. */
+  maxWalBytes: number | null;
+  /** Size of the table with its indexes and its TOAST table, bytes. */
+  maxTableBytes: number | null;
+  /** A query of the user's, whose value is held against `queryMax`. */
+  query: string | null;
+  queryMax: number;
+  /** A URL that answers 200 when the backfill may go on. */
+  url: string | null;
+  /** Levels other than the default ones, by the name of the signal; `off`: not looked at. */
+  levels: Partial<Record<string, Level | 'off'>>;
 }
 
 export const DEFAULT_THROTTLE: ThrottleSettings = {
   maxLagMs: 1_000,
   maxLagBytes: 64 * 1024 * 1024,
   chunkTargetMs: 50,
+  maxSlotBytes: 4 * 1024 ** 3,
+  maxArchiveBytes: 1024 ** 3,
+  maxTransactionMs: 10 * 60_000,
+  maxActive: null,
+  maxWalRate: null,
+  maxWalBytes: null,
+  maxTableBytes: null,
+  query: null,
+  queryMax: 0,
+  url: null,
+  levels: {},
 };

@@ -10,6 +10,8 @@ import type { Metrics } from '../metrics/registry.js';
 import { LagHistory } from './history.js';
 import type { ThrottleSettings } from './job.js';
 import type { StandbyLag } from './progress.js';
+import { SEE_AND_CANCEL, type Waiter } from './signals/blocking.js';
+import type { CatalogLook } from './signals/catalog.js';
 import { lagOf, lostStandbys, signalsOf, streamingStandbys } from './standbys.js';
 import type { Signal } from './throttle.js';
 import { endsWithin } from './wait.js';
@@ -19,8 +21,8 @@ const POLL_MS = 150;
 const REMEMBER_MS = 10_000;
 
 /**
- * Looks at replication on a connection of its own, several times a second and whenever it is asked
- * to. It only observes; `signals` tells what the last look means under given settings.
+ * Looks at replication, and at the catalogs, on a connection of its own, several times a second and
+ * whenever it is asked to. It only observes; `signals` tells what the last look means under given settings.
  */
 export class LagReader {
   private readonly history = new LagHistory();
@@ -34,13 +36,14 @@ export class LagReader {
   private constructor(
     private readonly connection: Connection,
     private readonly metrics: Metrics,
+    private readonly catalog: CatalogLook,
   ) {
     this.timer = setInterval(() => void this.poll(), POLL_MS);
   }
 
   /** @throws Error of `pg`, when the server cannot be reached or refuses the login. */
-  static async open(url: string, metrics: Metrics): Promise<LagReader> {
-    return new LagReader(await connect({ url, role: 'backfill signals' }), metrics);
+  static async open(url: string, metrics: Metrics, catalog: CatalogLook): Promise<LagReader> {
+    return new LagReader(await connect({ url, role: 'backfill signals' }), metrics, catalog);
   }
 
   /**
@@ -70,6 +73,12 @@ export class LagReader {
   /** Cancels what a backend of ours is doing. */
   async cancel(pid: number): Promise<void> {
     await cancelBackend(this.connection, pid);
+  }
+
+  /** Cancels what a backend of ours is doing when a session waits for it. @returns that session. */
+  async cancelIfBlocking(pid: number): Promise<Waiter | null> {
+    const { rows } = await this.connection.query(SEE_AND_CANCEL, [pid]);
+    return rows[0] ?? null;
   }
 
   /** Ends the connection at once, and takes its series out of the metrics: they would freeze. */
@@ -108,6 +117,7 @@ export class LagReader {
       await rememberStandbys(this.connection, [...standbys.keys()]);
       this.rememberedMs = atMs;
     }
+    await this.catalog.ask(this.connection, atMs);
     if (this.closed) return;
     this.publish(lags);
     this.look = { atMs, replication, lags };

@@ -30,6 +30,10 @@ export interface Progress {
   chunkMs: number;
   /** Why it stands still now. */
   throttled: Reason | null;
+  /** The soft reason for which it goes slower now. */
+  slowed: Reason | null;
+  /** The rest after each chunk, as a multiple of the usual one; 1 at full speed. */
+  restFactor: number;
   /** For how long this run has stood still, by the name of the reason. */
   throttledSecondsByReason: Record<string, number>;
   /** Chunks of this run that were given up and tried again. */

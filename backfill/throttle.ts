@@ -6,6 +6,8 @@
  * `name: subject observed (limit threshold)`; the name alone is the metric's label.
  */
 
+import type { Level } from './job.js';
+
 /** A signal older than this says nothing about now, milliseconds. */
 export const STALE_MS = 1_000;
 
@@ -14,15 +16,26 @@ export const REASONS = [
   'stale',
   'privilege',
   'standby-lost',
+  'archiver',
+  'wal-size',
+  'table-size',
+  'slot-wal',
   'replica-lag',
   'replica-bytes',
+  'http',
+  'query',
+  'old-transaction',
+  'active',
+  'wal-rate',
+  'autovacuum',
+  'blocking',
   'lock-wait',
 ] as const;
 
 export type ReasonName = (typeof REASONS)[number];
 
 /** What can be measured; the other reasons are made of these or by the engine itself. */
-export type SignalName = Exclude<ReasonName, 'stale' | 'lock-wait'>;
+export type SignalName = Exclude<ReasonName, 'stale' | 'blocking' | 'lock-wait'>;
 
 export interface Signal {
   name: SignalName;
@@ -34,44 +47,96 @@ export interface Signal {
   threshold: number;
   /** How long ago it was observed, milliseconds. */
   ageMs: number;
+  /** Older than this it says nothing about now, milliseconds; `STALE_MS` by default. */
+  staleMs?: number;
+  /** By default `hard`. */
+  level?: Level;
+  /** How the reason is printed, where it has its file in signals/. */
+  detail?: string;
 }
 
 export interface Reason {
   name: ReasonName;
+  level: Level;
   /** `standby1 2.3 s behind (limit 1.0 s)` */
   detail: string;
   /** `replica-lag: standby1 2.3 s behind (limit 1.0 s)` */
   text: string;
 }
 
-/** The one place where a reason gets its text. */
-export function reason(name: ReasonName, detail: string): Reason {
-  return { name, detail, text: `${name}: ${detail}` };
+/** A critical signal: going on is for an operator to decide. */
+export class CriticalError extends Error {
+  override readonly name = 'CriticalError';
+
+  constructor({ text }: Reason) {
+    super(text);
+  }
 }
 
-/** @returns null to go on, or the gravest reason not to. */
+/** The one place where a reason gets its text. */
+export function reason(name: ReasonName, detail: string, level: Level = 'hard'): Reason {
+  return { name, level, detail, text: `${name}: ${detail}` };
+}
+
+/**
+ * @returns null to go on, or the gravest reason not to. A soft signal beyond its threshold is none,
+ *   a stale one is, whatever its level.
+ */
 export function decide(signals: readonly Signal[]): Reason | null {
   if (signals.length === 0) return reason('stale', 'nothing has been observed yet');
   // Comparisons are written so that NaN stops the fill too.
-  const stale = signals.find(({ ageMs }) => !(ageMs <= STALE_MS));
-  if (stale) {
-    const limit = `limit ${since(STALE_MS)}`;
-    return reason('stale', `${stale.name} observed ${since(stale.ageMs)} ago (${limit})`);
+  const stale = signals.find(({ ageMs, staleMs }) => !(ageMs <= (staleMs ?? STALE_MS)));
+  if (stale) return staleReason(stale);
+  const worst = gravest(signals.filter(({ level }) => level !== 'soft'));
+  return worst && reason(worst.name, describe(worst), worst.level);
+}
+
+/**
+ * What the soft signals say: the highest observed value over its threshold, from 0 on (pace.ts makes
+ * the speed of it), and the reason when one is beyond.
+ */
+export function pressureOf(signals: readonly Signal[]): { ratio: number; reason: Reason | null } {
+  const soft = signals.filter(({ level }) => level === 'soft');
+  const worst = gravest(soft);
+  return {
+    ratio: Math.max(0, ...soft.map(ratioOf)),
+    reason: worst && reason(worst.name, describe(worst), 'soft'),
+  };
+}
+
+function ratioOf({ observed, threshold }: Signal): number {
+  if (observed === null || !(threshold > 0)) {
+    return observed !== null && observed <= threshold ? 0 : Number.POSITIVE_INFINITY;
   }
+  return observed / threshold;
+}
+
+function staleReason({ name, ageMs, staleMs }: Signal): Reason {
+  if (ageMs === Number.POSITIVE_INFINITY) {
+    return reason('stale', `${name} has not been observed yet`);
+  }
+  const limit = `limit ${since(staleMs ?? STALE_MS)}`;
+  return reason('stale', `${name} observed ${since(ageMs)} ago (${limit})`);
+}
+
+/** The gravest of those that are beyond their thresholds. */
+function gravest(signals: readonly Signal[]): Signal | null {
   let worst: Signal | null = null;
   for (const signal of signals) {
     if (signal.observed !== null && signal.observed <= signal.threshold) continue;
     if (!worst || graver(signal, worst)) worst = signal;
   }
-  return worst && reason(worst.name, describe(worst));
+  return worst;
 }
 
 function graver(a: Signal, b: Signal): boolean {
+  if ((a.level === 'critical') !== (b.level === 'critical')) return a.level === 'critical';
   if (a.name !== b.name) return REASONS.indexOf(a.name) < REASONS.indexOf(b.name);
   return (a.observed ?? Number.POSITIVE_INFINITY) > (b.observed ?? Number.POSITIVE_INFINITY);
 }
 
-function describe({ name, subject, observed, threshold }: Signal): string {
+function describe({ name, subject, observed, threshold, detail }: Signal): string {
+  if (detail !== undefined) return detail;
   switch (name) {
     case 'privilege':
       return `role ${subject} may not see how far the standbys are: GRANT pg_monitor TO ${subject}`;
@@ -85,6 +150,8 @@ function describe({ name, subject, observed, threshold }: Signal): string {
       return observed === null
         ? `${subject} has not said how far it is (limit ${size(threshold)})`
         : `${subject} ${size(observed)} behind (limit ${size(threshold)})`;
+    default:
+      return `${subject} ${observed} (limit ${threshold})`;
   }
 }
 

@@ -69,12 +69,14 @@ interface BackfillProgress {
   ratio?: number;
   rowsFilled?: number;
   throttled?: { text: string } | null;
+  slowed?: { text: string } | null;
 }
 
 function progressText(migration: Migration): string {
   const backfill = migration.progress.backfill as BackfillProgress | undefined;
   if (migration.phase.name !== 'backfilling' || backfill?.ratio === undefined) return '';
-  const waiting = backfill.throttled ? `, waiting: ${backfill.throttled.text}` : '';
+  const slowed = backfill.slowed ? `, slowed: ${backfill.slowed.text}` : '';
+  const waiting = backfill.throttled ? `, waiting: ${backfill.throttled.text}` : slowed;
   return `${Math.floor(backfill.ratio * 100)}%${waiting}`;
 }
 

@@ -5,6 +5,7 @@ import { explainCommand } from './commands/explain.js';
 import { observeCommand } from './commands/observe.js';
 import { proxyCommand } from './commands/proxy.js';
 import { planCommand, startCommand } from './commands/start.js';
+import { throttleCommand } from './commands/throttle.js';
 import { EXIT } from './options.js';
 import { version } from './version.js';
 
@@ -29,6 +30,7 @@ export function makeProgram(): Command {
     statusCommand(),
     pauseCommand(),
     resumeCommand(),
+    throttleCommand(),
     requestCommand('cutover'),
     requestCommand('revert'),
     requestCommand('complete'),

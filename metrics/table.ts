@@ -114,6 +114,11 @@ export const METRICS = {
     help: 'Time for which the backfill stood still, by reason, seconds.',
     labels: ['migration', 'reason'],
   },
+  pgtandem_backfill_slowed_seconds_total: {
+    kind: 'counter',
+    help: 'Time by which the rests between backfill chunks were made longer, by soft reason, seconds.',
+    labels: ['migration', 'reason'],
+  },
   pgtandem_backfill_retries_total: {
     kind: 'counter',
     help: 'Backfill chunks that were given up and tried again, by SQLSTATE.',

@@ -250,7 +250,8 @@ function cancelOnAbort(
 
 /** Whether an error is of the connection or the server's state, not of the migration. Pure. */
 export function isTransient(error: unknown): boolean {
-  if (error instanceof Error && ['DisprovedError', 'ShapeError'].includes(error.name)) return false;
+  const lasting = ['DisprovedError', 'ShapeError', 'CriticalError'];
+  if (error instanceof Error && lasting.includes(error.name)) return false;
   const state = sqlState(error);
   if (state === undefined) return true;
   return (

@@ -1,3 +1,4 @@
+import type { ThrottleSettings } from '../backfill/job.js';
 import { type ColumnRule, type Expression, type Guard, quoteIdentifier } from '../sql/rules.js';
 
 /**
@@ -73,7 +74,8 @@ export const tableName = (plan: Plan) =>
   `${quoteIdentifier(plan.table.schema)}.${quoteIdentifier(plan.table.name)}`;
 
 /** How a migration is carried out; may be changed while it runs. */
-export interface Settings {
+export interface Settings
+  extends Partial<Omit<ThrottleSettings, 'maxLagMs' | 'maxLagBytes' | 'chunkTargetMs'>> {
   cutover: 'auto' | 'manual';
   /** Whether the proxies go on showing columns in their old places when it is complete. */
   columnOrder: 'keep' | 'physical';

@@ -1,6 +1,6 @@
 import { forgetCheckpoint } from '../backfill/checkpoint.js';
 import { runBackfill } from '../backfill/engine.js';
-import type { BackfillJob } from '../backfill/job.js';
+import { type BackfillJob, DEFAULT_THROTTLE } from '../backfill/job.js';
 import { printExpression } from '../sql/rules.js';
 import { acknowledged, type Context, runDdl, showWaiting, stopIfAborted } from './context.js';
 import { abortSql, completeSql, expandSql } from './ddl.js';
@@ -89,8 +89,10 @@ const PROGRESS_MS = 500;
 
 async function backfilling(context: Context, migration: Migration): Promise<void> {
   const { connection, metrics, signal, url } = context;
-  const settings = async () =>
-    (await reload(connection, migration.id))?.settings ?? migration.settings;
+  const settings = async () => {
+    const now = await reload(connection, migration.id);
+    return { ...DEFAULT_THROTTLE, ...(now ?? migration).settings };
+  };
   let saved = -PROGRESS_MS;
   const job = backfillJob(migration);
   const run = runBackfill({ url, job, settings, metrics, signal });

@@ -1,60 +1,10 @@
-import type pg from 'pg';
 import t, { type Test } from 'tap';
-import { type EngineOptions, runBackfill } from '../../backfill/engine.js';
 import { type BackfillJob, DEFAULT_THROTTLE } from '../../backfill/job.js';
 import { forgetStandbys } from '../../backfill/lag.js';
-import type { Progress } from '../../backfill/progress.js';
 import { Cluster } from '../../cli/demo/cluster.js';
 import { connect } from '../../db/connect.js';
-import { Metrics } from '../../metrics/registry.js';
 import { makeJob, pendingRows, until } from './setup.js';
-
-/** A backfill that runs beside the test, seen through its last progress. */
-class Watched {
-  last: Progress | null = null;
-  /** Texts of the reasons, one after the other without repetition; '' for going on. */
-  readonly texts: string[] = [];
-  largestChunk = 0;
-  readonly metrics = new Metrics();
-  readonly ended: Promise<string>;
-  private readonly abort = new AbortController();
-
-  constructor(options: Pick<EngineOptions, 'url' | 'job'>, settings: EngineOptions['settings']) {
-    const { metrics } = this;
-    const { signal } = this.abort;
-    this.ended = this.follow(runBackfill({ ...options, settings, metrics, signal }));
-  }
-
-  private async follow(engine: ReturnType<typeof runBackfill>): Promise<string> {
-    for (;;) {
-      const { done, value } = await engine.next();
-      if (done) return value.outcome;
-      const blocks = value.blocksDone - (this.last?.blocksDone ?? 0);
-      this.largestChunk = Math.max(this.largestChunk, blocks);
-      this.last = value;
-      const text = value.throttled?.text ?? '';
-      if (this.texts.at(-1) !== text) this.texts.push(text);
-    }
-  }
-
-  /** Waits until it stands still for a reason that matches. */
-  stopped(pattern: RegExp): Promise<void> {
-    return until(`stopped: ${pattern}`, () => pattern.test(this.last?.throttled?.text ?? ''));
-  }
-
-  underWay(): Promise<void> {
-    return until('it is under way', () => (this.last?.blocksDone ?? 0) > 0);
-  }
-
-  stop(): Promise<string> {
-    this.abort.abort();
-    return this.ended;
-  }
-
-  seconds(name: string): number {
-    return this.last?.throttledSecondsByReason[name] ?? 0;
-  }
-}
+import { filled, Watched } from './watched.js';
 
 t.test('a primary with a standby', async (t) => {
   const primary = await Cluster.create();
@@ -254,10 +204,3 @@ t.test('a primary with a standby', async (t) => {
     await other.query('DROP SUBSCRIPTION sub');
   });
 });
-
-async function filled(client: pg.Client, { table }: BackfillJob): Promise<number> {
-  const { rows } = await client.query(
-    `SELECT count(*)::int AS n FROM public.${table.name} WHERE id_new IS NOT NULL`,
-  );
-  return rows[0].n;
-}

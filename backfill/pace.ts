@@ -1,0 +1,51 @@
+/** ln of the rest's factor changes by so much a second for each unit of error. */
+const GAIN = 0.35;
+/** Errors beyond this count as this: a signal of yes and no is infinitely far from its threshold. */
+const MAX_ERROR = 2;
+/** From this share of the threshold up to all of it nothing is changed. */
+const QUIET = 0.8;
+const MAX_FACTOR = 64;
+/** A longer time between two observations is not the signal's. */
+const MAX_GAP_MS = 1_000;
+const MAX_REST_MS = 2_000;
+
+/**
+ * How soft signals slow the fill down: the rest after each chunk is multiplied by a factor from 1 to
+ * 64, which a controller moves until the worst of them is just within its threshold. Pure: the time
+ * comes as an argument.
+ *
+ * It works on the logarithm: what the fill does is about in inverse proportion to the factor, so
+ * that a share too much wants the same step wherever it stands. It only integrates. Observations
+ * are a chunk, its rest and up to a second of averaging old, tau < 1 s; an integrator with the delay
+ * tau approaches without overshooting while GAIN * tau < 1/e, which is so here. Between QUIET and
+ * the threshold it does not move, so that noise is not followed.
+ */
+export class Pacer {
+  private log = 0;
+  private atMs: number | null = null;
+
+  /** @param ratio the highest observed value over its threshold; not a number counts as too much. */
+  observe(nowMs: number, ratio: number): void {
+    const sinceMs = this.atMs === null ? 0 : nowMs - this.atMs;
+    const ms = Math.min(MAX_GAP_MS, Math.max(0, sinceMs));
+    this.atMs = nowMs;
+    const step = GAIN * (ms / 1000) * errorOf(ratio);
+    this.log = Math.min(Math.log(MAX_FACTOR), Math.max(0, this.log + step));
+  }
+
+  /** 1: at full speed. */
+  get factor(): number {
+    return Math.exp(this.log);
+  }
+
+  /** @param usualMs the rest at full speed. */
+  restMs(usualMs: number): number {
+    return Math.max(usualMs, Math.min(MAX_REST_MS, usualMs * this.factor));
+  }
+}
+
+function errorOf(ratio: number): number {
+  if (ratio >= QUIET && ratio <= 1) return 0;
+  if (ratio < QUIET) return Math.max(-MAX_ERROR, Math.log(ratio / QUIET));
+  return Number.isNaN(ratio) ? MAX_ERROR : Math.min(MAX_ERROR, Math.log(ratio));
+}

@@ -1,0 +1,29 @@
+import type { CatalogSource } from './source.js';
+
+/**
+ * A VACUUM of the table that is not ours, autovacuum's as a rule: both read and write the same
+ * blocks, and it makes room for the versions to come, so that it is worth letting it get on.
+ */
+export const autovacuum = (): CatalogSource<number[]> => ({
+  name: 'autovacuum',
+  level: 'soft',
+  // CASE, so that the locks are looked at only while there is any VACUUM at all.
+  sql: `(SELECT CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_stat_progress_vacuum) THEN
+      (SELECT coalesce(json_agg(v.pid), '[]') FROM pg_catalog.pg_stat_progress_vacuum v
+       JOIN pg_catalog.pg_locks l ON l.pid = v.pid AND l.relation = $1 AND l.granted
+         AND l.locktype = 'relation' AND l.mode = 'ShareUpdateExclusiveLock'
+         AND l.database = (SELECT oid FROM pg_catalog.pg_database
+                           WHERE datname = pg_catalog.current_database())
+       JOIN pg_catalog.pg_stat_activity a ON a.pid = v.pid
+       WHERE a.application_name NOT LIKE 'pgtandem %') ELSE '[]' END)`,
+  wanted: () => true,
+  take: (raw) => raw,
+  judge: (pids) => [
+    {
+      subject: 'table',
+      observed: pids.length,
+      threshold: 0,
+      detail: `the table is being vacuumed by pid ${pids.join(', ')}`,
+    },
+  ],
+});

@@ -1,0 +1,71 @@
+import type { Connection } from '../../db/connect.js';
+import { DEFAULT_THROTTLE, type ThrottleSettings } from '../job.js';
+import type { Signal } from '../throttle.js';
+import { active } from './active.js';
+import { archiver } from './archiver.js';
+import { autovacuum } from './autovacuum.js';
+import { horizon } from './horizon.js';
+import { slots } from './slots.js';
+import type { CatalogSource } from './source.js';
+import { walRate } from './wal-rate.js';
+
+type Source = CatalogSource<unknown, unknown>;
+
+/** Every signal that the catalogs tell, in one query. */
+export class CatalogLook {
+  /** What is asked from the next look on. */
+  settings: ThrottleSettings = DEFAULT_THROTTLE;
+  private readonly sources = [
+    slots(),
+    archiver(),
+    active(),
+    walRate(),
+    autovacuum(),
+    horizon(),
+  ] as unknown as Source[];
+  private look: { atMs: number; answers: Map<Source, unknown> } = { atMs: 0, answers: new Map() };
+
+  constructor(private readonly tableOid: number) {}
+
+  /** @throws Error when the connection is lost: the catalogs themselves refuse nobody. */
+  async ask(connection: Connection, atMs: number): Promise<void> {
+    const wanted = this.sources.filter((source) => isWanted(source, this.settings));
+    const answers = new Map<Source, unknown>();
+    if (wanted.length > 0) {
+      const { rows } = await connection.query(
+        `SELECT $1::oid AS oid, ${wanted.map(({ sql }, i) => `${sql} AS s${i}`).join(', ')}`,
+        [this.tableOid],
+      );
+      for (const [i, source] of wanted.entries()) {
+        answers.set(source, source.take(rows[0][`s${i}`], atMs));
+      }
+    }
+    this.look = { atMs, answers };
+  }
+
+  /** What the last look means; what it did not ask yet is as old as can be. */
+  signals(settings: ThrottleSettings, nowMs: number): Signal[] {
+    const { atMs, answers } = this.look;
+    return this.sources
+      .filter((source) => isWanted(source, settings))
+      .flatMap((source): Signal[] => {
+        const { name, level } = source;
+        if (!answers.has(source)) return [unseen(name, level)];
+        const judged = source.judge(answers.get(source), settings);
+        return judged.map((one) => ({ name, level, ageMs: nowMs - atMs, ...one }));
+      });
+  }
+}
+
+export function isWanted(
+  source: Pick<Source, 'name' | 'wanted'>,
+  settings: ThrottleSettings,
+): boolean {
+  return settings.levels[source.name] !== 'off' && source.wanted(settings);
+}
+
+/** A signal that is asked for and was never observed: it stops the fill as one that is too old. */
+export function unseen(name: Signal['name'], level: NonNullable<Signal['level']>): Signal {
+  const ageMs = Number.POSITIVE_INFINITY;
+  return { name, level, subject: '', observed: null, threshold: Number.NaN, ageMs };
+}

@@ -1,0 +1,68 @@
+import type { Metrics } from '../../metrics/registry.js';
+import type { BackfillJob, ThrottleSettings } from '../job.js';
+import { LagReader } from '../lag.js';
+import type { StandbyLag } from '../progress.js';
+import type { Signal, SignalName } from '../throttle.js';
+import { BlockingWatch } from './blocking.js';
+import { CatalogLook } from './catalog.js';
+import { Probes } from './probes.js';
+
+/** Signals that nobody may switch off: without them the others say nothing. */
+const ALWAYS: ReadonlySet<SignalName> = new Set(['privilege']);
+
+/** All signals of one backfill, and the connections on which they are observed. */
+export class SignalWatch {
+  private constructor(
+    private readonly reader: LagReader,
+    private readonly catalog: CatalogLook,
+    private readonly probes: Probes,
+  ) {}
+
+  /** @throws Error of `pg`, when the server cannot be reached or refuses the login. */
+  static async open(url: string, job: BackfillJob, metrics: Metrics): Promise<SignalWatch> {
+    const catalog = new CatalogLook(job.table.oid);
+    const reader = await LagReader.open(url, metrics, catalog);
+    return new SignalWatch(reader, catalog, new Probes(url, job.table.oid));
+  }
+
+  /** As {@link LagReader.refresh}; what these settings ask for is observed from now on. */
+  async refresh(settings: ThrottleSettings, limitMs: number, signal: AbortSignal): Promise<void> {
+    this.catalog.settings = settings;
+    this.probes.follow(settings);
+    await this.reader.refresh(limitMs, signal);
+  }
+
+  signals(settings: ThrottleSettings): Signal[] {
+    const replication = this.reader.signals(settings);
+    // Without a look nothing is known, whatever a probe says.
+    if (replication.length === 0) return [];
+    const nowMs = performance.now();
+    const all = [
+      ...replication,
+      ...this.catalog.signals(settings, nowMs),
+      ...this.probes.signals(settings, nowMs),
+    ];
+    return all.flatMap((signal) => {
+      const chosen = settings.levels[signal.name];
+      if (chosen === undefined || ALWAYS.has(signal.name)) return [signal];
+      return chosen === 'off' ? [] : [{ ...signal, level: chosen }];
+    });
+  }
+
+  get lags(): StandbyLag[] {
+    return this.reader.lags;
+  }
+
+  async cancel(pid: number): Promise<void> {
+    await this.reader.cancel(pid);
+  }
+
+  /** Has what the backend `pid` does cancelled when somebody waits for it. */
+  watchBlocked(pid: number): BlockingWatch {
+    return new BlockingWatch(() => this.reader.cancelIfBlocking(pid));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.probes.close(), this.reader.close()]);
+  }
+}

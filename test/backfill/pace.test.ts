@@ -1,0 +1,104 @@
+import t from 'tap';
+import { Pacer } from '../../backfill/pace.js';
+import { decide, pressureOf, type Signal } from '../../backfill/throttle.js';
+import { randomFrom } from './setup.js';
+
+/**
+ * What was broken on purpose, and which test saw it: a GAIN of 3 and a QUIET of 1 (the second), no
+ * bound of the factor (the third), `soft` ignored in decide (the fourth).
+ */
+
+/** A signal that is in proportion to the fill's speed, plus a floor, averaged and seen late. */
+function simulate(floor: number, full: number, seconds: number, noise = () => 0): number[] {
+  const pacer = new Pacer();
+  const speeds: number[] = [];
+  const factors: number[] = [];
+  for (let ms = 0; ms < seconds * 1000; ms += 100) {
+    const recent = speeds.slice(-12, -2);
+    const mean = recent.reduce((sum, each) => sum + each, 0) / Math.max(1, recent.length);
+    pacer.observe(ms, floor + full * mean * (1 + noise()));
+    // A chunk of 50 ms and its rest of a quarter of it.
+    speeds.push(62.5 / (50 + pacer.restMs(12.5)));
+    factors.push(pacer.factor);
+  }
+  return factors;
+}
+
+const turns = (values: number[]) =>
+  values.slice(2).filter((value, i) => {
+    const [a, b] = [values[i]!, values[i + 1]!];
+    return (b - a) * (value - b) < 0;
+  }).length;
+
+t.test('within its threshold nothing is slowed down', async (t) => {
+  t.same(new Set(simulate(0, 0.9, 20)), new Set([1]));
+});
+
+t.test(
+  'slows down until it is within the threshold, and stays there without swinging',
+  async (t) => {
+    for (const [floor, full] of [
+      [0, 1.3],
+      [0, 3],
+      [0, 6],
+      [0.4, 3],
+      [0.6, 1.5],
+    ] as const) {
+      const factors = simulate(floor, full, 120);
+      const last = factors.at(-1)!;
+      const ratio = floor + (full * 62.5) / (50 + Math.max(12.5, 12.5 * last));
+      t.ok(ratio > 0.75 && ratio <= 1.01, `${floor} + ${full}: ends at ${ratio} of the threshold`);
+      t.ok(turns(factors) <= 1, `${floor} + ${full}: turns ${turns(factors)} times`);
+    }
+  },
+);
+
+t.test(
+  'noise is not followed, and a signal that stays beyond is met by the slowest pace',
+  async (t) => {
+    const seed = Date.now() % 1e9;
+    t.comment(`seed ${seed}`);
+    const random = randomFrom(seed);
+    const factors = simulate(0, 3, 120, () => (random() - 0.5) * 0.1).slice(-300);
+    const [low, high] = [Math.min(...factors), Math.max(...factors)];
+    t.ok(high / low < 1.25, `between ${low} and ${high} in the last 30 s`);
+    const pacer = new Pacer();
+    for (const ratio of [Number.POSITIVE_INFINITY, Number.NaN]) {
+      for (let ms = 0; ms < 60_000; ms += 100) pacer.observe(ms, ratio);
+      t.equal(Math.round(pacer.factor), 64);
+    }
+    t.equal(pacer.restMs(12.5), 800);
+    t.equal(pacer.restMs(1_000), 2_000, 'never so long that a change is not noticed soon');
+    for (let ms = 60_000; ms < 120_000; ms += 100) pacer.observe(ms, 0);
+    t.equal(pacer.factor, 1, 'and back');
+  },
+);
+
+t.test('a soft signal slows down, a hard one stops, a critical one goes before all', async (t) => {
+  const beyond = (change: Partial<Signal>): Signal => ({
+    name: 'query',
+    subject: '',
+    observed: 6,
+    threshold: 3,
+    ageMs: 0,
+    detail: 'six',
+    ...change,
+  });
+  t.equal(decide([beyond({ level: 'soft' })]), null);
+  t.match(pressureOf([beyond({ level: 'soft' })]), { ratio: 2, reason: { text: 'query: six' } });
+  t.match(pressureOf([beyond({ level: 'hard' })]), { ratio: 0, reason: null });
+  t.match(decide([beyond({})]), { level: 'hard', text: 'query: six' });
+  const both = [beyond({ name: 'archiver' }), beyond({ level: 'critical' })];
+  t.match(decide(both), { level: 'critical', name: 'query' });
+  t.match(decide([beyond({ level: 'soft', ageMs: 1_001 })]), { name: 'stale' });
+  t.equal(decide([beyond({ level: 'soft', ageMs: 1_001, staleMs: 2_000 })]), null);
+  const odd = [null, Number.NaN, 1].map((observed) =>
+    pressureOf([beyond({ level: 'soft', observed, threshold: observed === 1 ? 0 : 3 })]),
+  );
+  t.match(odd, [
+    { ratio: Number.POSITIVE_INFINITY },
+    { ratio: Number.NaN },
+    { ratio: Number.POSITIVE_INFINITY },
+  ]);
+  t.ok(odd.every(({ reason }) => reason !== null));
+});

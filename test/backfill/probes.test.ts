@@ -1,0 +1,175 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type pg from 'pg';
+import t from 'tap';
+import { DEFAULT_THROTTLE, type ThrottleSettings } from '../../backfill/job.js';
+import { CriticalError } from '../../backfill/throttle.js';
+import { Cluster } from '../../cli/demo/cluster.js';
+import { makeJob, pendingRows, run, until } from './setup.js';
+import { makeStops } from './stops.js';
+import { Watched } from './watched.js';
+
+/** What is asked beside the catalogs, and what the levels do. */
+
+t.test('signals', async (t) => {
+  const cluster = await Cluster.create();
+  t.teardown(() => cluster.destroy());
+  const client = await cluster.client();
+  t.teardown(() => client.end());
+  const other = await cluster.client();
+  t.teardown(() => other.end());
+  const pidOf = (session: pg.Client) => (session as unknown as { processID: number }).processID;
+  const url = cluster.url();
+  const stops = makeStops(cluster, client);
+
+  t.test("the user's own query; what gives no number, fails or hangs stops it too", async (t) => {
+    await client.query('CREATE TABLE brake AS SELECT 0 AS v');
+    await stops(
+      t,
+      { query: 'SELECT v FROM brake', queryMax: 5 },
+      /^query: the throttle query gives 6 \(limit 5\)$/,
+      () => client.query('UPDATE brake SET v = 6'),
+      () => client.query('UPDATE brake SET v = 5'),
+    );
+    for (const [wrong, says] of [
+      ['SELECT NULL', /gives NULL, which is no number/],
+      ['SELECT 1; SELECT 2', /cannot insert multiple commands/],
+      ['DELETE FROM brake RETURNING 0', /read-only transaction/],
+      ['SELECT pg_sleep(9)', /(statement timeout|has not been observed yet)/],
+    ] as const) {
+      await stops(
+        t,
+        {},
+        new RegExp(`^(query: can't be known|stale: query).*${says.source}`),
+        async (_, held) => {
+          held.query = wrong;
+        },
+        async (held) => {
+          held.query = null;
+        },
+      );
+    }
+  });
+
+  t.test('a service that answers something else than 200, or nothing', async (t) => {
+    let status = 200;
+    const server = createServer((_, response) => response.writeHead(status).end('text'));
+    await new Promise<void>((done) => {
+      server.listen(0, '127.0.0.1', done);
+    });
+    t.teardown(() => server.close());
+    const service = `http://127.0.0.1:${(server.address() as AddressInfo).port}/check/shop`;
+    await stops(
+      t,
+      { url: `${service}?secret=1` },
+      new RegExp(`^http: ${service} answers 429, not 200$`),
+      async () => {
+        status = 429;
+      },
+      async () => {
+        status = 200;
+      },
+    );
+    await stops(
+      t,
+      { url: service },
+      /^http: can't be known: connect ECONNREFUSED/,
+      async () => {
+        server.closeAllConnections();
+        server.close();
+      },
+      async (held) => {
+        held.url = null;
+      },
+    );
+  });
+
+  t.test('a chunk that somebody waits for is given up', async (t) => {
+    const job = await makeJob(cluster, 20_000, { table: 'waited' });
+    await client.query(`CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END';
+      CREATE TRIGGER slow BEFORE UPDATE OF id_new ON waited FOR EACH ROW EXECUTE FUNCTION slow()`);
+    // So large a target that no timeout comes first.
+    const held = { ...DEFAULT_THROTTLE, chunkTargetMs: 20_000 };
+    const watched = new Watched({ url, job }, () => held);
+    await until('the first chunk has filled its first row', async () => {
+      const { rows } = await client.query(
+        `SELECT FROM pg_stat_activity WHERE application_name = 'pgtandem backfill'
+         AND wait_event = 'PgSleep' AND query LIKE 'UPDATE ONLY%'`,
+      );
+      return rows.length > 0;
+    });
+    const startMs = performance.now();
+    await other.query('UPDATE waited SET qty = qty + 1 WHERE id = 1');
+    t.comment(`waited for ${Math.round(performance.now() - startMs)} ms`);
+    await watched.stopped(
+      new RegExp(
+        `^blocking: pid ${pidOf(other)} waited for the chunk for 0\\.\\d s; it was given up$`,
+      ),
+    );
+    await client.query('DROP TRIGGER slow ON waited');
+    held.chunkTargetMs = 50;
+    t.equal(await watched.ended, 'complete');
+    t.equal(await pendingRows(client, 'waited'), 0);
+  });
+
+  t.test('soft: the rests grow, and it goes on', async (t) => {
+    const job = await makeJob(cluster, 30_000, { table: 'slowed' });
+    const held = {
+      ...DEFAULT_THROTTLE,
+      chunkTargetMs: 5,
+      query: 'SELECT 9',
+      queryMax: 3,
+      levels: { query: 'soft' },
+    } as ThrottleSettings;
+    const watched = new Watched({ url, job }, () => held);
+    await until('it is slow', () => (watched.last?.restFactor ?? 0) > 4);
+    t.equal(watched.last?.slowed?.text, 'query: the throttle query gives 9 (limit 3)');
+    const before = watched.last!.blocksDone;
+    await until('it goes on', () => watched.last!.blocksDone > before);
+    const metrics = await watched.metrics.registry.metrics();
+    t.match(metrics, /slowed_seconds_total\{migration="slowed",reason="query"\} \d/);
+    held.query = 'SELECT 0';
+    held.chunkTargetMs = 1;
+    await until('it is as fast as before', () => watched.last?.slowed === null);
+    held.chunkTargetMs = 100;
+    t.equal(await watched.ended, 'complete');
+    t.notOk(
+      watched.texts.some((text) => text.startsWith('query')),
+      'it never stood still for it',
+    );
+  });
+
+  t.test('the WAL written a second is held to a limit by going slower', async (t) => {
+    const job = await makeJob(cluster, 30_000, { table: 'rate' });
+    const held = { ...DEFAULT_THROTTLE, chunkTargetMs: 5, maxWalRate: 500_000 };
+    const watched = new Watched({ url, job }, () => held);
+    await until('it is slowed', () => watched.last?.slowed?.name === 'wal-rate');
+    t.match(
+      watched.last?.slowed?.text,
+      /^wal-rate: \d+\.\d [kM]B of WAL a second \(limit 488\.3 kB\)$/,
+    );
+    await until('the rests are longer', () => (watched.last?.restFactor ?? 0) > 2);
+    held.maxWalRate = 1e12;
+    held.chunkTargetMs = 100;
+    t.equal(await watched.ended, 'complete');
+  });
+
+  t.test('critical ends the run; what is off is not looked at', async (t) => {
+    const job = await makeJob(cluster, 5_000, { table: 'ended' });
+    const settings = { query: 'SELECT 9', queryMax: 3, levels: { query: 'critical' } } as const;
+    await t.rejects(
+      run(cluster, job, { settings }),
+      new CriticalError({
+        name: 'query',
+        level: 'critical',
+        detail: '',
+        text: 'query: the throttle query gives 9 (limit 3)',
+      }),
+    );
+    const { result } = await run(cluster, job, {
+      settings: { ...settings, levels: { query: 'off' } },
+    });
+    t.equal(result.outcome, 'complete');
+  });
+});

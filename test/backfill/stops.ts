@@ -1,0 +1,42 @@
+import type pg from 'pg';
+import type { Test } from 'tap';
+import { DEFAULT_THROTTLE, type ThrottleSettings } from '../../backfill/job.js';
+import type { Cluster } from '../../cli/demo/cluster.js';
+import { makeJob, pendingRows, until } from './setup.js';
+import { filled, Watched } from './watched.js';
+
+/** A function with which tests of one cluster bring a reason about, and take it away. */
+export function makeStops(cluster: Cluster, client: pg.Client) {
+  const url = cluster.url();
+  let tables = 0;
+  /** `cause` stops it for a reason that matches, `cure` lets it go on to its end. */
+  return async function stops(
+    t: Test,
+    settings: Partial<ThrottleSettings>,
+    pattern: RegExp,
+    cause: (table: string, held: ThrottleSettings) => Promise<unknown>,
+    cure: (held: ThrottleSettings) => Promise<unknown>,
+  ): Promise<void> {
+    const table = `item${++tables}`;
+    const job = await makeJob(cluster, 15_000, { table });
+    const held = { ...DEFAULT_THROTTLE, chunkTargetMs: 5, ...settings };
+    const watched = new Watched({ url, job }, () => held);
+    t.teardown(() => watched.stop());
+    await watched.underWay();
+    const startMs = performance.now();
+    await cause(table, held);
+    await watched.stopped(pattern);
+    t.comment(
+      `after ${Math.round(performance.now() - startMs)} ms: ${watched.last?.throttled?.text}`,
+    );
+    const { name } = watched.last!.throttled!;
+    const [before, seconds] = [await filled(client, job), watched.seconds(name)];
+    await until('it has been counted', () => watched.seconds(name) > seconds + 0.3);
+    t.equal(await filled(client, job), before, 'not a row meanwhile');
+    t.ok(before > 0 && before < 15_000, `${before} rows were filled before`);
+    await cure(held);
+    held.chunkTargetMs = 100;
+    t.equal(await watched.ended, 'complete');
+    t.equal(await pendingRows(client, table), 0);
+  };
+}

@@ -1,0 +1,79 @@
+import { spawnSync } from 'node:child_process';
+import { resolve } from 'node:path';
+import t from 'tap';
+import { until } from '../backfill/setup.js';
+import { Rig } from './rig.js';
+
+const MAIN = resolve(import.meta.dirname, '..', '..', 'cli', 'main.js');
+
+t.test('the thresholds are shown and changed while it runs', async (t) => {
+  const rig = await Rig.open();
+  t.teardown(() => rig.close());
+  await rig.query(`CREATE TABLE orders (id serial PRIMARY KEY, amount int);
+    INSERT INTO orders (amount) SELECT i FROM generate_series(1, 5000) i`);
+  const env = { ...process.env, PGTANDEM_DATABASE: rig.cluster.url() };
+  const pgtandem = (...args: string[]) => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], {
+      env,
+      encoding: 'utf8',
+    });
+    return { code: status, out: stdout, err: stderr };
+  };
+  const waits = (text: RegExp) =>
+    rig.when('m', ({ phase, progress }) => {
+      const backfill = progress.backfill as { throttled?: { text: string } | null } | undefined;
+      return phase.name === 'backfilling' && text.test(backfill?.throttled?.text ?? '');
+    });
+  // A standby that is not there holds it back until the test is done.
+  await until('our schema is there', async () =>
+    Boolean(await rig.one(`SELECT to_regclass('pgtandem.standby')`)),
+  );
+  await rig.query(`INSERT INTO pgtandem.standby (name) VALUES ('ghost')`);
+  const action = 'ALTER TABLE orders ALTER COLUMN amount TYPE bigint';
+  t.equal(pgtandem('start', '-e', action, '--name', 'm').code, 0);
+  await waits(/^standby-lost: ghost/);
+
+  const shown = pgtandem('throttle', 'm');
+  t.equal(shown.code, 0, shown.err);
+  t.match(shown.out, /max-lag +1s\n.*max-lag-bytes +64MB\n.*chunk-time +50ms\n.*max-slot-wal +4GB/);
+  t.match(shown.out, /max-active +off\n/);
+
+  for (const wrong of [
+    ['--max-lag', 'soon'],
+    ['--level', 'wal-rate=often'],
+    ['--level', 'privilege=off'],
+    ['--throttle-url', 'ftp://x'],
+    ['--max-active', ''],
+  ]) {
+    t.equal(pgtandem('throttle', 'm', ...wrong).code, 2, wrong.join(' '));
+  }
+  t.equal(pgtandem('throttle', 'other').code, 3);
+
+  const query = ['--throttle-query', 'SELECT 7', '--throttle-max', '5'];
+  const changed = pgtandem('throttle', 'm', ...query, '--max-lag', '500ms', '--json');
+  t.match(JSON.parse(changed.out), {
+    maxLagMs: 500,
+    query: 'SELECT 7',
+    queryMax: 5,
+    maxActive: null,
+  });
+  t.equal(pgtandem('throttle', 'm', '--level', 'standby-lost=off').code, 0);
+  await waits(/^query: the throttle query gives 7 \(limit 5\)$/);
+
+  const levels = pgtandem('throttle', 'm', '--level', 'query=critical');
+  t.match(levels.out, /level +standby-lost=off\n +level +query=critical\n/);
+  const { paused } = await rig.when('m', ({ paused }) => paused !== null);
+  t.match(paused, /^backfilling: query: the throttle query gives 7 \(limit 5\)/);
+
+  t.equal(pgtandem('throttle', 'm', '--level', 'query=hard').code, 0);
+  t.equal(pgtandem('resume', 'm').code, 0);
+  await waits(/^query/);
+  await rig.query(
+    `UPDATE pgtandem.migration SET settings = settings || '{"queryMax": 7}' WHERE name = 'm'`,
+  );
+  await rig.reach('m', 'ready');
+  t.equal(
+    await rig.one('SELECT count(*)::int FROM orders WHERE _pgtandem_new_amount = amount'),
+    5000,
+  );
+});
