@@ -56,10 +56,16 @@ export async function serve(settings: WorkerSettings, peers: Peers): Promise<Ser
     tls,
     scram: settings.tls.scram,
     limits: settings.limits,
+    askForRoom: async () => (await peers.ask('room', null)) === true,
     askOthers: async (key) => (await peers.ask('cancel', key.toString('hex'))) === true,
   });
   peers.answer('cancel', async (key) => {
     return (await proxy.cancelHere(Buffer.from(String(key), 'hex'))) || null;
+  });
+  peers.answer('taken', async () => {
+    // Who has just been told that there is room takes it first.
+    await new Promise(setImmediate);
+    return proxy.taken;
   });
   const leaving = new AbortController();
   const resigning = new AbortController();

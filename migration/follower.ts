@@ -53,7 +53,7 @@ export class Follower {
   private acknowledged = 0;
   private told = 0;
   private term = 0;
-  /** Server and timeline that were followed last. */
+  /** Of the server that was followed last. */
   private history = '';
   private doubted = false;
 
@@ -131,10 +131,13 @@ export class Follower {
       await installSchema(connection);
       await connection.query(`LISTEN ${CHANNEL}`);
       const { rows } = await connection.query(
-        'SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) AS timeline',
+        `SELECT system_identifier AS cluster,
+           left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) AS timeline
+         FROM pg_control_system()`,
       );
       this.wake.listenTo(connection);
-      return { connection, url, history: `${url} ${rows[0].timeline}` };
+      const { cluster, timeline } = rows[0];
+      return { connection, url, history: `${url} ${cluster} ${timeline}` };
     } catch (error) {
       connection.end().catch(() => undefined);
       throw error;
@@ -181,7 +184,7 @@ export class Follower {
 interface Opened {
   connection: Connection;
   url: string;
-  /** Server and timeline. */
+  /** Address, cluster and timeline: an address may lead to another cluster than before. */
   history: string;
 }
 

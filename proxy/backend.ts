@@ -18,14 +18,11 @@ import {
   DESCRIBE_PORTAL,
   DESCRIBE_STATEMENT,
   EXECUTE,
-  FORWARD,
-  IDLE,
   type Kind,
-  MISMATCH,
   QUERY,
   STARTUP,
-  SWALLOW,
-} from './ledger.js';
+} from './kinds.js';
+import { FORWARD, IDLE, MISMATCH, SWALLOW } from './ledger.js';
 import { isServerLength } from './lengths.js';
 import { Errand, Lookup } from './lookup.js';
 import {

@@ -3,7 +3,8 @@ import type { SqlCommand } from './command.js';
 import { CopyIn } from './copy-in.js';
 import { PASS, TAKE, type Verdict, WAIT } from './frames.js';
 import type { GateView } from './gate.js';
-import { CLOSE, IDLE, type Kind, Ledger, type LedgerListener, PARSE } from './ledger.js';
+import { CLOSE, type Kind, PARSE } from './kinds.js';
+import { IDLE, Ledger, type LedgerListener } from './ledger.js';
 import { type Ending, Errand, Lookup } from './lookup.js';
 import { Portals } from './portals.js';
 import { Retained } from './replay.js';
@@ -220,8 +221,15 @@ export class Dialogue implements LedgerListener<Side>, GateView {
     return ledger.pending === 0 && !ledger.openBatch && status === IDLE && waiting === null;
   }
 
-  get idleMark(): number | null {
-    return this.isIdle ? this.ledger.pushed : null;
+  /**
+   * While it is idle: a number that is another one the next time that it is.
+   * @param within the client is in the middle of a message: one that begins a batch and does not
+   *   end is idleness, to the server too.
+   */
+  idleMark(within: boolean): number | null {
+    const { pending, answered, lastReady, pushed } = this.ledger;
+    const begun = within && pending === 1 && answered === lastReady && this.status === IDLE;
+    return this.isIdle || (begun && this.waiting === null) ? pushed : null;
   }
 
   /** A CommandComplete of the client's has come, and is in the ledger. */

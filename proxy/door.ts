@@ -27,6 +27,8 @@ export interface House {
   admitted(session: Session, context: SessionContext, realm: Realm): void;
   /** Sessions there are. */
   readonly size: number;
+  /** Whether there may be one more, of all processes of this proxy together. Never rejects. */
+  hasRoom(): Promise<boolean>;
   failed(kind: string, detail: string, from: string): void;
   /** A client has failed, not the proxy. */
   warned(kind: string, detail: string, from: string): void;
@@ -108,7 +110,7 @@ export class Door {
     seat: Seat,
     loginTimer: NodeJS.Timeout,
   ): Promise<Session | null> {
-    const { limits, metrics, cancels } = this.house;
+    const { metrics, cancels } = this.house;
     const { client } = arrival;
     if (arrival.step === 'malformed') {
       this.house.warned('proxy-protocol', arrival.message, arrival.from);
@@ -129,12 +131,25 @@ export class Door {
       metrics.count('pgtandem_client_connections_total', { outcome });
     } else if (this.shut) {
       this.refuse(client, '57P03', 'the database system is shutting down');
-    } else if (seat.full || this.house.size + this.dialling.size >= limits.connections) {
+    } else if (await this.isFull(seat, client)) {
       this.refuse(client, '53300', 'sorry, too many clients already');
     } else {
       return this.connect(arrival, loginTimer);
     }
     return null;
+  }
+
+  /** Sessions, and clients for which the server is being called. */
+  get taken(): number {
+    return this.house.size + this.dialling.size;
+  }
+
+  private async isFull(seat: Seat, client: Socket): Promise<boolean> {
+    if (this.taken >= this.house.limits.connections) return true;
+    if (!seat.full) return false;
+    // One that goes meanwhile is found closed.
+    client.on('error', () => undefined);
+    return !(await this.house.hasRoom());
   }
 
   private async connect(

@@ -2,16 +2,7 @@ import type { Metrics } from '../metrics/registry.js';
 import type { Rewrite } from '../sql/outcome.js';
 import { leads, readCommand, readQuery } from './command.js';
 import { type Dialogue, Refused, Replaced, SqlChange } from './dialogue.js';
-import {
-  DROP,
-  FAIL,
-  FrameReader,
-  type FrameSink,
-  HOLD,
-  PASS,
-  type Verdict,
-  WAIT,
-} from './frames.js';
+import { DROP, FAIL, FrameReader, type FrameSink, HOLD, PASS, type Verdict } from './frames.js';
 import { AS_IS, type Control, type Decision, decide } from './gate.js';
 import {
   BIND,
@@ -20,13 +11,12 @@ import {
   DESCRIBE_PORTAL,
   DESCRIBE_STATEMENT,
   EXECUTE,
-  FORWARD,
   FUNCTION_CALL,
   PARSE,
   QUERY,
-  SWALLOW,
   SYNC,
-} from './ledger.js';
+} from './kinds.js';
+import { FORWARD, SWALLOW } from './ledger.js';
 import { isClientLength, SMALL_MESSAGE } from './lengths.js';
 import type { Limits } from './limits.js';
 import {
@@ -91,16 +81,18 @@ export class Frontend implements FrameSink {
   private judge(type: number, length: number, buf: Buffer, at: number, end: number): Verdict {
     const { d } = this;
     d.waiting = null;
+    if (d.lookup?.done) {
+      const verdict = this.use.afterLookup(d.lookup, type === FRONTEND.query);
+      if (verdict !== null) return verdict;
+    }
     if (d.skipping) {
       if (type === FRONTEND.terminate) return PASS;
       if (type !== FRONTEND.sync) return DROP;
       d.skipping = false;
     }
-    if (d.ledger.pending > this.limits.unanswered) return FAIL;
-    if (d.lookup?.done) {
-      const { failed, synced } = d.lookup;
-      d.lookup = null;
-      if (failed) return this.use.afterFailedLookup(type === FRONTEND.query, synced);
+    if (d.ledger.isUnsure || d.ledger.pending >= this.limits.unanswered) {
+      const waits = end < 0 ? HOLD : this.use.turn(type, this.limits.unanswered);
+      if (waits !== PASS) return waits;
     }
     switch (type) {
       case FRONTEND.query:
@@ -124,7 +116,7 @@ export class Frontend implements FrameSink {
         d.ledger.push(FUNCTION_CALL);
         return PASS;
       case FRONTEND.copyData:
-        return d.copyIn.watching ? this.copyData(at) : PASS;
+        return d.copyIn.watching ? this.use.copyData(at) : PASS;
       case FRONTEND.copyDone:
       case FRONTEND.copyFail:
         if (d.copyIn.isActive) d.copyIn.ends(type === FRONTEND.copyDone, this.reader.tail);
@@ -133,12 +125,6 @@ export class Frontend implements FrameSink {
       default:
         return PASS;
     }
-  }
-
-  private copyData(at: number): Verdict {
-    const verdict = this.d.copyData();
-    if (verdict !== WAIT) return verdict;
-    return at < 0 ? HOLD : this.use.wait({ step: 'settle' }, false);
   }
 
   body(buf: Buffer, from: number, to: number): void {

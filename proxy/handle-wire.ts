@@ -123,7 +123,7 @@ export class HandleWire implements Wire {
     const failed = this.handle.writeBuffer(request, bytes);
     if (failed !== 0) {
       out.clear();
-      this.destroy();
+      this.cannotWrite();
       return true;
     }
     if (wrap!.streamBaseState[wrap!.kLastWriteWasAsync] !== 0) {
@@ -169,8 +169,15 @@ export class HandleWire implements Wire {
 
   written(status: number): void {
     this.writes--;
-    if (status < 0) this.destroy();
+    if (status < 0) this.cannotWrite();
     else if (this.writes === 0) this.listener.drained();
+  }
+
+  /** The other end takes no more. What it said before it went, and its end, are still to be read. */
+  private cannotWrite(): void {
+    this.over = true;
+    if (this.hasEnded) this.destroy();
+    else this.resume();
   }
 
   private readEnds(error: number): void {

@@ -1,5 +1,25 @@
 import { performance } from 'node:perf_hooks';
+import {
+  BIND,
+  CLOSE,
+  CONSUMED,
+  COPY_END,
+  DESCRIBE_STATEMENT,
+  EXECUTE,
+  FUNCTION_CALL,
+  isDescribe,
+  isExtended,
+  KIND_MASK,
+  type Kind,
+  NAMED_BIT,
+  PARSE,
+  QUERY,
+  STARTUP,
+  SWALLOW_BIT,
+  SYNC,
+} from './kinds.js';
 import { BACKEND } from './messages.js';
+import { consume, endOfCopy, executeBehindSyncs, Ring } from './ring.js';
 
 /**
  * The reply ledger: one entry for each message that went to the server and is answered, in order.
@@ -12,23 +32,6 @@ import { BACKEND } from './messages.js';
  * ReadyForQuery; COPY FROM STDIN swallows the Syncs that come before its CopyDone or CopyFail.
  */
 
-/** What a message is, as far as its answers go. */
-export type Kind = number;
-export const STARTUP = 1;
-export const PARSE = 2;
-export const BIND = 3;
-export const DESCRIBE_STATEMENT = 4;
-export const DESCRIBE_PORTAL = 5;
-export const EXECUTE = 6;
-export const CLOSE = 7;
-export const QUERY = 8;
-export const FUNCTION_CALL = 9;
-export const SYNC = 10;
-export const COPY_END = 11;
-/** A Sync or CopyDone that a COPY has consumed: no answer comes. */
-const CONSUMED = 12;
-const KIND_MASK = 0x0f;
-
 /** What becomes of a reply. */
 export type Fate = 0 | 1 | 2;
 export const FORWARD = 0;
@@ -36,9 +39,6 @@ export const FORWARD = 0;
 export const SWALLOW = 1;
 /** No message that was sent can have this reply. */
 export const MISMATCH = 2;
-const SWALLOW_BIT = 0x10;
-/** Bind or Execute of a named portal. */
-const NAMED_BIT = 0x20;
 
 /** Transaction status in ReadyForQuery. */
 export const IDLE = 0x49;
@@ -53,8 +53,6 @@ export interface LedgerListener<Side> {
   /** The server threw the message away, because one before it had failed. */
   dropped(kind: Kind, side: Side): void;
 }
-
-const isExtended = (kind: Kind) => kind >= PARSE && kind <= CLOSE;
 
 export class Ledger<Side> {
   /** Sequence number of the last message that was sent, from 1. */
@@ -86,9 +84,7 @@ export class Ledger<Side> {
   /** When the message whose ReadyForQuery came last had been pushed, `performance.now()`. */
   readySince = 0;
 
-  private entries = new Uint8Array(16);
-  private sides: (Side | undefined)[] = new Array(16).fill(undefined);
-  private times = new Float64Array(16);
+  private ring = new Ring<Side>();
   /** The head's answers have begun (a ReadyForQuery may end it). */
   private begun = false;
   /** The head is a COPY FROM STDIN, and its CopyDone or CopyFail has not been sent. */
@@ -98,6 +94,10 @@ export class Ledger<Side> {
   private maybe = 0;
   /** ReadyForQuery that may come without an entry: a COPY failed before it consumed its Syncs. */
   private spare = 0;
+  /** How many of these have come. */
+  unentered = 0;
+  /** The Execute that may be a COPY which has ended, and has consumed Syncs. */
+  private ended = 0;
 
   constructor(private readonly listener: LedgerListener<Side>) {}
 
@@ -118,28 +118,38 @@ export class Ledger<Side> {
     this.committedSince = true;
   }
 
+  /**
+   * Whether only its answers tell what the server makes of a message that is sent now, unless that
+   * is Sync: a COPY that fails before it has read the Sync ahead of its CopyDone leaves that Sync
+   * to end the batch, and what follows is read; one that fails later has consumed it, and what
+   * follows is thrown away to the next Sync.
+   */
+  get isUnsure(): boolean {
+    return this.answered < this.ended || (this.skipping && this.spare > 0);
+  }
+
   get pending(): number {
     return this.pushed - this.answered;
   }
 
   /** Fate of replies to the head; FORWARD when nothing is pending. */
   get headFate(): Fate {
-    const entry = this.entries[this.headIndex]!;
+    const entry = this.ring.entries[this.headIndex]!;
     return this.pending > 0 && entry & SWALLOW_BIT ? SWALLOW : FORWARD;
   }
 
   get headSide(): Side | undefined {
-    return this.pending > 0 ? this.sides[this.headIndex] : undefined;
+    return this.pending > 0 ? this.ring.sides[this.headIndex] : undefined;
   }
 
   get headKind(): Kind {
-    return this.pending > 0 ? this.entries[this.headIndex]! & KIND_MASK : 0;
+    return this.pending > 0 ? this.ring.entries[this.headIndex]! & KIND_MASK : 0;
   }
 
   /** The answer to the head, a Query or Sync, is not for the client. False: there is no head. */
   swallowHead(): boolean {
     if (this.pending === 0) return false;
-    this.entries[this.headIndex]! |= SWALLOW_BIT;
+    this.ring.entries[this.headIndex]! |= SWALLOW_BIT;
     return true;
   }
 
@@ -156,7 +166,10 @@ export class Ledger<Side> {
     if (isExtended(kind)) {
       this.openBatch = true;
       this.lastExtended = this.pushed + 1;
-    } else if (kind === SYNC) this.openBatch = false;
+    } else if (kind === SYNC) {
+      this.openBatch = false;
+      if (!this.copyOpen) this.ended = 0;
+    }
     if (this.skipping) {
       if (kind !== SYNC) {
         if (side !== undefined) this.listener.dropped(kind, side);
@@ -165,20 +178,27 @@ export class Ledger<Side> {
       this.skipping = false;
     }
     if (this.copyOpen && (kind === SYNC || kind === COPY_END)) {
-      if (kind === COPY_END) this.copyOpen = false;
-      else this.maybe++;
-      if (this.headKind === EXECUTE) this.openBatch = true;
+      if (kind === SYNC) this.maybe++;
+      else this.copyOpen = false;
+      if (this.headKind === EXECUTE) {
+        this.openBatch = true;
+        if (!this.copyOpen && this.maybe > 0) this.ended = this.answered + 1;
+      }
       return;
     }
-    if (this.pending === this.entries.length) this.grow();
-    const index = ++this.pushed & (this.entries.length - 1);
-    this.entries[index] = kind | (fate === SWALLOW ? SWALLOW_BIT : 0) | (named ? NAMED_BIT : 0);
-    if (side !== undefined) this.sides[index] = side;
+    const { ring } = this;
+    if (this.pending === ring.entries.length) ring.grow(this.answered + 1, this.pushed);
+    const index = ring.index(++this.pushed);
+    ring.entries[index] = kind | (fate === SWALLOW ? SWALLOW_BIT : 0) | (named ? NAMED_BIT : 0);
+    if (side !== undefined) ring.sides[index] = side;
     if (kind === SYNC || kind === QUERY || kind === FUNCTION_CALL) {
       this.batchStart = this.pushed;
       this.batchesInFlight++;
-      this.times[index] = performance.now();
-    } else if (kind === COPY_END) this.settleHead();
+      ring.times[index] = performance.now();
+    } else if (kind === COPY_END) {
+      this.ended = executeBehindSyncs(ring, this.answered, this.pushed) || this.ended;
+      this.settleHead();
+    }
   }
 
   /** Enters a reply of the server, and says what becomes of it. */
@@ -194,8 +214,9 @@ export class Ledger<Side> {
       case BACKEND.readyForQuery:
         return this.ready(status);
     }
+    this.spare = 0;
     if (this.pending === 0) return MISMATCH;
-    const entry = this.entries[this.headIndex]!;
+    const entry = this.ring.entries[this.headIndex]!;
     const kind = entry & KIND_MASK;
     const fate = entry & SWALLOW_BIT ? SWALLOW : FORWARD;
     const runs = kind === EXECUTE || kind === QUERY;
@@ -240,7 +261,7 @@ export class Ledger<Side> {
   }
 
   private get headIndex(): number {
-    return (this.answered + 1) & (this.entries.length - 1);
+    return this.ring.index(this.answered + 1);
   }
 
   private commandEnds(type: number, kind: Kind, fate: Fate): Fate {
@@ -249,7 +270,7 @@ export class Ledger<Side> {
       this.begun = true;
       return fate;
     }
-    if (!(this.entries[this.headIndex]! & NAMED_BIT)) this.unnamedPortal = false;
+    if (!(this.ring.entries[this.headIndex]! & NAMED_BIT)) this.unnamedPortal = false;
     if (type === BACKEND.commandComplete) this.ran = true;
     return this.complete();
   }
@@ -266,8 +287,8 @@ export class Ledger<Side> {
   /** Takes the head off as answered. */
   private complete(): Fate {
     const index = this.headIndex;
-    const entry = this.entries[index]!;
-    const side = this.sides[index];
+    const entry = this.ring.entries[index]!;
+    const side = this.ring.sides[index];
     this.pop(index);
     if (side !== undefined) this.listener.answered(entry & KIND_MASK, side);
     this.settleHead();
@@ -275,15 +296,16 @@ export class Ledger<Side> {
   }
 
   private pop(index: number): void {
-    this.sides[index] = undefined;
+    this.ring.sides[index] = undefined;
     this.answered++;
     this.begun = false;
+    if (this.ring.isLarge && this.answered === this.pushed) this.ring = new Ring();
   }
 
   /** Nothing answers a CopyDone on its own, nor what a COPY has consumed. */
   private settleHead(): void {
     while (this.pending > 0) {
-      const kind = this.entries[this.headIndex]! & KIND_MASK;
+      const kind = this.ring.entries[this.headIndex]! & KIND_MASK;
       if (kind !== CONSUMED && kind !== COPY_END) return;
       this.pop(this.headIndex);
     }
@@ -291,7 +313,7 @@ export class Ledger<Side> {
 
   private ready(status: number): Fate {
     const index = this.headIndex;
-    const entry = this.pending > 0 ? this.entries[index]! : 0;
+    const entry = this.pending > 0 ? this.ring.entries[index]! : 0;
     const kind = entry & KIND_MASK;
     const ends =
       kind === SYNC ||
@@ -300,15 +322,18 @@ export class Ledger<Side> {
     if (!ends) {
       if (this.spare === 0) return MISMATCH;
       this.spare--;
+      this.unentered++;
       this.skipping = false;
-      this.openBatch = false;
+      // All that is answered came before that Sync, and nothing that came behind it is.
+      if (this.lastExtended <= this.answered) this.openBatch = false;
+      this.lastReady = this.answered;
       return FORWARD;
     }
     if (kind !== STARTUP) this.batchesInFlight--;
     const seq = this.answered + 1;
     if (kind === SYNC || status === IDLE) this.ran = this.bound = this.committedSince = false;
     if (status === IDLE && this.lastExtended < seq) this.openBatch = false;
-    this.readySince = this.times[index]!;
+    this.readySince = this.ring.times[index]!;
     this.lastReady = seq;
     if (status === IDLE) {
       this.namedPortal = false;
@@ -321,8 +346,8 @@ export class Ledger<Side> {
     this.endCopy(true);
     if (this.pending === 0) return FORWARD;
     const index = this.headIndex;
-    const kind = this.entries[index]! & KIND_MASK;
-    const side = this.sides[index];
+    const kind = this.ring.entries[index]! & KIND_MASK;
+    const side = this.ring.sides[index];
     if (!isExtended(kind)) {
       this.begun = true;
       if (side !== undefined) this.listener.failed(kind, side);
@@ -337,9 +362,9 @@ export class Ledger<Side> {
   private dropToSync(): void {
     while (this.pending > 0) {
       const index = this.headIndex;
-      const kind = this.entries[index]! & KIND_MASK;
+      const kind = this.ring.entries[index]! & KIND_MASK;
       if (kind === SYNC) return;
-      const side = this.sides[index];
+      const side = this.ring.sides[index];
       this.pop(index);
       if (kind === QUERY || kind === FUNCTION_CALL) this.batchesInFlight--;
       if (side !== undefined) this.listener.dropped(kind, side);
@@ -349,49 +374,24 @@ export class Ledger<Side> {
 
   /** COPY FROM STDIN has begun: it consumes the Syncs before the next CopyDone or CopyFail. */
   private copyBegins(): void {
+    const { ring, answered, pushed } = this;
     this.inCopy = true;
     this.maybe = 0;
-    const mask = this.entries.length - 1;
-    for (let seq = this.answered + 2; seq <= this.pushed; seq++) {
-      const kind = this.entries[seq & mask]! & KIND_MASK;
-      if (kind === CONSUMED) continue;
-      if (kind !== SYNC && kind !== COPY_END) return;
-      this.entries[seq & mask] = CONSUMED;
-      // The batch whose Sync was consumed goes on, unless another batch has been sent meanwhile.
-      if (seq >= this.batchStart && this.headKind === EXECUTE) this.openBatch = true;
-      if (kind === COPY_END) return;
-      this.batchesInFlight--;
-      this.maybe++;
-    }
-    this.copyOpen = true;
+    const end = endOfCopy(ring, answered, pushed);
+    if (end === null) return;
+    this.copyOpen = end === 0;
+    this.maybe = consume(ring, answered + 2, end || pushed);
+    this.batchesInFlight -= this.maybe;
+    // The batch whose Sync was consumed goes on, unless another batch has been sent meanwhile.
+    const last = (end || pushed) >= this.batchStart;
+    if (last && this.maybe > 0 && this.headKind === EXECUTE) this.openBatch = true;
   }
 
   private endCopy(failed: boolean): void {
     if (!this.inCopy) return;
     this.inCopy = false;
     this.copyOpen = false;
-    if (failed) this.spare += this.maybe;
+    if (failed) this.spare = this.maybe;
     this.maybe = 0;
   }
-
-  private grow(): void {
-    const size = this.entries.length;
-    const entries = new Uint8Array(size * 2);
-    const sides: (Side | undefined)[] = new Array(size * 2).fill(undefined);
-    const times = new Float64Array(size * 2);
-    for (let seq = this.answered + 1; seq <= this.pushed; seq++) {
-      const from = seq & (size - 1);
-      const to = seq & (size * 2 - 1);
-      entries[to] = this.entries[from]!;
-      sides[to] = this.sides[from];
-      times[to] = this.times[from]!;
-    }
-    this.entries = entries;
-    this.sides = sides;
-    this.times = times;
-  }
-}
-
-function isDescribe(kind: Kind): boolean {
-  return kind === DESCRIBE_STATEMENT || kind === DESCRIBE_PORTAL;
 }

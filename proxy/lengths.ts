@@ -38,3 +38,18 @@ function tableOf(types: readonly number[]): Uint8Array {
 export function isServerLength(type: number, length: number): boolean {
   return length >= 4 && length <= (LONG_TYPES[type] === 1 ? LONGEST : SHORT_MESSAGE);
 }
+
+const ANSWERED_TYPES: ReadonlySet<number> = new Set([
+  FRONTEND.query,
+  FRONTEND.parse,
+  FRONTEND.bind,
+  FRONTEND.describe,
+  FRONTEND.execute,
+  FRONTEND.close,
+  FRONTEND.functionCall,
+]);
+
+/** Whether the server answers a message of this type, or throws it away behind a failure. */
+export function isAnswered(type: number): boolean {
+  return ANSWERED_TYPES.has(type);
+}

@@ -28,7 +28,7 @@ export interface Limits {
   backlogBytes: number;
   /** Unsent bytes on a socket from which the other side is not read, bytes. */
   bufferBytes: number;
-  /** Messages of one session that the server has not answered. */
+  /** Messages of one session that the server has not answered, before the client has to wait. */
   unanswered: number;
 }
 
@@ -47,5 +47,5 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   replayBytes: 64 * 1024,
   backlogBytes: 256 * 1024,
   bufferBytes: 256 * 1024,
-  unanswered: 1024 * 1024,
+  unanswered: 128 * 1024,
 };

@@ -1,4 +1,4 @@
-import { BIND, CLOSE, EXECUTE, type Kind, PARSE, SYNC as SYNC_KIND } from './ledger.js';
+import { BIND, CLOSE, EXECUTE, type Kind, PARSE, SYNC as SYNC_KIND } from './kinds.js';
 import { FLUSH, SYNC, writeBind, writeClose, writeExecute, writeParse } from './messages.js';
 import { lookupText } from './resolve.js';
 
@@ -75,5 +75,25 @@ export class Lookup extends Errand {
       writeClose('S', OWN_NAME),
     ]);
     super(bytes, [CLOSE, PARSE, BIND, EXECUTE, CLOSE, CLOSE], synced, forQuery);
+  }
+}
+
+/**
+ * Finds out whether a COPY that has failed has consumed the Syncs before its CopyDone. If not, they
+ * end the batch and are answered, each with a ReadyForQuery; else the server is throwing messages
+ * away, and our Sync ends that. Either way it ends nothing of the client's: what was under way has
+ * failed, and nothing has been sent since. The answer to Close is where the ReadyForQuery that were
+ * still to come have come. The ledger swallows the first of all these instead of ours, which the
+ * client then gets as the last: they are all alike.
+ */
+export class CopyProbe extends Errand {
+  /** @param before how many ReadyForQuery had come without an entry before it is sent. */
+  constructor(private readonly before: number) {
+    super(Buffer.concat([SYNC, writeClose('S', OWN_NAME)]), [SYNC_KIND, CLOSE], true, false);
+  }
+
+  /** @param now how many have come since. */
+  consumed(now: number): boolean {
+    return now === this.before;
   }
 }

@@ -1,6 +1,7 @@
 import type { Rewrite } from '../sql/outcome.js';
 import { type Control, type Decision, decide, type GateView, gate } from './gate.js';
-import { BIND, CLOSE, DESCRIBE_STATEMENT, EXECUTE, FAILED, type Kind, PARSE } from './ledger.js';
+import { BIND, CLOSE, DESCRIBE_STATEMENT, EXECUTE, type Kind, PARSE } from './kinds.js';
+import { FAILED } from './ledger.js';
 import { type Ending, Errand, OWN_NAME } from './lookup.js';
 import { writeBind, writeClose, writeDescribe, writeExecute, writeParse } from './messages.js';
 import type { HiddenEffect, Statement } from './statements.js';

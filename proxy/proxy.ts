@@ -29,6 +29,8 @@ export interface ProxyOptions extends Omit<RealmOptions, 'name'> {
   targets?: readonly RealmOptions[];
   /** Asks the other processes of this proxy to cancel what has this key; see `Keys`. */
   askOthers?: (key: Buffer) => Promise<boolean>;
+  /** Asks whether there may be one more session, of all processes; absent: there are no others. */
+  askForRoom?: () => Promise<boolean>;
   metrics: Metrics;
   log: ProxyLog;
   /** Makes the rewriter of a rule set that has tables; called once for each. */
@@ -110,6 +112,7 @@ class Relay {
       get size() {
         return size();
       },
+      hasRoom: options.askForRoom ?? (async () => false),
       failed,
       warned,
     });
@@ -214,6 +217,11 @@ class Relay {
    */
   cancelHere(key: Buffer): Promise<boolean> {
     return this.cancels.relayHere(key);
+  }
+
+  /** Places that are taken: sessions, and clients that are about to have one. */
+  get taken(): number {
+    return this.door.taken;
   }
 
   /** Sessions open now, those of them that are held, and the longest hold since the start. */

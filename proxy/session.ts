@@ -8,7 +8,8 @@ import type { DrainView } from './drain.js';
 import { Frontend } from './frontend.js';
 import type { Control } from './gate.js';
 import { KeyReader } from './key-data.js';
-import { IDLE, STARTUP } from './ledger.js';
+import { STARTUP } from './kinds.js';
+import { IDLE } from './ledger.js';
 import { TERMINATE, writeError } from './messages.js';
 import type { Outbox } from './outbox.js';
 import type { SessionContext } from './session-context.js';
@@ -270,7 +271,7 @@ export class Session {
 
   /** While it is idle: a number that is another one the next time that it is. */
   get idleMark(): number | null {
-    return this.raw || !this.frontend.reader.atBoundary ? null : this.d.idleMark;
+    return this.raw ? null : this.d.idleMark(!this.frontend.reader.atBoundary);
   }
 
   shutDown(): void {

@@ -1,11 +1,13 @@
 import type { Metrics } from '../metrics/registry.js';
 import type { Rewrite } from '../sql/outcome.js';
 import { type Dialogue, Hidden, Refused } from './dialogue.js';
-import { DROP, type FrameReader, PASS, type Verdict, WAIT } from './frames.js';
+import { DROP, type FrameReader, HOLD, PASS, type Verdict, WAIT } from './frames.js';
 import { type Control, type Decision, decide } from './gate.js';
-import { FORWARD, PARSE, QUERY, SWALLOW, SYNC } from './ledger.js';
-import { type Errand, Lookup, OWN_NAME } from './lookup.js';
-import { FLUSH, SYNC as SYNC_BYTES, writeParse, writeQuery } from './messages.js';
+import { PARSE, QUERY, SYNC } from './kinds.js';
+import { FORWARD, SWALLOW } from './ledger.js';
+import { isAnswered } from './lengths.js';
+import { CopyProbe, type Errand, Lookup, OWN_NAME } from './lookup.js';
+import { FLUSH, FRONTEND, SYNC as SYNC_BYTES, writeParse, writeQuery } from './messages.js';
 import {
   decideUse,
   markRight,
@@ -142,6 +144,36 @@ export class Use {
     return messages;
   }
 
+  /**
+   * Before a message that comes while only answers tell whether the server will read it, or while
+   * `most` or more are not answered. PASS: it need not wait.
+   */
+  turn(type: number, most: number): Verdict {
+    const { ledger } = this.d;
+    if (ledger.isUnsure && isAnswered(type)) return this.untilSure();
+    // What a COPY reads is not answered one by one.
+    if (ledger.pending < most || ledger.copyOpen || type === FRONTEND.copyData) return PASS;
+    return this.wait(SETTLE, false);
+  }
+
+  copyData(at: number): Verdict {
+    const verdict = this.d.copyData();
+    if (verdict !== WAIT) return verdict;
+    return at < 0 ? HOLD : this.wait(SETTLE, false);
+  }
+
+  private untilSure(): Verdict {
+    const { ledger } = this.d;
+    if (!ledger.skipping) {
+      this.flush(true);
+      this.d.waiting = 'settle';
+    } else {
+      this.send(new CopyProbe(ledger.unentered));
+      this.d.waiting = 'lookup';
+    }
+    return WAIT;
+  }
+
   /** Starts what a decision waits for. */
   wait(decision: Exclude<Decision, { step: 'send' }>, forQuery: boolean): Verdict {
     const { d } = this;
@@ -154,9 +186,9 @@ export class Use {
   }
 
   /** Within a batch the server keeps its answers until it is told to send them. */
-  private flush(): void {
+  private flush(open = this.d.ledger.openBatch): void {
     const { ledger } = this.d;
-    if (!ledger.openBatch || this.flushedAt === ledger.pushed) return;
+    if (!open || this.flushedAt === ledger.pushed) return;
     this.flushedAt = ledger.pushed;
     this.reader.emit(FLUSH);
   }
@@ -197,11 +229,20 @@ export class Use {
     this.metrics.count('pgtandem_guarded_total', { reason: why });
   }
 
+  /** Takes note of what was found out. @returns null: the message that waited is to be judged. */
+  afterLookup(lookup: Errand, query: boolean): Verdict | null {
+    const { d } = this;
+    d.lookup = null;
+    if (lookup.failed) return this.afterFailedLookup(query, lookup.synced);
+    if (lookup instanceof CopyProbe) d.skipping = lookup.consumed(d.ledger.unentered);
+    return null;
+  }
+
   /**
    * The client has been told the error of our lookup as the answer to its message, which is not
    * sent. What is left is to bring the rest of the batch to where the client believes it is.
    */
-  afterFailedLookup(query: boolean, synced: boolean): Verdict {
+  private afterFailedLookup(query: boolean, synced: boolean): Verdict {
     if (!query) this.d.skipping = synced;
     else if (!synced) {
       // The ReadyForQuery that the client waits for; the server has rolled back already.

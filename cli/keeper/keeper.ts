@@ -57,6 +57,8 @@ export class Keeper {
   private readonly pauses = new Set<NodeJS.Timeout>();
   /** What grew in workers that are gone. */
   private retired: Promise<Numbers> = Promise.resolve([]);
+  /** What was found out last, or is being found out. */
+  private room = Promise.resolve(true);
   private failures = 0;
   private turn = 0;
   private running = false;
@@ -167,8 +169,22 @@ export class Keeper {
     return [...present.map(({ numbers }) => numbers), await this.retired];
   }
 
+  /** One after the other, so that two clients are not given the same place. */
+  private hasRoom(): Promise<boolean> {
+    this.room = this.room.then(async () => {
+      const told = [...this.workers].map(async (worker) => {
+        if (worker.state === 'starting') return 0;
+        return Number((await worker.ask('taken', null, ANSWER_MS)) ?? worker.clients);
+      });
+      const taken = (await Promise.all(told)).reduce((sum, each) => sum + each, 0);
+      return taken < this.options.maxConnections;
+    });
+    return this.room;
+  }
+
   /** Asks all workers but one; @returns the first answer that is not null. */
   private askOthers({ topic, payload }: Ask, from: WorkerProcess): Promise<unknown> {
+    if (topic === 'room') return this.hasRoom();
     const others = [...this.workers].filter(
       (worker) => worker !== from && worker.state !== 'starting',
     );

@@ -235,10 +235,9 @@ for (const major of [14, 18]) {
         );
         return rows.length > 0;
       });
-      const startMs = performance.now();
       abort.abort();
+      // Not ended, it would sleep for longer than this test may take.
       t.equal((await running).result.outcome, 'aborted');
-      t.ok(performance.now() - startMs < 1_000, `${performance.now() - startMs} ms`);
       t.equal(await pendingRows(client, 'slow'), 5_000);
     });
 

@@ -5,7 +5,7 @@ import { ProxyProcess } from '../../cli/demo/proxy-process.js';
 import { loadParser } from '../../sql/rewriter.js';
 import { startMigration, untilMigration } from '../migration/drive.js';
 import { RawClient } from '../proxy/harness.js';
-import { brief, startupPacket } from '../proxy/wire.js';
+import { brief, Q, startupPacket } from '../proxy/wire.js';
 import { guest, hammer, until } from './clients.js';
 
 t.setTimeout(120_000);
@@ -26,14 +26,13 @@ async function start(t: Test, options: string[], upstream = cluster.url(), liste
 
 const portOf = (proxy: ProxyProcess) => Number(proxy.address.split(':').at(-1));
 
-/** What a server says until it closes, when a client sends this and no more; and after how long. */
-async function silence(port: number, bytes: Buffer): Promise<{ said: string; ms: number }> {
-  const began = performance.now();
+/** What a server says until it closes, when a client sends this and no more. */
+async function silence(port: number, bytes: Buffer): Promise<string> {
   const client = await RawClient.open(port);
   if (bytes.length > 0) client.send(bytes);
   const said = brief(await client.end());
   client.destroy();
-  return { said, ms: performance.now() - began };
+  return said;
 }
 
 t.test('SIGTERM: new clients refused, idle ones ended, running ones finish', async (t) => {
@@ -102,7 +101,7 @@ t.test('the limit on connections is of all workers, in the words of the server',
   [16, 80877102, processID, secretKey].forEach((word, i) => {
     packet.writeInt32BE(word, 4 * i);
   });
-  t.equal((await silence(portOf(proxy), packet)).said, '', 'a cancel gets through');
+  t.equal(await silence(portOf(proxy), packet), '', 'a cancel gets through');
   await cancelled;
   await guests[2]!.client.end();
   await until('there is room again', async () => {
@@ -125,16 +124,22 @@ t.test('silent and idle clients are ended as the server would end them', async (
   t.teardown(() => server.destroy());
   const observe = async (port: number, url: string) => {
     const asked = startupPacket({ user: 'slow', database: 'postgres' });
-    const [nothing, half, password, idle] = await Promise.all([
+    const begun = async () => {
+      const client = await RawClient.login(port);
+      client.send(Q('SELECT 1').subarray(0, 9));
+      const said = brief(await client.end());
+      client.destroy();
+      return said;
+    };
+    const [nothing, half, password, part, idle] = await Promise.all([
       silence(port, Buffer.alloc(0)),
       silence(port, LOGIN.subarray(0, 9)),
       silence(port, asked),
+      begun(),
       guest(url).then(({ ended }) => ended),
     ]);
     const { code, message, severity } = idle as Error & pg.DatabaseError;
-    const longest = Math.max(nothing.ms, half.ms, password.ms);
-    const said = [nothing.said, half.said, password.said];
-    return { seen: { said, idle: { code, message, severity } }, longest };
+    return { said: [nothing, half, password, part], idle: { code, message, severity } };
   };
   const direct = await observe(server.port, server.url());
   const control = await server.client();
@@ -147,9 +152,8 @@ t.test('silent and idle clients are ended as the server would end them', async (
   const options = ['--login-timeout', '1s', '--idle-timeout', '700ms'];
   const proxy = await start(t, options, server.url());
   const through = await observe(portOf(proxy), proxy.url());
-  t.same(through.seen, direct.seen);
-  t.same(direct.seen.idle.code, '57P05', JSON.stringify(direct.seen));
-  t.ok(through.longest < 5_000, `${Math.round(through.longest)} ms`);
+  t.same(through, direct);
+  t.same(direct.idle.code, '57P05', JSON.stringify(direct));
   const used = await guest(proxy.url());
   for (let i = 0; i < 6; i++) await used.client.query('SELECT pg_sleep(0.25)');
   t.notOk(used.gone(), 'a session that is used is not idle');
@@ -175,19 +179,20 @@ t.test('the database goes away and comes back', async (t) => {
   const load = hammer(proxy.url(), 4);
   await load.more(50);
   for (const migration of [false, true]) {
-    const [witness, direct] = [await guest(proxy.url()), await guest(server.url())];
+    const witnesses = await Promise.all([1, 2, 3].map(() => guest(proxy.url())));
     t.comment(migration ? 'with a migration' : 'without one');
     load.failed.clear();
     const stopped = server.end('SIGQUIT');
-    await Promise.all([witness.ended, direct.ended, stopped]);
-    t.same(witness.notices, direct.notices, 'the last words of the server are passed on');
-    t.match(witness.notices, [{ code: '57P01' }]);
+    await Promise.all([stopped, ...witnesses.map(({ ended }) => ended)]);
+    // A backend that is killed right after does not always get to say it.
+    const heard = witnesses.map(({ notices }) => notices).filter(({ length }) => length > 0);
+    const message = 'terminating connection due to immediate shutdown command';
+    t.ok(heard.length > 0, 'the last words of the server are passed on');
+    for (const notices of heard) t.same(notices, [{ code: '57P01', message }]);
     const refused = new pg.Client({ connectionString: proxy.url() });
     await t.rejects(refused.connect(), { code: '08006' });
     await server.start();
-    const began = performance.now();
     await load.more(50);
-    t.ok(performance.now() - began < 5_000, 'at once');
     const unexpected = [...load.failed.keys()].filter(
       (what) => !/^(57P0[123]|08006|ECONNRESET|undefined: Connection terminated)/.test(what),
     );

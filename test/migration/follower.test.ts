@@ -1,13 +1,50 @@
 import t from 'tap';
 import { Cluster } from '../../cli/demo/cluster.js';
 import { connect } from '../../db/connect.js';
-import { CHANNEL } from '../../db/schema.js';
+import { CHANNEL, installSchema } from '../../db/schema.js';
 import { type Followed, Follower } from '../../migration/follower.js';
+import { Address } from '../proxy/address.js';
 import { until } from '../proxy/harness.js';
 
 t.setTimeout(60_000);
 
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+t.test('behind the same address is another cluster, of the same timeline and epoch', async (t) => {
+  // Of two versions, since clusters of one are made from one template, with its identifier.
+  const clusters = await Promise.all([14, 18].map((major) => Cluster.create({ major })));
+  t.teardown(() => Promise.all(clusters.map((cluster) => cluster.destroy())));
+  for (const cluster of clusters) {
+    const control = await connect({ url: cluster.url(), role: 'test' });
+    await installSchema(control);
+    await control.query(`UPDATE pgtandem.rules
+      SET epoch = 3, rule_set = '{"epoch": 3, "tables": [], "of": ${cluster.port}}'`);
+    await control.end();
+  }
+  const address = await Address.open(clusters[0]!.port);
+  t.teardown(() => address.close());
+  const url = `postgres://postgres@127.0.0.1:${address.port}/postgres`;
+  const follower = new Follower({ url, address: 'a', version: '0', log: quiet });
+  const stopping = new AbortController();
+  const seen: Extract<Followed, { kind: 'rules' }>[] = [];
+  const followed = (async () => {
+    for await (const item of follower.follow(stopping.signal)) {
+      if (item.kind !== 'rules') continue;
+      seen.push(item);
+      follower.acknowledge(item.rules.epoch, item.place);
+    }
+  })();
+  await until('the first is followed', () => seen.length === 1);
+  address.lead(clusters[1]!.port);
+  await until('the other is followed', () => seen.length === 2, 20_000);
+  t.same(
+    seen.map(({ rules, place }) => ({ ...rules, term: place.term })),
+    clusters.map(({ port }, i) => ({ epoch: 3, tables: [], of: port, term: i + 1 })),
+    'its rules are put in force, and nothing counts that was acknowledged before',
+  );
+  stopping.abort();
+  await followed;
+});
 
 t.test('a server that has lost commits is followed as a new one', async (t) => {
   const cluster = await Cluster.create();

@@ -1,17 +1,18 @@
 import t from 'tap';
+import * as K from '../../proxy/kinds.js';
 import * as L from '../../proxy/ledger.js';
 
-const KINDS: Record<string, L.Kind> = {
-  P: L.PARSE,
-  B: L.BIND,
-  D: L.DESCRIBE_PORTAL,
-  T: L.DESCRIBE_STATEMENT,
-  E: L.EXECUTE,
-  C: L.CLOSE,
-  Q: L.QUERY,
-  F: L.FUNCTION_CALL,
-  S: L.SYNC,
-  c: L.COPY_END,
+const KINDS: Record<string, K.Kind> = {
+  P: K.PARSE,
+  B: K.BIND,
+  D: K.DESCRIBE_PORTAL,
+  T: K.DESCRIBE_STATEMENT,
+  E: K.EXECUTE,
+  C: K.CLOSE,
+  Q: K.QUERY,
+  F: K.FUNCTION_CALL,
+  S: K.SYNC,
+  c: K.COPY_END,
 };
 
 /** A ledger driven by letters: `p` pushes, lower-case prefix `-` for a message of ours. */
@@ -205,6 +206,60 @@ t.test('a COPY that fails before it has read leaves its Sync to be answered', as
   t.equal(s.reply('Z'), '!');
 });
 
+t.test('what follows a COPY that has read a Sync is only known from answers', async (t) => {
+  const early = script();
+  early.push('PBESc');
+  t.equal(early.ledger.isUnsure, true, 'it may be a COPY');
+  t.equal(early.reply('12GE'), 'ffff');
+  t.equal(early.ledger.isUnsure, true);
+  t.equal(early.reply('Z'), 'f', 'it had not read the Sync');
+  t.equal(early.ledger.isUnsure, false);
+  t.equal(early.ledger.unentered, 1);
+  t.equal(early.ledger.lastReady, early.ledger.pushed);
+  const late = script();
+  late.push('PBE');
+  late.reply('12G');
+  late.push('Sc');
+  t.equal(late.ledger.isUnsure, true);
+  late.reply('E');
+  late.push('S');
+  t.equal(late.ledger.isUnsure, false, 'behind a Sync it is known');
+  t.equal(late.reply('Z'), 'f');
+  for (const [sent, replies] of [
+    ['PBESc', '12GC'],
+    ['PBESc', '12DC'],
+    ['PBESc', '12E'],
+    ['PBEcS', '12GE'],
+    ['QSc', 'GE'],
+    ['PBEScS', '12GE'],
+  ] as const) {
+    const s = script();
+    s.push(sent);
+    s.reply(replies);
+    t.equal(s.ledger.isUnsure, false, `${replies} to ${sent}`);
+  }
+});
+
+t.test('a ReadyForQuery of a Sync within a COPY ends nothing that was sent later', async (t) => {
+  const s = script();
+  s.push('PBEScSP');
+  t.equal(s.reply('12GEZZ'), 'ffffff');
+  t.equal(s.ledger.openBatch, true, 'the last Parse has begun a batch');
+  const late = script();
+  late.push('PBEScSP');
+  t.equal(late.reply('12GEZ1'), 'ffffff');
+  t.equal(late.reply('Z'), '!', 'then the COPY had read it');
+});
+
+t.test('Syncs before what cannot be sent during COPY have not been read by it', async (t) => {
+  const s = script();
+  s.push('PBESPBES');
+  t.equal(s.reply('12GE'), 'ffff');
+  t.equal(s.reply('Z12CZ'), 'fffff');
+  t.equal(s.ledger.pending, 0);
+  t.equal(s.ledger.batchesInFlight, 0);
+});
+
 t.test('two COPY in one simple Query each end with a CopyDone', async (t) => {
   const s = script();
   s.push('Qcc');
@@ -268,7 +323,7 @@ t.test('portals are known to be alive until their command or transaction has end
   s.push('E');
   s.reply('C');
   t.equal(s.ledger.unnamedPortal, false);
-  s.ledger.push(L.BIND, L.FORWARD, 'named', true);
+  s.ledger.push(K.BIND, L.FORWARD, 'named', true);
   s.reply('2');
   s.push('S');
   s.reply('Z', L.IN_TRANSACTION);

@@ -1,4 +1,5 @@
-import { message } from '../../proxy/messages.js';
+import { OWN_NAME } from '../../proxy/lookup.js';
+import { message, writeClose } from '../../proxy/messages.js';
 import { pick } from './random.js';
 
 export type Random = () => number;
@@ -13,10 +14,24 @@ export function junk(random: Random): Buffer {
   return Buffer.from(Array.from({ length: upTo(random, most) }, (_, i) => start + i * 7));
 }
 
+/** With which the proxy finds out whether a failed COPY has read the Syncs before its CopyDone. */
+export const PROBE = Buffer.concat([m('S'), writeClose('S', OWN_NAME), m('S')]);
+
 /** The server's rules (postgres.c, copyfromparse.c) without its meaning: what fails is chance. */
 export class Server {
   readonly out: Buffer[] = [];
-  skipping = false;
+  /** All that it has said, but for the answers to what the proxy has put in. */
+  readonly shown: Buffer[] = [];
+  /** What it has read. A probe is one entry, and says whether messages were being thrown away. */
+  readonly heard: (Buffer | 'reads' | 'skips')[] = [];
+  /** It has ended the session, and reads no more. */
+  closed = false;
+  probes = 0;
+  private skipping = false;
+  /** Messages of a probe that are still to be read. */
+  private probing = 0;
+  /** Something has been read since the last ReadyForQuery that may change the status. */
+  private changed = true;
   private input: Buffer = Buffer.alloc(0);
   private copying: 'E' | 'Q' | null = null;
   private copies = 0;
@@ -40,20 +55,37 @@ export class Server {
   step(): boolean {
     const { input, random } = this;
     const length = input.length < 5 ? Infinity : input.readInt32BE(1) + 1;
-    if (length > input.length) return false;
+    if (length > input.length || this.closed) return false;
+    this.hear(length);
     this.input = input.subarray(length);
-    if (random() < 0.05) this.say(pick(random, [...'NA']), junk(random));
-    if (random() < 0.02) this.say('S', 'TimeZone\0UTC\0');
-    this.take(String.fromCharCode(input[0]!), input.toString('latin1', 5, length));
+    const type = String.fromCharCode(input[0]!);
+    if ('PBDECQF'.includes(type) && this.probing === 0 && !this.skipping) {
+      this.changed = true;
+      if (random() < 0.05) this.say(pick(random, [...'NA']), junk(random));
+      if (random() < 0.02) this.say('S', 'TimeZone\0UTC\0');
+    }
+    this.take(type, input.toString('latin1', 5, length));
+    if (this.probing > 0) this.probing--;
     return true;
   }
 
+  private hear(length: number): void {
+    const { input } = this;
+    if (input.subarray(0, PROBE.length).equals(PROBE)) {
+      this.probing = 3;
+      this.probes++;
+      this.heard.push(this.skipping ? 'skips' : 'reads');
+    } else if (this.probing === 0) this.heard.push(input.subarray(0, length));
+  }
+
   private say(type: string, body: Buffer | string = ''): void {
-    this.out.push(m(type, body));
+    const bytes = m(type, body);
+    this.out.push(bytes);
+    if (this.probing === 0) this.shown.push(bytes);
   }
 
   private get fails(): boolean {
-    return this.random() < this.errors;
+    return this.probing === 0 && this.random() < this.errors;
   }
 
   private take(type: string, body: string): void {
@@ -144,8 +176,10 @@ export class Server {
   private copied(type: string): void {
     const by = this.copying!;
     if (type === 'S' || type === 'H') return;
-    if (!'dcf'.includes(type)) throw new Error(`the client may not send ${type} during COPY`);
-    if (type === 'f' || this.fails) this.error(by);
+    if (!'dcf'.includes(type)) {
+      this.say('E', 'SFATAL\0C08P01\0M\0\0');
+      this.closed = true;
+    } else if (type === 'f' || this.fails) this.error(by);
     else if (type === 'c') {
       this.copying = null;
       this.complete();
@@ -157,12 +191,14 @@ export class Server {
   private error(by: 'E' | 'Q'): void {
     this.say('E', 'SERROR\0C22012\0M\0\0');
     this.copying = null;
+    this.changed = true;
     if (by === 'E') this.skipping = true;
     else this.ready();
   }
 
   private ready(): void {
-    this.status = pick(this.random, [...'IITE', this.status]);
+    if (this.changed) this.status = pick(this.random, [...'IITE', this.status]);
+    this.changed = false;
     this.say('Z', this.status);
   }
 }

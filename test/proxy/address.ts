@@ -1,0 +1,58 @@
+import { connect, createServer, type Server, type Socket } from 'node:net';
+
+/** An address that leads to a server, to another one later, or into silence. */
+export class Address {
+  private readonly sockets = new Set<Socket>();
+  private silent = false;
+
+  private constructor(
+    private readonly server: Server,
+    readonly port: number,
+    private target: number,
+  ) {}
+
+  /** @param target a port of this machine. */
+  static async open(target: number): Promise<Address> {
+    const server = createServer({ allowHalfOpen: true }, (socket) => address.accept(socket));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as { port: number };
+    const address = new Address(server, port, target);
+    return address;
+  }
+
+  private accept(socket: Socket): void {
+    this.keep(socket);
+    if (this.silent) return;
+    const server = this.keep(
+      connect({ port: this.target, host: '127.0.0.1', allowHalfOpen: true }),
+    );
+    socket.pipe(server).pipe(socket);
+    socket.once('close', () => server.destroy());
+    server.once('close', () => socket.destroy());
+  }
+
+  private keep(socket: Socket): Socket {
+    this.sockets.add(socket);
+    socket.on('error', () => socket.destroy());
+    socket.once('close', () => this.sockets.delete(socket));
+    return socket;
+  }
+
+  /** From now on it leads elsewhere, and the connections that there are end. */
+  lead(target: number): void {
+    this.target = target;
+    this.silent = false;
+    for (const socket of this.sockets) socket.destroy();
+  }
+
+  /** As a machine that hangs: connections stay, new ones are accepted, and nothing comes. */
+  hang(): void {
+    this.silent = true;
+    for (const socket of this.sockets) socket.unpipe().pause();
+  }
+
+  close(): void {
+    for (const socket of this.sockets) socket.destroy();
+    this.server.close();
+  }
+}
