@@ -37,6 +37,7 @@ const cells = options.workloads.flatMap((workload) =>
     .filter((mode) => workload !== 'pipeline' || mode !== 'simple')
     .flatMap((mode) => options.clients.map((clients): Cell => ({ workload, mode, clients }))),
 );
+console.log(`Node ${process.version}, ${options.rounds} rounds of ${options.seconds} s`);
 const stage = await setStage(options.scale, options.only);
 try {
   for (const cell of cells) {
