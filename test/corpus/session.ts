@@ -51,7 +51,8 @@ export class Session {
     const raw = await RawClient.login(port, parameters);
     const session = new Session(raw);
     if (raw.ended) return null;
-    await session.query("SET statement_timeout = '20s'");
+    // A prepared transaction of the suite holds locks for which nobody should wait.
+    await session.query("SET statement_timeout = '10s'; SET lock_timeout = '500ms'");
     return session;
   }
 

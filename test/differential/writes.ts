@@ -88,7 +88,7 @@ export class Writes {
         w.join(`(n, ${w.lead}, id)`, always, `SELECT 1, ${value}, ${base} + ${id} FROM ${from}`),
       () =>
         w.join(list, always, `SELECT n + ${id}, NULL, label FROM items WHERE n IS DISTINCT FROM 2`),
-      () => w.join('(id, n)', always, `SELECT n + ${id}, n FROM items GROUP BY n`),
+      () => w.join('(id, n)', always, `SELECT n + ${id}, n FROM items GROUP BY n ORDER BY n`),
       () => w.join('(id, n)', always, `WITH w AS (SELECT ${id}::int AS n) SELECT n, n FROM w`),
       () => w.join(list, always, `(SELECT ${id}::int, NULL, 'p')`),
       () => w.join(list, always, `VALUES (${id}, ${w.value(lead, null, false)}, 'v') LIMIT 1`),
