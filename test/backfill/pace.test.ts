@@ -62,17 +62,28 @@ t.test(
     const factors = simulate(0, 3, 120, () => (random() - 0.5) * 0.1).slice(-300);
     const [low, high] = [Math.min(...factors), Math.max(...factors)];
     t.ok(high / low < 1.25, `between ${low} and ${high} in the last 30 s`);
-    const pacer = new Pacer();
     for (const ratio of [Number.POSITIVE_INFINITY, Number.NaN]) {
+      const pacer = new Pacer();
       for (let ms = 0; ms < 60_000; ms += 100) pacer.observe(ms, ratio);
       t.equal(Math.round(pacer.factor), 64);
+      t.equal(Math.round(pacer.restMs(12.5)), 800);
+      t.equal(pacer.restMs(1_000), 2_000, 'never so long that a change is not noticed soon');
+      for (let ms = 60_000; ms < 120_000; ms += 100) pacer.observe(ms, 0);
+      t.equal(pacer.factor, 1, 'and back');
     }
-    t.equal(pacer.restMs(12.5), 800);
-    t.equal(pacer.restMs(1_000), 2_000, 'never so long that a change is not noticed soon');
-    for (let ms = 60_000; ms < 120_000; ms += 100) pacer.observe(ms, 0);
-    t.equal(pacer.factor, 1, 'and back');
   },
 );
+
+t.test('some signals slow down by no more than a factor of their own', async (t) => {
+  const pacer = new Pacer();
+  for (let ms = 0; ms < 60_000; ms += 100) pacer.observe(ms, 3);
+  t.equal(Math.round(pacer.factor), 64);
+  for (let ms = 60_000; ms < 120_000; ms += 100) pacer.observe(ms, Number.POSITIVE_INFINITY, 4);
+  t.equal(Math.round(pacer.factor), 4, 'from above');
+  for (let ms = 120_000; ms < 180_000; ms += 100) pacer.observe(ms, 0);
+  for (let ms = 180_000; ms < 240_000; ms += 100) pacer.observe(ms, Number.POSITIVE_INFINITY, 4);
+  t.equal(Math.round(pacer.factor), 4, 'from below');
+});
 
 t.test('a soft signal slows down, a hard one stops, a critical one goes before all', async (t) => {
   const beyond = (change: Partial<Signal>): Signal => ({
