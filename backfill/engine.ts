@@ -113,8 +113,8 @@ class Engine {
     const signals = this.reader.signals(settings);
     const stop = decide(signals);
     if (stop?.level === 'critical') throw new CriticalError(stop);
-    const { ratio, reason } = pressureOf(signals);
-    this.pacer.observe(performance.now(), ratio);
+    const { ratio, factorMax, reason } = pressureOf(signals);
+    this.pacer.observe(performance.now(), ratio, factorMax);
     this.slowedBy = reason ?? (this.pacer.factor > 1.05 ? this.slowedBy : null);
     return stop;
   }

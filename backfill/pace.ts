@@ -24,13 +24,20 @@ export class Pacer {
   private log = 0;
   private atMs: number | null = null;
 
-  /** @param ratio the highest observed value over its threshold; not a number counts as too much. */
-  observe(nowMs: number, ratio: number): void {
+  /**
+   * @param ratio the highest observed value over its threshold; not a number counts as too much.
+   * @param factorMax how far the signals that are beyond may slow it down.
+   */
+  observe(nowMs: number, ratio: number, factorMax = MAX_FACTOR): void {
     const sinceMs = this.atMs === null ? 0 : nowMs - this.atMs;
     const ms = Math.min(MAX_GAP_MS, Math.max(0, sinceMs));
     this.atMs = nowMs;
     const step = GAIN * (ms / 1000) * errorOf(ratio);
-    this.log = Math.min(Math.log(MAX_FACTOR), Math.max(0, this.log + step));
+    const limit = Math.log(Math.min(MAX_FACTOR, factorMax));
+    // What another signal has slowed down further goes back to where these may have it.
+    if (step > 0 && this.log > limit) this.log = Math.max(limit, this.log - step);
+    else if (step > 0) this.log = Math.min(limit, this.log + step);
+    else this.log = Math.max(0, this.log + step);
   }
 
   /** 1: at full speed. */

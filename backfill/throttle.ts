@@ -51,6 +51,8 @@ export interface Signal {
   staleMs?: number;
   /** By default `hard`. */
   level?: Level;
+  /** Where it is soft: by how much it may multiply the rest; by default by as much as there is. */
+  factorMax?: number;
   /** How the reason is printed, where it has its file in signals/. */
   detail?: string;
 }
@@ -62,6 +64,13 @@ export interface Reason {
   detail: string;
   /** `replica-lag: standby1 2.3 s behind (limit 1.0 s)` */
   text: string;
+}
+
+/** What soft signals want; see pace.ts. */
+export interface Pressure {
+  ratio: number;
+  factorMax: number;
+  reason: Reason | null;
 }
 
 /** A critical signal: going on is for an operator to decide. */
@@ -95,11 +104,13 @@ export function decide(signals: readonly Signal[]): Reason | null {
  * What the soft signals say: the highest observed value over its threshold, from 0 on (pace.ts makes
  * the speed of it), and the reason when one is beyond.
  */
-export function pressureOf(signals: readonly Signal[]): { ratio: number; reason: Reason | null } {
+export function pressureOf(signals: readonly Signal[]): Pressure {
   const soft = signals.filter(({ level }) => level === 'soft');
   const worst = gravest(soft);
+  const beyond = soft.filter((signal) => gravest([signal]));
   return {
     ratio: Math.max(0, ...soft.map(ratioOf)),
+    factorMax: Math.max(1, ...beyond.map(({ factorMax }) => factorMax ?? Number.POSITIVE_INFINITY)),
     reason: worst && reason(worst.name, describe(worst), 'soft'),
   };
 }

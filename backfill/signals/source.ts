@@ -3,7 +3,9 @@ import type { Level, ThrottleSettings } from '../job.js';
 import type { Signal, SignalName } from '../throttle.js';
 
 /** What a signal's file makes of an answer; the rest of a {@link Signal} is the same for all. */
-export type Judged = Pick<Signal, 'subject' | 'observed' | 'threshold'> & { detail: string };
+export type Judged = Pick<Signal, 'subject' | 'observed' | 'threshold' | 'factorMax'> & {
+  detail: string;
+};
 
 interface Kind<Answer> {
   readonly name: SignalName;

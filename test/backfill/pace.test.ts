@@ -4,8 +4,9 @@ import { decide, pressureOf, type Signal } from '../../backfill/throttle.js';
 import { randomFrom } from './setup.js';
 
 /**
- * What was broken on purpose, and which test saw it: a GAIN of 3 and a QUIET of 1 (the second), no
- * bound of the factor (the third), `soft` ignored in decide (the fourth).
+ * What was broken on purpose, and which test saw it: a GAIN of 3 (the second: it swings), a QUIET
+ * of 1 and a MAX_FACTOR of 640 (the third), factorMax held from above only (the fourth), `soft`
+ * or `critical` no matter in decide (the last).
  */
 
 /** A signal that is in proportion to the fill's speed, plus a floor, averaged and seen late. */
@@ -24,11 +25,12 @@ function simulate(floor: number, full: number, seconds: number, noise = () => 0)
   return factors;
 }
 
-const turns = (values: number[]) =>
-  values.slice(2).filter((value, i) => {
-    const [a, b] = [values[i]!, values[i + 1]!];
-    return (b - a) * (value - b) < 0;
-  }).length;
+/** How often it turns from growing to shrinking or back, standing still in between or not. */
+function turns(values: number[]): number {
+  const steps = values.slice(1).map((value, i) => Math.sign(value - values[i]!));
+  const moves = steps.filter((step) => step !== 0);
+  return moves.slice(1).filter((move, i) => move !== moves[i]).length;
+}
 
 t.test('within its threshold nothing is slowed down', async (t) => {
   t.same(new Set(simulate(0, 0.9, 20)), new Set([1]));
@@ -61,18 +63,29 @@ t.test(
     const random = randomFrom(seed);
     const factors = simulate(0, 3, 120, () => (random() - 0.5) * 0.1).slice(-300);
     const [low, high] = [Math.min(...factors), Math.max(...factors)];
-    t.ok(high / low < 1.25, `between ${low} and ${high} in the last 30 s`);
-    const pacer = new Pacer();
+    t.ok(high / low < 1.01, `between ${low} and ${high} in the last 30 s`);
     for (const ratio of [Number.POSITIVE_INFINITY, Number.NaN]) {
+      const pacer = new Pacer();
       for (let ms = 0; ms < 60_000; ms += 100) pacer.observe(ms, ratio);
       t.equal(Math.round(pacer.factor), 64);
+      t.equal(Math.round(pacer.restMs(12.5)), 800);
+      t.equal(pacer.restMs(1_000), 2_000, 'never so long that a change is not noticed soon');
+      for (let ms = 60_000; ms < 120_000; ms += 100) pacer.observe(ms, 0);
+      t.equal(pacer.factor, 1, 'and back');
     }
-    t.equal(pacer.restMs(12.5), 800);
-    t.equal(pacer.restMs(1_000), 2_000, 'never so long that a change is not noticed soon');
-    for (let ms = 60_000; ms < 120_000; ms += 100) pacer.observe(ms, 0);
-    t.equal(pacer.factor, 1, 'and back');
   },
 );
+
+t.test('some signals slow down by no more than a factor of their own', async (t) => {
+  const pacer = new Pacer();
+  for (let ms = 0; ms < 60_000; ms += 100) pacer.observe(ms, 3);
+  t.equal(Math.round(pacer.factor), 64);
+  for (let ms = 60_000; ms < 120_000; ms += 100) pacer.observe(ms, Number.POSITIVE_INFINITY, 4);
+  t.equal(Math.round(pacer.factor), 4, 'from above');
+  for (let ms = 120_000; ms < 180_000; ms += 100) pacer.observe(ms, 0);
+  for (let ms = 180_000; ms < 240_000; ms += 100) pacer.observe(ms, Number.POSITIVE_INFINITY, 4);
+  t.equal(Math.round(pacer.factor), 4, 'from below');
+});
 
 t.test('a soft signal slows down, a hard one stops, a critical one goes before all', async (t) => {
   const beyond = (change: Partial<Signal>): Signal => ({

@@ -18,7 +18,7 @@ export function makeStops(cluster: Cluster, client: pg.Client) {
     cure: (held: ThrottleSettings) => Promise<unknown>,
   ): Promise<void> {
     const table = `item${++tables}`;
-    const job = await makeJob(cluster, 15_000, { table });
+    const job = await makeJob(cluster, 8_000, { table });
     const held = { ...DEFAULT_THROTTLE, chunkTargetMs: 5, ...settings };
     const watched = new Watched({ url, job }, () => held);
     t.teardown(() => watched.stop());
@@ -33,7 +33,7 @@ export function makeStops(cluster: Cluster, client: pg.Client) {
     const [before, seconds] = [await filled(client, job), watched.seconds(name)];
     await until('it has been counted', () => watched.seconds(name) > seconds + 0.3);
     t.equal(await filled(client, job), before, 'not a row meanwhile');
-    t.ok(before > 0 && before < 15_000, `${before} rows were filled before`);
+    t.ok(before > 0 && before < 8_000, `${before} rows were filled before`);
     await cure(held);
     held.chunkTargetMs = 100;
     t.equal(await watched.ended, 'complete');
