@@ -61,7 +61,7 @@ export function isWanted(
   source: Pick<Source, 'name' | 'wanted'>,
   settings: ThrottleSettings,
 ): boolean {
-  return settings.levels[source.name] !== 'off' && source.wanted(settings);
+  return settings.levels?.[source.name] !== 'off' && source.wanted(settings);
 }
 
 /** A signal that is asked for and was never observed: it stops the fill as one that is too old. */

@@ -43,7 +43,7 @@ export class SignalWatch {
       ...this.probes.signals(settings, nowMs),
     ];
     return all.flatMap((signal) => {
-      const chosen = settings.levels[signal.name];
+      const chosen = settings.levels?.[signal.name];
       if (chosen === undefined || ALWAYS.has(signal.name)) return [signal];
       return chosen === 'off' ? [] : [{ ...signal, level: chosen }];
     });

@@ -9,7 +9,13 @@ import { makeJob, pendingRows, run, until } from './setup.js';
 import { makeStops } from './stops.js';
 import { Watched } from './watched.js';
 
-/** What is asked beside the catalogs, and what the levels do. */
+/**
+ * What is asked beside the catalogs, and what the levels do.
+ *
+ * What was broken on purpose: `observed` 0 in each of query.ts (that test, and those of the levels,
+ * which use it), http.ts and wal-rate.ts; `true` in place of pg_cancel_backend in blocking.ts (a
+ * chunk that somebody waits for).
+ */
 
 t.test('signals', async (t) => {
   const cluster = await Cluster.create();
