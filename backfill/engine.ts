@@ -201,7 +201,8 @@ class Engine {
       this.chunkMs = performance.now() - startedMs;
       const labels = { migration: job.migration };
       this.options.metrics.observe('pgtandem_backfill_chunk_seconds', labels, this.chunkMs / 1e3);
-      stretches.filled(stretch, step.rows, step.stayed, this.chunkMs);
+      // What comes before and after the UPDATE does not depend on the number of blocks.
+      stretches.filled(stretch, step.rows, step.stayed, step.ms);
       this.record(step.rows);
     }
     if (!stretches.isWithin || this.isTimeToYield(null)) yield this.progress(null);
