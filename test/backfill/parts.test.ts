@@ -1,7 +1,7 @@
 /**
  * What was broken to see these tests fail:
  * - a part that is not the last moves the checkpoint on: "a kill after any part";
- * - the last part has the condition of the seventh: both tests, rows are left out.
+ * - the last part has the condition of the seventh: the same one, rows are left out.
  */
 import t from 'tap';
 import { type Checkpoint, readCheckpoint } from '../../backfill/checkpoint.js';
