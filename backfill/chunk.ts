@@ -82,9 +82,11 @@ export function retryWaitMs(failures: number): number {
 }
 
 /**
- * The rest after a chunk, milliseconds: the fill works four fifths of the time at most, also where
- * no signal ever stops it (a primary without standbys), which leaves the disk to others in between.
+ * The rest after a chunk, milliseconds: none where nobody else is at work, and up to the chunk's own
+ * time, so that half is left to the others, where at least one session on average is.
+ * @param activeOthers sessions that run a statement, on average; not a number: not known.
  */
-export function restMs(chunkMs: number): number {
-  return Math.min(1_000, chunkMs / 4);
+export function restMs(chunkMs: number, activeOthers: number): number {
+  const share = Number.isNaN(activeOthers) ? 1 : Math.min(1, Math.max(0, activeOthers));
+  return Math.min(1_000, chunkMs * share);
 }

@@ -4,14 +4,16 @@ import { blocksSomeone, readRelation } from '../db/relation.js';
 import type { Metrics } from '../metrics/registry.js';
 import { lockedReason } from './blockers.js';
 import { type Checkpoint, readCheckpoint, tableOf } from './checkpoint.js';
-import { ChunkSizer, restMs, retryWaitMs, timeouts } from './chunk.js';
+import { restMs, retryWaitMs, timeouts } from './chunk.js';
 import { beginFirstPass, choosePlan, fillChunk, type Limits, retryableState } from './fill.js';
 import type { BackfillJob, ThrottleSettings } from './job.js';
+import { Others } from './others.js';
 import { Pacer } from './pace.js';
 import type { PlannerSettings } from './plan.js';
 import { type Progress, RateWindow } from './progress.js';
 import { blockingReason, type Waiter } from './signals/blocking.js';
 import { SignalWatch } from './signals/watch.js';
+import { Stretches } from './stretch.js';
 import { CriticalError, decide, pressureOf, type Reason, STALE_MS } from './throttle.js';
 import { Vacuumer, vacuumDue } from './vacuum.js';
 import { endsWithin, wait } from './wait.js';
@@ -67,7 +69,8 @@ export async function* runBackfill(options: EngineOptions): AsyncGenerator<Progr
 /** Sequences only: asks a decider, does the one effect, records it. */
 class Engine {
   private readonly job: BackfillJob;
-  private readonly sizer = new ChunkSizer();
+  private readonly stretches = new Stretches();
+  private readonly others: Others;
   private readonly rate = new RateWindow();
   private readonly pacer = new Pacer();
   private readonly throttledSeconds = new Map<string, number>();
@@ -77,11 +80,10 @@ class Engine {
   private vacuumer: Vacuumer | null = null;
   private mayVacuum = false;
   private pid = 0;
-  private sinceVacuum = { blocks: 0, rows: 0 };
   private chunkMs = 0;
   private retries = 0;
   private failingSinceMs = 0;
-  private yieldedMs = Number.NEGATIVE_INFINITY;
+  private yieldedMs = performance.now();
   private stoppedBy: string | null = null;
   private slowedBy: Reason | null = null;
   private waiter: Waiter | null = null;
@@ -92,6 +94,7 @@ class Engine {
     private readonly reader: SignalWatch,
   ) {
     this.job = options.job;
+    this.others = new Others(connection);
   }
 
   async *run(): AsyncGenerator<Progress, void> {
@@ -164,7 +167,7 @@ class Engine {
   /** One transaction: begin the first pass, look at the plan, or fill a chunk. */
   private async *step(settings: ThrottleSettings): AsyncGenerator<Progress> {
     const { connection, job, checkpoint, planner } = this;
-    const limits = timeouts(settings.chunkTargetMs, this.sizer.failures);
+    const limits = timeouts(settings.chunkTargetMs, this.stretches.failures);
     if (!checkpoint) {
       const work = () => beginFirstPass(connection, job, limits);
       this.checkpoint = yield* this.attempt(work, limits, 1);
@@ -172,38 +175,49 @@ class Engine {
       const work = () => choosePlan(connection, job, checkpoint, limits);
       this.planner = yield* this.attempt(work, limits, 1);
     } else {
-      const left = checkpoint.endBlock - checkpoint.nextBlock;
-      const blocks = Math.min(left, this.sizer.size(settings.chunkTargetMs));
-      const startedMs = performance.now();
-      const fill = () => fillChunk(connection, job, checkpoint, blocks, limits, planner);
-      const step = yield* this.attempt(fill, limits, blocks);
-      if (!step) return;
-      this.checkpoint = step.checkpoint;
-      if (step.kind === 'restarted') {
-        this.planner = null;
-        this.sinceVacuum = { blocks: 0, rows: 0 };
-      } else {
-        this.chunkMs = performance.now() - startedMs;
-        this.sizer.filled(blocks, this.chunkMs);
-        this.sinceVacuum.blocks += blocks;
-        this.sinceVacuum.rows += step.rows;
-        const labels = { migration: job.migration };
-        this.options.metrics.observe('pgtandem_backfill_chunk_seconds', labels, this.chunkMs / 1e3);
-      }
-      this.record(step.kind === 'filled' ? step.rows : 0);
-      yield this.progress(null);
-      if (!this.isComplete()) await this.rest();
+      yield* this.fill(checkpoint, planner, settings.chunkTargetMs, limits);
     }
   }
 
+  /** One part of a stretch of blocks; the last takes the checkpoint on to the next stretch. */
+  private async *fill(
+    checkpoint: Checkpoint,
+    planner: PlannerSettings,
+    targetMs: number,
+    limits: Limits,
+  ): AsyncGenerator<Progress> {
+    const { connection, job, stretches } = this;
+    const stretch = stretches.next(checkpoint, targetMs);
+    const startedMs = performance.now();
+    const work = () => fillChunk(connection, job, checkpoint, stretch, limits, planner);
+    const step = yield* this.attempt(work, limits, stretch.blocks);
+    if (!step) return;
+    this.checkpoint = step.checkpoint;
+    if (step.kind === 'restarted') {
+      this.planner = null;
+      stretches.restarted();
+      this.record(0);
+    } else {
+      this.chunkMs = performance.now() - startedMs;
+      const labels = { migration: job.migration };
+      this.options.metrics.observe('pgtandem_backfill_chunk_seconds', labels, this.chunkMs / 1e3);
+      // What comes before and after the UPDATE does not depend on the number of blocks.
+      stretches.filled(stretch, step.rows, step.stayed, step.ms);
+      this.record(step.rows);
+    }
+    if (!stretches.isWithin || this.isTimeToYield(null)) yield this.progress(null);
+    if (!this.isComplete()) await this.rest();
+  }
+
+  /** As long as others are at work, and longer while a soft signal slows it down. */
   private async rest(): Promise<void> {
-    const usualMs = restMs(this.chunkMs);
-    const ms = this.pacer.restMs(usualMs);
-    await wait(ms, this.options.signal);
+    await this.others.look();
+    const { chunkMs, pacer } = this;
+    const slowerMs = pacer.restMs(chunkMs / 4) - chunkMs / 4;
+    await wait(restMs(chunkMs, this.others.average) + slowerMs, this.options.signal);
     if (!this.slowedBy) return;
     const labels = { migration: this.job.migration, reason: this.slowedBy.name };
-    const seconds = (ms - usualMs) / 1000;
-    this.options.metrics.count('pgtandem_backfill_slowed_seconds_total', labels, seconds);
+    this.options.metrics.count('pgtandem_backfill_slowed_seconds_total', labels, slowerMs / 1000);
   }
 
   /** Does one piece of work; when it failed in a way that passes, waits a while and gives null. */
@@ -217,8 +231,8 @@ class Engine {
     } catch (error) {
       const sqlstate = retryableState(error);
       if (sqlstate === null || this.options.signal.aborted) throw error;
-      if (this.sizer.failures === 0) this.failingSinceMs = performance.now();
-      this.sizer.failed(blocks);
+      if (this.stretches.failures === 0) this.failingSinceMs = performance.now();
+      this.stretches.failed(blocks);
       this.retries++;
       const labels = { migration: this.job.migration, sqlstate };
       this.options.metrics.count('pgtandem_backfill_retries_total', labels);
@@ -226,13 +240,13 @@ class Engine {
         from: this.checkpoint?.nextBlock ?? 0,
         blocks,
         sqlstate,
-        failures: this.sizer.failures,
+        failures: this.stretches.failures,
         ms: performance.now() - this.failingSinceMs,
       };
       const why = this.waiter
         ? blockingReason(this.waiter)
         : await lockedReason(this.connection, this.job, failure);
-      yield* this.standStill(why, retryWaitMs(this.sizer.failures));
+      yield* this.standStill(why, retryWaitMs(this.stretches.failures));
       return null;
     }
   }
@@ -265,8 +279,8 @@ class Engine {
   }
 
   private isVacuumDue(): boolean {
-    const { blocks, rows } = this.sinceVacuum;
-    return this.mayVacuum && vacuumDue(this.checkpoint?.endBlock ?? 0, blocks, rows);
+    const { nextBlock, endBlock } = this.checkpoint ?? { nextBlock: 0, endBlock: 0 };
+    return this.mayVacuum && vacuumDue(endBlock, endBlock - nextBlock, this.stretches.left);
   }
 
   /** The fill waits for it; it gives way to whatever would have stopped a chunk, and to DDL. */
@@ -274,7 +288,7 @@ class Engine {
     const { reader, options, job } = this;
     const vacuumer = this.vacuumer ?? (await Vacuumer.open(options.url, job));
     this.vacuumer = vacuumer;
-    this.sinceVacuum = { blocks: 0, rows: 0 };
+    this.stretches.vacuumed();
     const running = vacuumer.run();
     while (vacuumer.running) {
       await Promise.race([running, wait(TICK_MS, options.signal)]);

@@ -1,9 +1,11 @@
-import { type Connection, sqlState, transaction } from '../db/connect.js';
-import { type RelationFile, readRelationFile } from '../db/relation.js';
-import { quoteIdentifier } from '../sql/rules.js';
+import type { QueryResult } from 'pg';
+import { type Connection, sqlState } from '../db/connect.js';
+import { type RelationFile, relationFileSql } from '../db/relation.js';
+import { quoteIdentifier, quoteLiteral } from '../sql/rules.js';
 import { advance, beginPass, blockRange, type Checkpoint, tableOf } from './checkpoint.js';
 import { MAX_BLOCKS } from './chunk.js';
 import type { BackfillJob } from './job.js';
+import { partCondition } from './parts.js';
 import { assertTidRangeScan, type PlannerSettings } from './plan.js';
 
 /**
@@ -19,15 +21,27 @@ export interface Limits {
   statementMs: number;
 }
 
+/** Blocks from the checkpoint on, and which part of their rows (from 0, of so many). */
+export interface Chunk {
+  blocks: number;
+  part: number;
+  parts: number;
+}
+
+/**
+ * `stayed`: so many of the rows have their new version in the block of the old one (HOT); `ms`: what
+ * the UPDATE took, without the round trip.
+ */
 export type Step =
-  | { kind: 'filled'; rows: number; checkpoint: Checkpoint }
+  | { kind: 'filled'; rows: number; stayed: number; ms: number; checkpoint: Checkpoint }
   /** The table has another file than the checkpoint's: the next pass begins at block 0. */
   | { kind: 'restarted'; checkpoint: Checkpoint };
 
 /**
- * Fills at most `blocks` blocks from the checkpoint on, and moves it, in one transaction. So the
- * rows and the checkpoint are there both or neither, whatever is killed, and a chunk that is filled
- * twice finds nothing to do the second time.
+ * Fills a chunk from the checkpoint on, and moves it, in one transaction. So the rows and the
+ * checkpoint are there both or neither, whatever is killed, and a chunk that is filled twice finds
+ * nothing to do the second time. Of a chunk in parts only the last, which takes whatever is still
+ * pending, moves the checkpoint to other blocks; those before it are counted there.
  *
  * Blocks beyond the pass's end need no visit: every row version that was written since the pass
  * began is in order already (the strong invariant: writers dual-write before the first pass), no
@@ -38,26 +52,37 @@ export function fillChunk(
   connection: Connection,
   job: BackfillJob,
   checkpoint: Checkpoint,
-  blocks: number,
+  { blocks, part, parts }: Chunk,
   limits: Limits,
   planner: PlannerSettings,
 ): Promise<Step> {
   const to = Math.min(checkpoint.endBlock, checkpoint.nextBlock + blocks);
-  return transaction(
-    connection,
-    async () => {
-      const file = await lockTable(connection, job, limits, planner);
-      if (file.relfilenode !== checkpoint.relfilenode) {
-        const next = await nextPass(connection, job, file, checkpoint.pass + 1);
-        return { kind: 'restarted', checkpoint: next };
-      }
-      const { rowCount } = await connection.query(updateOf(job, checkpoint.nextBlock, to));
-      const rows = rowCount ?? 0;
-      const moved = await advance(connection, job.migrationId, checkpoint, to, rows);
-      return { kind: 'filled', rows, checkpoint: moved };
-    },
-    BEGIN,
-  );
+  const condition = partCondition(part, parts);
+  const stayedSoFar = `SELECT pg_catalog.pg_stat_get_xact_tuples_hot_updated(${job.table.oid})::float8 AS n`;
+  return inTransaction(connection, async () => {
+    const begunMs = performance.now();
+    const file = await lockTable(connection, job, limits, planner);
+    const startedMs = performance.now();
+    if (file.relfilenode !== checkpoint.relfilenode) {
+      const next = await nextPass(connection, job, file, checkpoint.pass + 1);
+      await connection.query('COMMIT');
+      return { kind: 'restarted', checkpoint: next };
+    }
+    const update = updateOf(job, checkpoint.nextBlock, to, condition);
+    const [before, filled, after] = await several(
+      connection,
+      `${stayedSoFar}; ${update}; ${stayedSoFar}`,
+    );
+    const updateMs = performance.now() - startedMs;
+    // On a busy machine a round trip alone takes a while, as the one before it shows, and a chunk of
+    // fewer blocks would take no less.
+    const ms = Math.max(updateMs / 2, updateMs - (startedMs - begunMs));
+    const rows = filled?.rowCount ?? 0;
+    const stayed = after?.rows[0].n - before?.rows[0].n;
+    const next = condition === null ? to : checkpoint.nextBlock;
+    const moved = await advance(connection, job.migrationId, checkpoint, next, rows);
+    return { kind: 'filled', rows, stayed, ms, checkpoint: moved };
+  });
 }
 
 /** Begins the first pass. */
@@ -66,11 +91,12 @@ export function beginFirstPass(
   job: BackfillJob,
   limits: Limits,
 ): Promise<Checkpoint> {
-  return transaction(
-    connection,
-    async () => nextPass(connection, job, await lockTable(connection, job, limits, {}), 1),
-    BEGIN,
-  );
+  return inTransaction(connection, async () => {
+    const file = await lockTable(connection, job, limits, {});
+    const checkpoint = await nextPass(connection, job, file, 1);
+    await connection.query('COMMIT');
+    return checkpoint;
+  });
 }
 
 /** Finds the planner settings under which a chunk's plan is a TID range scan; see plan.ts. */
@@ -83,27 +109,50 @@ export function choosePlan(
   const { nextBlock, endBlock } = checkpoint;
   // The largest chunk there can be: a smaller one makes the range only more attractive.
   const update = updateOf(job, nextBlock, Math.min(endBlock, nextBlock + MAX_BLOCKS));
-  return transaction(
-    connection,
-    async () => {
-      await lockTable(connection, job, limits, {});
-      return assertTidRangeScan(connection, job, update);
-    },
-    BEGIN,
-  );
+  return inTransaction(connection, async () => {
+    await lockTable(connection, job, limits, {});
+    const settings = await assertTidRangeScan(connection, job, update);
+    await connection.query('COMMIT');
+    return settings;
+  });
 }
 
 /** ONLY, because a child by inheritance has blocks of its own, and a job of its own. */
-function updateOf(job: BackfillJob, from: number, to: number): string {
+function updateOf(
+  job: BackfillJob,
+  from: number,
+  to: number,
+  condition: string | null = null,
+): string {
   const set = job.set.map(({ column, value }) => `${quoteIdentifier(column)} = (${value})`);
   return (
     `UPDATE ONLY ${tableOf(job)} SET ${set.join(', ')} ` +
-    `WHERE ${blockRange(from, to)} AND (${job.pending})`
+    `WHERE ${blockRange(from, to)} ${condition === null ? '' : `AND ${condition}`} ` +
+    `AND (${job.pending})`
   );
 }
 
 /**
- * Takes the lock that an UPDATE takes, and only then reads which file the table has. Whatever gives
+ * Runs `work`, which begins a transaction and commits it itself, in as few round trips as it can:
+ * on a busy machine each is a wait for two processes to be given the processor.
+ */
+async function inTransaction<T>(connection: Connection, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    // When the connection itself is gone the rollback fails too; the first error is the one to tell.
+    await connection.query('ROLLBACK').catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Several statements in one round trip, with a result each. */
+async function several(connection: Connection, sql: string): Promise<QueryResult[]> {
+  return (await connection.query(sql)) as unknown as QueryResult[];
+}
+
+/**
+ * Begins a transaction, takes the lock that an UPDATE takes, and only then reads which file the table has. Whatever gives
  * it another one (VACUUM FULL, CLUSTER, pg_repack, TRUNCATE) needs ACCESS EXCLUSIVE, so that the
  * answer holds until the end of this transaction; read before the lock, it could be outdated by
  * the time the UPDATE runs, and its blocks would be of the new file under the old file's numbers.
@@ -131,8 +180,12 @@ async function lockTable(
     ...planner,
   };
   const set = Object.entries(local).map(([name, value]) => `SET LOCAL ${name} = ${value};`);
-  await connection.query(`${set.join(' ')} LOCK TABLE ONLY ${table} IN ROW EXCLUSIVE MODE`);
-  const file = await readRelationFile(connection, table);
+  const results = await several(
+    connection,
+    `${BEGIN}; ${set.join(' ')} LOCK TABLE ONLY ${table} IN ROW EXCLUSIVE MODE;
+     ${relationFileSql(quoteLiteral(table))}`,
+  );
+  const file: RelationFile = results.at(-1)!.rows[0];
   if (file.oid !== job.table.oid) {
     throw new Error(
       `${table} is not the table that the migration was planned for (oid ${file.oid}, planned ` +

@@ -6,16 +6,29 @@ import type { BackfillJob } from './job.js';
 /** A smaller table than 8 MB may well double for a while. */
 const SMALLEST_BLOCKS = 1_024;
 
-/** The share of the table after which the space of what was filled is made free again. */
+/** Dead versions as large as this share of the table are worth making their space free. */
 const SHARE = 0.1;
 
-/** Pure: whether it is time to vacuum, from what was done since the last time (or since start). */
-export function vacuumDue(tableBlocks: number, blocksSince: number, rowsSince: number): boolean {
-  // A stretch with hardly a row to fill has left hardly anything to clean.
+/** What a fill has left behind since the last VACUUM, or since it started. */
+export interface Left {
+  blocks: number;
+  /** Rows filled in them, and how many of their new versions are in other blocks. */
+  rows: number;
+  moved: number;
+}
+
+/**
+ * Pure: whether it is time to vacuum. A version whose successor is in the same block needs none:
+ * its space is used again there (see parts.ts). Towards the end nothing would use it any more.
+ */
+export function vacuumDue(tableBlocks: number, blocksToDo: number, left: Left): boolean {
+  const deadBlocks = left.rows > 0 ? (left.blocks * left.moved) / left.rows : 0;
   return (
     tableBlocks >= SMALLEST_BLOCKS &&
-    blocksSince >= tableBlocks * SHARE &&
-    rowsSince >= Math.max(1, blocksSince)
+    deadBlocks >= tableBlocks * SHARE &&
+    blocksToDo >= tableBlocks * SHARE &&
+    // A stretch with hardly a row to fill has left hardly anything to clean.
+    left.moved >= Math.max(1, left.blocks)
   );
 }
 

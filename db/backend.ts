@@ -18,3 +18,17 @@ export async function endWithClient(connection: Connection): Promise<void> {
     if (sqlState(error) !== '22023') throw error;
   }
 }
+
+/**
+ * How many sessions other than pgtandem's run a statement now. One that this role may not look into
+ * counts as running one (`GRANT pg_monitor`).
+ */
+export async function activeOthers(connection: Connection): Promise<number> {
+  const { rows } = await connection.query(
+    `SELECT count(*)::int AS n FROM pg_catalog.pg_stat_activity
+     WHERE coalesce(backend_type, 'client backend') = 'client backend'
+       AND coalesce(state, 'active') = 'active' AND pid <> pg_backend_pid()
+       AND application_name NOT LIKE 'pgtandem %'`,
+  );
+  return rows[0].n;
+}

@@ -50,19 +50,15 @@ export interface RelationFile {
   blocks: number;
 }
 
-/** @param table as SQL writes it, with its schema. */
-export async function readRelationFile(
-  connection: Connection,
-  table: string,
-): Promise<RelationFile> {
-  const { rows } = await connection.query(
-    `SELECT c.oid, pg_catalog.pg_relation_filenode(c.oid) AS relfilenode,
+/**
+ * A query of one row, a {@link RelationFile}.
+ * @param table its name with its schema, as a string literal.
+ */
+export function relationFileSql(table: string): string {
+  return `SELECT c.oid, pg_catalog.pg_relation_filenode(c.oid) AS relfilenode,
        (pg_catalog.pg_relation_size(c.oid)
          / pg_catalog.current_setting('block_size')::bigint)::float8 AS blocks
-     FROM pg_catalog.pg_class c WHERE c.oid = $1::regclass`,
-    [table],
-  );
-  return rows[0];
+     FROM pg_catalog.pg_class c WHERE c.oid = ${table}::regclass`;
 }
 
 /** Whether a session waits for a lock on the table that the backend `pid` holds or is queued for. */

@@ -7,6 +7,7 @@ import {
   retryWaitMs,
   timeouts,
 } from '../../backfill/chunk.js';
+import { PARTS, Parts, partCondition } from '../../backfill/parts.js';
 import { RateWindow } from '../../backfill/progress.js';
 import { vacuumDue } from '../../backfill/vacuum.js';
 import { randomFrom } from './setup.js';
@@ -78,14 +79,57 @@ t.test('timeouts and waits grow with the failures and are bounded', async (t) =>
   t.same(timeouts(100, 1_000), { lockMs: 1_000, statementMs: 600_000 });
   t.same(timeouts(0, 0), { lockMs: 20, statementMs: 1_000 }, 'never 0, which means no timeout');
   t.same([1, 2, 3, 8, 1_000].map(retryWaitMs), [50, 100, 200, 5_000, 5_000]);
-  t.same([100, 60_000].map(restMs), [25, 1_000]);
 });
 
-t.test('VACUUM is due after a tenth of a table that is not small', async (t) => {
-  t.equal(vacuumDue(10_000, 999, 50_000), false);
-  t.equal(vacuumDue(10_000, 1_000, 50_000), true);
-  t.equal(vacuumDue(1_000, 1_000, 50_000), false, 'small');
-  t.equal(vacuumDue(10_000, 5_000, 10), false, 'hardly a row was there to fill');
+t.test('VACUUM is due when a tenth of a table that is not small is dead', async (t) => {
+  const moved = (blocks: number, rows: number, n = rows) => ({ blocks, rows, moved: n });
+  t.equal(vacuumDue(10_000, 9_000, moved(999, 50_000)), false);
+  t.equal(vacuumDue(10_000, 9_000, moved(1_000, 50_000)), true);
+  t.equal(vacuumDue(1_000, 900, moved(1_000, 50_000)), false, 'small');
+  t.equal(vacuumDue(10_000, 5_000, moved(5_000, 10)), false, 'hardly a row was there to fill');
+  t.equal(vacuumDue(10_000, 9_000, moved(4_000, 200_000, 40_000)), false, 'most are in place');
+  t.equal(vacuumDue(10_000, 9_000, moved(5_000, 200_000, 40_000)), true);
+  t.equal(vacuumDue(10_000, 999, moved(9_000, 50_000)), false, 'what is left needs no space');
+  t.equal(vacuumDue(10_000, 9_000, moved(9_000, 0)), false);
+});
+
+t.test('the fill rests as much as others are at work, and half the time at most', async (t) => {
+  t.equal(restMs(100, 0), 0);
+  t.equal(restMs(100, 0.25), 25);
+  t.equal(restMs(100, 1), 100);
+  t.equal(restMs(100, 7), 100);
+  t.equal(restMs(100, Number.NaN), 100, 'who is at work is not known');
+  t.equal(restMs(60_000, 1), 1_000);
+});
+
+t.test(
+  'parts are given up where rows leave their blocks all the same, and tried again',
+  async (t) => {
+    const parts = new Parts();
+    t.equal(parts.count(1_000), PARTS);
+    t.equal(parts.count(15), 1, 'a few blocks are not worth eight transactions');
+    parts.filled(PARTS, 1_000, 790);
+    t.equal(parts.count(1_000), PARTS);
+    parts.filled(PARTS, 1_000, 10);
+    const pauses: number[] = [];
+    for (let i = 0; i < 8; i++) {
+      let pause = 0;
+      for (; parts.count(1_000) === 1; pause++) parts.filled(1, 1_000, 0);
+      pauses.push(pause);
+      parts.filled(PARTS, 1_000, 0);
+    }
+    t.same(pauses, [8, 16, 32, 64, 128, 128, 128, 128]);
+    while (parts.count(1_000) === 1) parts.filled(1, 0, 0);
+    parts.filled(PARTS, 0, 0);
+    t.equal(parts.count(1_000), PARTS, 'nothing to fill says nothing');
+  },
+);
+
+t.test('each part takes its share of the lines, and the last one all that is left', async (t) => {
+  t.equal(partCondition(0, 1), null);
+  t.equal(partCondition(PARTS - 1, PARTS), null);
+  t.match(partCondition(0, PARTS), `% ${PARTS} <= 0`);
+  t.match(partCondition(PARTS - 2, PARTS), `% ${PARTS} <= ${PARTS - 2}`);
 });
 
 t.test('the estimate is of the rate in the last minute, standing still included', async (t) => {

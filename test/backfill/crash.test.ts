@@ -35,7 +35,7 @@ t.test('a fill that is killed', async (t) => {
     t.comment(`seed ${seed}`);
     const random = randomFrom(seed);
     let kills = 0;
-    while (!(await fillUntilKilled(cluster.url(), job, random() * 150))) {
+    while (!(await fillUntilKilled(cluster.url(), job, random() * 500))) {
       kills++;
       await until('its backend is gone', async () => {
         const { rows } = await client.query(

@@ -49,7 +49,7 @@ for (const major of [14, 18]) {
       t.equal(left, 20_000 - first.result.rowsFilled);
       t.ok(left > 0);
       const second = await run(cluster, job);
-      t.ok(second.seen[0]!.blocksDone > passed, 'nothing is done twice');
+      t.ok(second.seen[0]!.blocksDone >= passed, 'it begins where the other ended');
       t.same(second.result, { outcome: 'complete', pass: 1, rowsFilled: 20_000 });
       t.equal(await pendingRows(client, 'paused'), 0);
     });
@@ -231,7 +231,7 @@ for (const major of [14, 18]) {
       });
       await until('a chunk is under way', async () => {
         const { rows } = await client.query(
-          `SELECT FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'UPDATE ONLY%slow%'`,
+          `SELECT FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%UPDATE ONLY%slow%'`,
         );
         return rows.length > 0;
       });

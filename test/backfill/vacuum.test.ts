@@ -13,8 +13,41 @@ t.test('interleaved VACUUM', async (t) => {
   const blocks = async (table: string): Promise<number> =>
     (await client.query(`SELECT pg_relation_size($1)::int / 8192 AS n`, [table])).rows[0].n;
 
+  /** Rows of this table cannot stay in their blocks: the column that is filled has an index. */
+  const indexed = async (rows: number, table: string) => {
+    const job = await makeJob(cluster, rows, { table });
+    await client.query(`CREATE INDEX ON public.${table} (id_new)`);
+    return job;
+  };
+
+  t.test('is not needed where rows find their place in their blocks', async (t) => {
+    const job = await makeJob(cluster, 100_000, { table: 'inplace' });
+    await client.query('CREATE INDEX ON public.inplace (qty)');
+    const before = await blocks('inplace');
+    const metrics = new Metrics();
+    const { result } = await run(cluster, job, { metrics });
+    t.equal(result.rowsFilled, 100_000);
+    const after = await blocks('inplace');
+    // What a session did is told when it ends, at the latest.
+    let stayed = 0;
+    await until('the statistics are there', async () => {
+      const { rows } = await client.query(
+        `SELECT n_tup_upd::int AS updated, n_tup_hot_upd::int AS stayed
+         FROM pg_stat_all_tables WHERE relname = 'inplace'`,
+      );
+      stayed = rows[0].stayed;
+      return rows[0].updated === 100_000;
+    });
+    t.comment(`${before} blocks became ${after}; ${stayed} rows stayed in theirs`);
+    t.ok(after < before * 1.3);
+    t.ok(stayed > 70_000);
+    const done = /vacuums_total\{.*\} (\d+)/.exec(await metrics.registry.metrics());
+    t.ok(Number(done?.[1] ?? 0) <= 1, 'one VACUUM at most');
+    t.equal(await pendingRows(client, 'inplace'), 0);
+  });
+
   t.test('keeps the table from doubling', async (t) => {
-    const job = await makeJob(cluster, 200_000, { table: 'kept' });
+    const job = await indexed(200_000, 'kept');
     const before = await blocks('kept');
     const metrics = new Metrics();
     const { result } = await run(cluster, job, { metrics });
@@ -30,7 +63,7 @@ t.test('interleaved VACUUM', async (t) => {
   t.test(
     'without it (the role may not) the table doubles, which shows the difference',
     async (t) => {
-      const job = await makeJob(cluster, 100_000, { table: 'grown' });
+      const job = await indexed(100_000, 'grown');
       await client.query(`CREATE ROLE filler LOGIN; GRANT SELECT, UPDATE ON public.grown TO filler;
       GRANT ALL ON ALL TABLES IN SCHEMA pgtandem TO filler; GRANT pg_monitor TO filler`);
       const before = await blocks('grown');
@@ -49,7 +82,7 @@ t.test('interleaved VACUUM', async (t) => {
 
   t.test('steps aside for a session that wants the table', async (t) => {
     await slow();
-    const job = await makeJob(cluster, 100_000, { table: 'wanted' });
+    const job = await indexed(100_000, 'wanted');
     const metrics = new Metrics();
     const filling = run(cluster, job, { metrics });
     await until('a VACUUM is under way', vacuuming);
@@ -77,7 +110,7 @@ t.test('interleaved VACUUM', async (t) => {
   });
 
   t.test('gives way to a reason to stand still', async (t) => {
-    const job = await makeJob(cluster, 100_000, { table: 'stopped' });
+    const job = await indexed(100_000, 'stopped');
     const metrics = new Metrics();
     let lost = false;
     await run(cluster, job, { metrics }, async ({ throttled }) => {
@@ -94,7 +127,7 @@ t.test('interleaved VACUUM', async (t) => {
   });
 
   t.test('ends with an abort', async (t) => {
-    const job = await makeJob(cluster, 100_000, { table: 'ended' });
+    const job = await indexed(100_000, 'ended');
     const { result } = await run(cluster, job, {}, async () => {
       return (await vacuuming()) ? 'stop' : undefined;
     });
@@ -106,7 +139,7 @@ t.test('interleaved VACUUM', async (t) => {
   });
 
   t.test('ends when the process that asked for it is killed', async (t) => {
-    const job = await makeJob(cluster, 100_000, { table: 'orphaned' });
+    const job = await indexed(100_000, 'orphaned');
     const script = join(import.meta.dirname, 'child.js');
     const child = spawn(process.execPath, [script, cluster.url(), JSON.stringify(job)]);
     await until('a VACUUM is under way', vacuuming);

@@ -1,0 +1,87 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { Cluster } from '../../cli/demo/cluster.js';
+
+const run = promisify(execFile);
+
+const CLIENTS = 8;
+
+/** What the application saw in a stretch of time. */
+export interface Service {
+  /** Transactions per second. */
+  tps: number;
+  /** Latency, counted from when the transaction was due, milliseconds. */
+  p99: number;
+}
+
+/** One transaction: when it ended, milliseconds of the wall clock, and its latency. */
+interface Done {
+  atMs: number;
+  ms: number;
+}
+
+/** TPC-B by pgbench, prepared, no vacuum, on the tables that a contender fills. */
+function pgbenchArguments(cluster: Cluster, database: string): string[] {
+  const where = ['-h', '127.0.0.1', '-p', String(cluster.port), '-U', 'postgres'];
+  return ['-n', '-M', 'prepared', '-c', String(CLIENTS), '-j', '1', ...where, database];
+}
+
+/** Transactions per second that the machine can do when nothing else is asked of it. */
+export async function capacity(
+  cluster: Cluster,
+  database: string,
+  seconds: number,
+): Promise<number> {
+  const own = ['-T', String(seconds), ...pgbenchArguments(cluster, database)];
+  const { stdout } = await run('pgbench', own);
+  return Number(/tps = ([\d.]+)/.exec(stdout)?.[1]);
+}
+
+/** A load at a fixed rate, until it is stopped. */
+export class Load {
+  private constructor(
+    private readonly child: ChildProcess,
+    private readonly folder: string,
+  ) {}
+
+  /** @param rate transactions per second, spread as a Poisson process. */
+  static start(cluster: Cluster, database: string, rate: number): Load {
+    const folder = mkdtempSync(join(tmpdir(), 'bench-load-'));
+    const own = ['-R', rate.toFixed(1), '-T', '86400', '-l', '--log-prefix', join(folder, 'log')];
+    const child = spawn('pgbench', [...own, ...pgbenchArguments(cluster, database)], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    return new Load(child, folder);
+  }
+
+  /** Ends it. What pgbench has not written to its log yet (4 kB) is not counted. */
+  async stop(): Promise<Done[]> {
+    if (this.child.exitCode !== null) throw new Error('pgbench ended by itself');
+    this.child.kill('SIGTERM');
+    await once(this.child, 'exit');
+    const done: Done[] = [];
+    for (const file of readdirSync(this.folder)) {
+      for (const line of readFileSync(join(this.folder, file), 'latin1').split('\n')) {
+        // client transaction latency script seconds microseconds schedule_lag
+        const [, , us, , seconds, micros, lag] = line.split(' ').map(Number);
+        if (lag === undefined) continue;
+        // With a rate the latency is counted from when the transaction was due.
+        done.push({ atMs: seconds! * 1000 + micros! / 1000, ms: us! / 1000 });
+      }
+    }
+    rmSync(this.folder, { recursive: true });
+    return done;
+  }
+}
+
+/** What was seen from `fromMs` to `toMs` of the wall clock. Pure. */
+export function serviceOf(done: readonly Done[], fromMs: number, toMs: number): Service {
+  const within = done.filter(({ atMs }) => atMs >= fromMs && atMs < toMs);
+  const sorted = within.map(({ ms }) => ms).sort((a, b) => a - b);
+  const p99 = sorted[Math.floor(sorted.length * 0.99)] ?? Number.NaN;
+  return { tps: (within.length * 1000) / (toMs - fromMs), p99 };
+}

@@ -1,0 +1,160 @@
+import Table from 'cli-table3';
+import { Command } from 'commander';
+import type pg from 'pg';
+import { median } from '../median.js';
+import { batches, type Contender, hasPgroll, pgroll, pgtandem, single } from './contenders.js';
+import { watchLag } from './lag.js';
+import { capacity, Load, type Service, serviceOf } from './load.js';
+import { setStage } from './stage.js';
+
+interface Options {
+  rows: number[];
+  rounds: number;
+  seconds: number;
+  only: string[];
+  load: boolean;
+  quiet: boolean;
+}
+
+/** What one fill gave. */
+interface Figures {
+  seconds: number;
+  rowsPerSecond: number;
+  /** Size after over size before: of the table alone, and of its indexes. */
+  heapGrowth: number;
+  indexGrowth: number;
+  walBytesPerRow: number;
+  /** The highest that was seen, milliseconds. */
+  lagMs: number;
+  before: Service | null;
+  during: Service | null;
+}
+
+const list = (text: string) => text.split(',');
+
+const options = new Command('bench/backfill')
+  .description('How fast a column of a large table is filled, and at what cost to others.')
+  .option('--rows <list>', 'sizes of the table', (text) => list(text).map(Number), [1e6, 1e7])
+  .option('--rounds <n>', 'runs of each, of which the median is shown', Number, 1)
+  .option('--seconds <n>', 'the load runs alone before the fill', Number, 10)
+  .option('--only <list>', 'contenders: single, batches, pgroll, pgtandem', list, [])
+  .option('--no-quiet', 'only under load')
+  .option('--no-load', 'only quiet')
+  .parse()
+  .opts<Options>();
+
+const all: Record<string, Contender[]> = {
+  single: [single],
+  batches: [batches],
+  pgroll: (await hasPgroll()) ? [pgroll] : [],
+  pgtandem: [pgtandem(1)],
+};
+if (all.pgroll!.length === 0) console.log('pgroll is not on the PATH: left out.');
+const contenders = Object.entries(all)
+  .filter(([name]) => options.only.length === 0 || options.only.includes(name))
+  .flatMap(([, each]) => each);
+
+for (const rows of options.rows) {
+  const stage = await setStage(rows);
+  try {
+    if (options.quiet) await compare(rows, null);
+    if (options.load) {
+      const tps = await capacity(stage.cluster, await stage.fresh(), options.seconds);
+      await compare(rows, tps / 2);
+    }
+  } catch (error) {
+    // Told before the connections that are open fail in their turn.
+    console.error(error);
+    process.exitCode = 1;
+  } finally {
+    await stage.stop();
+  }
+
+  async function compare(count: number, rate: number | null): Promise<void> {
+    const runs = new Map(contenders.map(({ name }) => [name, [] as Figures[]]));
+    for (let round = 0; round < options.rounds; round++) {
+      for (const contender of contenders) {
+        runs.get(contender.name)!.push(await measure(contender, rate));
+      }
+    }
+    const title = rate === null ? 'quiet' : `TPC-B at ${rate.toFixed(0)} transactions/s`;
+    console.log(`${count.toLocaleString('en-US')} rows, ${title}`);
+    print(runs, rate !== null);
+  }
+
+  async function measure(contender: Contender, rate: number | null): Promise<Figures> {
+    const { cluster } = stage;
+    const database = await stage.fresh();
+    const client = await cluster.client(database);
+    client.on('error', () => undefined);
+    const load = rate === null ? null : Load.start(cluster, database, rate);
+    const startMs = Date.now();
+    if (load) await new Promise((resolve) => setTimeout(resolve, options.seconds * 1000));
+    const was = await sizes(client);
+    const lag = await watchLag(cluster);
+    const { fromMs, toMs } = await contender.fill(cluster, database);
+    const lagMs = await lag.stop();
+    const is = await sizes(client);
+    const { rows: wal } = await client.query(
+      'SELECT pg_wal_lsn_diff($1, $2)::float8 AS bytes, count(*)::float8 AS n FROM pgbench_accounts',
+      [is.lsn, was.lsn],
+    );
+    await client.end();
+    const done = load ? await load.stop() : [];
+    const seconds = (toMs - fromMs) / 1000;
+    return {
+      seconds,
+      rowsPerSecond: wal[0].n / seconds,
+      heapGrowth: is.heap / was.heap,
+      indexGrowth: is.indexes / was.indexes,
+      walBytesPerRow: wal[0].bytes / wal[0].n,
+      lagMs,
+      // The first second is of connections that are made.
+      before: load && serviceOf(done, startMs + 1_000, fromMs),
+      during: load && serviceOf(done, fromMs, toMs),
+    };
+  }
+}
+
+async function sizes(client: pg.Client) {
+  const { rows } = await client.query(
+    `SELECT pg_relation_size('pgbench_accounts')::float8 AS heap,
+       pg_indexes_size('pgbench_accounts')::float8 AS indexes, pg_current_wal_insert_lsn() AS lsn`,
+  );
+  return rows[0] as { heap: number; indexes: number; lsn: string };
+}
+
+function print(runs: ReadonlyMap<string, Figures[]>, loaded: boolean): void {
+  const head = ['', 's', 'rows/s', 'of UPDATE', 'heap', 'indexes', 'WAL B/row', 'lag ms'];
+  if (loaded) head.push('tps', 'of before', 'p99 ms', 'of before');
+  const table = new Table({
+    head,
+    style: { head: [], border: [] },
+    colAligns: ['left', ...Array(head.length - 1).fill('right')],
+  });
+  const middle = (of: readonly Figures[], pick: (figures: Figures) => number) =>
+    median(of.map(pick));
+  const yardstick = runs.get(single.name);
+  for (const [name, own] of runs) {
+    const speed = middle(own, (each) => each.rowsPerSecond);
+    const row = [
+      name,
+      middle(own, (each) => each.seconds).toFixed(1),
+      Math.round(speed).toLocaleString('en-US'),
+      yardstick ? (speed / middle(yardstick, (each) => each.rowsPerSecond)).toFixed(2) : '',
+      middle(own, (each) => each.heapGrowth).toFixed(2),
+      middle(own, (each) => each.indexGrowth).toFixed(2),
+      middle(own, (each) => each.walBytesPerRow).toFixed(0),
+      middle(own, (each) => each.lagMs).toFixed(0),
+    ];
+    if (loaded) {
+      for (const what of ['tps', 'p99'] as const) {
+        const during = middle(own, (each) => each.during![what]);
+        const ratio = during / middle(own, (each) => each.before![what]);
+        row.push(during.toFixed(what === 'tps' ? 0 : 1), ratio.toFixed(2));
+      }
+    }
+    table.push(row);
+  }
+  console.log(table.toString());
+}
