@@ -11,8 +11,8 @@ import { Watched } from './watched.js';
  * Each signal on a real server: its cause is brought about while a backfill runs, the backfill stands
  * still with the right reason, and goes on by itself when the cause is gone.
  *
- * What was broken on purpose: `observed` 0 in each of slots.ts, archiver.ts, horizon.ts, active.ts,
- * autovacuum.ts and disk.ts; the test of that signal failed, and no other.
+ * What was broken on purpose: `observed` 0 in each of slots.ts, archiver.ts, horizon.ts and
+ * active.ts; the test of that signal failed.
  */
 
 t.test('the end of a WAL segment is read from the name of its file', async (t) => {
