@@ -85,8 +85,12 @@ export class Counter {
             if (before === null && isLeft) {
               this.wrong.push({ what: 'unchanged, and accepted', text: sql, sent: '' });
             }
-            // What names whole rows sees the column that was added, edited or not.
-            if (before !== edited && !(outcome === 'guarded' && same === edited)) {
+            // What names whole rows sees the column that was added, edited or not; and where there is
+            // no cast at all between two types the copy's cast says so first.
+            const isKnown =
+              (outcome === 'guarded' && same === edited) ||
+              (before === '42804' && edited === '42846');
+            if (before !== edited && !isKnown) {
               const what = `${before ?? 'accepted'}, and ${edited ?? 'accepted'} when edited`;
               this.wrong.push({ what, text: sql, sent: text.toString() });
             }

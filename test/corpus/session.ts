@@ -8,6 +8,7 @@ export interface Facts {
   oid: number;
   schema: string;
   name: string;
+  /** `pg_class.relkind`; `rules` when it has rules, with which the planner refuses it. */
   kind: string;
   columns: ColumnRule[];
 }
@@ -17,7 +18,7 @@ export const HELPERS = `
   CREATE SCHEMA corpus;
   CREATE FUNCTION corpus.facts(oid) RETURNS text LANGUAGE sql SET search_path = '' AS $$
     SELECT json_build_object('oid', c.oid::int8, 'schema', n.nspname, 'name', c.relname,
-      'kind', c.relkind, 'columns', (
+      'kind', CASE WHEN c.relhasrules THEN 'rules' ELSE c.relkind::text END, 'columns', (
         SELECT json_agg(json_build_object('name', a.attname,
           'type', format_type(a.atttypid, a.atttypmod), 'baseType', format_type(a.atttypid, -1),
           'notNull', a.attnotnull, 'generated', a.attgenerated <> '',

@@ -60,7 +60,7 @@ function visit(key: string, value: unknown, top: string, isInner: boolean, add: 
   }
   const node = value as Tree;
   const plain = kindOf(key, node);
-  if (plain) add(placed(plain, top, isInner), node.relation, plain !== 'DELETE');
+  if (plain) add(placed(plain, top, isInner), node.relation, writesRows(plain, node));
   if (key === 'RangeVar' && top === 'SelectStmt') add('SELECT', node, false);
   if (key === 'CopyStmt' && node.relation)
     add(node.is_from ? 'COPY FROM' : 'COPY TO', node.relation, Boolean(node.is_from));
@@ -85,6 +85,14 @@ function kindOf(key: string, node: Tree): Kind | null {
     default:
       return null;
   }
+}
+
+/** A DELETE leaves no row behind, and neither does a MERGE that does nothing else. */
+function writesRows(kind: Kind, node: Tree): boolean {
+  if (kind !== 'MERGE') return kind !== 'DELETE';
+  return ((node.mergeWhenClauses as Tree[] | undefined) ?? []).some((clause) =>
+    /INSERT|UPDATE/.test(String((clause.MergeWhenClause as Tree | undefined)?.commandType)),
+  );
 }
 
 function placed(kind: Kind, top: string, isInner: boolean): Kind {

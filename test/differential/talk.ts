@@ -98,7 +98,7 @@ export class Talk {
       ...statement,
       mode,
       name: mode === 'named' ? `s${++this.count}` : '',
-      declared: random.chance(0.3),
+      declared: !this.w.shared && random.chance(0.3),
       binaryParams: random.chance(0.35),
       binaryResults: random.chance(0.3),
       describe: random.pick(['none', 'statement', 'portal', 'portal']),

@@ -28,6 +28,8 @@ export class Words {
   spoilt = false;
   /** Whether the lead column is called by its other name. */
   aliased = false;
+  /** Whether a parameter is used twice, perhaps for columns of two types. */
+  shared = false;
   /** Whether a row that is there already does no harm. */
   clashes = false;
   private fickle = false;
@@ -51,6 +53,7 @@ export class Words {
     this.spoilt = random.chance(0.1);
     this.fickle = false;
     this.clashes = false;
+    this.shared = false;
   }
 
   /** White space between two words, with a comment in it now and then. */
@@ -96,7 +99,10 @@ export class Words {
 
   param(value: string | null, type: string): string {
     const { random, params } = this;
-    if (params.length > 0 && random.chance(0.04)) return `$${1 + random.below(params.length)}`;
+    if (params.length > 0 && random.chance(0.04)) {
+      this.shared = true;
+      return `$${1 + random.below(params.length)}`;
+    }
     params.push({ value, type });
     return `$${params.length}`;
   }
