@@ -3,8 +3,11 @@
  * accept and say nothing, that do not accept, and that hang while they are used.
  *
  * What was broken on purpose, and which test then failed:
- * | broken                                            | fails                                  |
- * | ------------------------------------------------- | -------------------------------------- |
+ * | broken                                         | fails              |
+ * | ---------------------------------------------- | ------------------ |
+ * | connect: a look at a host may take ten minutes | say nothing; hangs |
+ * | follower: a renewal may take for ever          | hangs              |
+ * | ssl: the name is not looked at                 | verify-full        |
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';

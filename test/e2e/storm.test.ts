@@ -3,8 +3,12 @@
  * that never end, and CancelRequests of every kind. Who means well gets in, and is served.
  *
  * What was broken on purpose, and which test then failed:
- * | broken                                            | fails                                |
- * | ------------------------------------------------- | ------------------------------------ |
+ * | broken                                                    | fails                  |
+ * | --------------------------------------------------------- | ---------------------- |
+ * | door: a seat that is full is full, whoever has the others | packets that never end |
+ * | door: no login timer                                      | all                    |
+ * | cancel: the server's end does not end the cancel          | a storm                |
+ * | cancel: the client is not closed afterwards               | a storm                |
  */
 import { readdirSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';

@@ -1,3 +1,4 @@
+/** What was broken on purpose: `history` without the cluster's identifier fails the first test. */
 import t from 'tap';
 import { Cluster } from '../../cli/demo/cluster.js';
 import { connect } from '../../db/connect.js';
