@@ -147,8 +147,8 @@ export class Talk {
     w.aliased = false;
     const t = w.table();
     return random.pick<() => Step>([
-      () => [simple(`${this.plain()}; ${this.plain()}`)],
-      () => [simple(`BEGIN; ${this.plain()}; SELECT * FROM ${t} ORDER BY id; COMMIT`)],
+      () => [unordered(simple(`${this.plain()}; ${this.plain()}`))],
+      () => [unordered(simple(`BEGIN; ${this.plain()}; SELECT * FROM ${t} ORDER BY id; COMMIT`))],
       () => this.sqlPrepare(),
       () => this.sqlPrepare(),
       () => this.cursor(),

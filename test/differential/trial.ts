@@ -233,7 +233,8 @@ export class Trial {
 }
 
 /**
- * The known differences between errors, of statements that are wrong on any data. Where there is
+ * The known differences between errors. Of several rows that violate a unique key the first is told,
+ * and which that is depends on the plan. The others are of statements that are wrong on any data: where there is
  * no cast at all between two types, the copy's cast says so (42846) before the assignment does
  * (42804), at the same place. Where a parameter is given two types (42P08), the copy's cast decides
  * which of its uses is called the wrong one.
@@ -248,6 +249,7 @@ function isKnown(
   if (isRefused && a.C === '0A000') return true;
   // What is wrong with a VALUES list that is sorted or limited has no place.
   const placed = b.P !== undefined;
+  if (a.C === '23505' && b.C === '23505') return a.n === b.n;
   if (a.C === '42846' && b.C === '42804' && (!placed || a.P === b.P)) return true;
   if (a.C === '42804' && b.C === '42804' && !placed) return a.M === b.M;
   // Of two mistakes that are in the text itself, whatever the data, either may be told.

@@ -37,7 +37,8 @@ export class Writes {
     if (random.chance(0.12) && !w.spoilt) {
       const visible = w.view.columns.filter(({ role }) => role !== 'derived');
       columns = visible.slice(0, 1 + random.below(visible.length));
-      if (random.chance(0.05)) columns = [...visible, visible[1]!];
+      const isWhole = visible.length === w.view.columns.length;
+      if (isWhole && random.chance(0.05)) columns = [...visible, visible[1]!];
       list = '';
     }
     const listed = columns.some(({ role }) => role === 'id');
