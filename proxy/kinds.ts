@@ -24,3 +24,12 @@ export const NAMED_BIT = 0x20;
 export const isExtended = (kind: Kind) => kind >= PARSE && kind <= CLOSE;
 
 export const isDescribe = (kind: Kind) => kind === DESCRIBE_STATEMENT || kind === DESCRIBE_PORTAL;
+
+export interface LedgerListener<Side> {
+  /** The message succeeded; for Query, FunctionCall and Sync: its ReadyForQuery came. */
+  answered(kind: Kind, side: Side): void;
+  /** The error response is about this message. */
+  failed(kind: Kind, side: Side): void;
+  /** The server threw the message away, because one before it had failed. */
+  dropped(kind: Kind, side: Side): void;
+}

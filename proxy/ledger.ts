@@ -11,6 +11,7 @@ import {
   isExtended,
   KIND_MASK,
   type Kind,
+  type LedgerListener,
   NAMED_BIT,
   PARSE,
   QUERY,
@@ -44,15 +45,6 @@ export const MISMATCH = 2;
 export const IDLE = 0x49;
 export const IN_TRANSACTION = 0x54;
 export const FAILED = 0x45;
-
-export interface LedgerListener<Side> {
-  /** The message succeeded; for Query, FunctionCall and Sync: its ReadyForQuery came. */
-  answered(kind: Kind, side: Side): void;
-  /** The error response is about this message. */
-  failed(kind: Kind, side: Side): void;
-  /** The server threw the message away, because one before it had failed. */
-  dropped(kind: Kind, side: Side): void;
-}
 
 export class Ledger<Side> {
   /** Sequence number of the last message that was sent, from 1. */
@@ -163,6 +155,7 @@ export class Ledger<Side> {
    * @param named for Bind and Execute: whether the portal has a name.
    */
   push(kind: Kind, fate: Fate = FORWARD, side?: Side, named = false): void {
+    if (this.copyOpen && kind !== SYNC && kind !== COPY_END) this.copyIsNotMeant();
     if (isExtended(kind)) {
       this.openBatch = true;
       this.lastExtended = this.pushed + 1;
@@ -199,6 +192,15 @@ export class Ledger<Side> {
       this.ended = executeBehindSyncs(ring, this.answered, this.pushed) || this.ended;
       this.settleHead();
     }
+  }
+
+  /**
+   * What comes now cannot be in a COPY: it is the end of the session, unless the COPY has failed
+   * before it has read the Syncs before this, which are answered then.
+   */
+  private copyIsNotMeant(): void {
+    this.copyOpen = false;
+    for (; this.maybe > 0; this.maybe--) this.push(SYNC);
   }
 
   /** Enters a reply of the server, and says what becomes of it. */

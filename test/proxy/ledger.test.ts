@@ -260,6 +260,22 @@ t.test('Syncs before what cannot be sent during COPY have not been read by it', 
   t.equal(s.ledger.batchesInFlight, 0);
 });
 
+t.test('so it is with Syncs that are sent while the COPY goes on', async (t) => {
+  for (const [sent, status] of [
+    ['Q', '12GEZZCZ'],
+    ['P', '12GEZZ1'],
+  ] as const) {
+    const s = script();
+    s.push('PBES');
+    t.equal(s.reply('12G'), 'fff');
+    s.push(`S${sent}`);
+    t.equal(s.reply(status.slice(3)), 'f'.repeat(status.length - 3), sent);
+    t.equal(s.ledger.pending, 0);
+    t.equal(s.ledger.batchesInFlight, 0);
+    t.equal(s.ledger.openBatch, sent === 'P');
+  }
+});
+
 t.test('two COPY in one simple Query each end with a CopyDone', async (t) => {
   const s = script();
   s.push('Qcc');
