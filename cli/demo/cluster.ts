@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import {
   appendFileSync,
+  chmodSync,
   chownSync,
   cpSync,
   existsSync,
@@ -65,7 +66,7 @@ export class Cluster {
     const major = options.major ?? 18;
     const binaries = findBinaries(major);
     const dataDir = join(mkdtempSync(join(binaries.workDir, 'cluster-')), 'data');
-    cpSync(template(binaries), dataDir, { recursive: true });
+    copyData(template(binaries), dataDir);
     if (options.hba) writeFileSync(join(dataDir, 'pg_hba.conf'), options.hba);
     configure(dataDir, { ...BASE_SETTINGS, ...options.settings });
     own(binaries, join(dataDir, '..'));
@@ -96,10 +97,7 @@ export class Cluster {
           ? ['pg_backup_start($1, true)', 'pg_backup_stop()']
           : ['pg_start_backup($1, true, false)', 'pg_stop_backup(false)'];
       await control.query(`SELECT ${start}`, [name]);
-      cpSync(this.dataDir, dataDir, {
-        recursive: true,
-        filter: (path) => !/\/(postmaster\.(pid|opts)|pg_wal\/.+|pg_replslot\/.+)$/.test(path),
-      });
+      copyData(this.dataDir, dataDir, (path) => !NOT_COPIED.test(path));
       const { rows } = await control.query(`SELECT labelfile FROM ${stop}`);
       writeFileSync(join(dataDir, 'backup_label'), rows[0].labelfile);
     } finally {
@@ -250,6 +248,15 @@ function template(binaries: Binaries): string {
   }
   rmSync(draft, { recursive: true, force: true });
   return target;
+}
+
+/** What a base backup leaves out. */
+const NOT_COPIED = /\/(postmaster\.(pid|opts)|pg_wal\/.+|pg_replslot\/.+)$/;
+
+/** A data directory must be its owner's alone, and from Node 24 on a copy has not the modes. */
+function copyData(from: string, to: string, filter = (_path: string) => true): void {
+  cpSync(from, to, { recursive: true, filter });
+  chmodSync(to, 0o700);
 }
 
 function configure(dataDir: string, settings: Settings): void {
