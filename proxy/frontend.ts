@@ -12,6 +12,7 @@ import {
   DESCRIBE_STATEMENT,
   EXECUTE,
   FUNCTION_CALL,
+  type Kind,
   PARSE,
   QUERY,
   SYNC,
@@ -127,6 +128,12 @@ export class Frontend implements FrameSink {
     }
   }
 
+  /** The server throws it away, or ends the session for it, or the COPY has failed already. */
+  private passBy(kind: Kind): Verdict {
+    this.d.ledger.push(kind);
+    return PASS;
+  }
+
   body(buf: Buffer, from: number, to: number): void {
     this.d.copyIn.take(buf, from, to, this.reader.tail);
   }
@@ -143,7 +150,7 @@ export class Frontend implements FrameSink {
       return PASS;
     }
     if (at < 0) return HOLD;
-    if (d.ledger.skipping || d.ledger.copyOpen) return PASS;
+    if (d.ledger.skipping || d.ledger.copyOpen) return this.passBy(QUERY);
     const whole = end - at === length - 4 && length <= this.limits.parseBytes;
     const nul = buf.indexOf(0, at);
     if (whole && nul !== end - 1) {
@@ -207,7 +214,7 @@ export class Frontend implements FrameSink {
 
   private parse(length: number, buf: Buffer, at: number, end: number): Verdict {
     const { d } = this;
-    if (d.ledger.skipping || d.ledger.copyOpen) return PASS;
+    if (d.ledger.skipping || d.ledger.copyOpen) return this.passBy(PARSE);
     const whole = end - at === length - 4 && length <= this.limits.parseBytes;
     const body = whole ? readParse(buf, at, end) : null;
     const name = body ? body.name : cString(buf, at, end);

@@ -12,6 +12,7 @@
  * | session: our reason is added to the server's own | lengths that lie    |
  * | use: no Flush when it waits behind a COPY        | Syncs within a COPY |
  * | ring: what cannot be in a COPY does not end it   | Syncs within a COPY |
+ * | frontend: it is not entered in the ledger either | a COPY is to fail   |
  */
 import t, { type Test } from 'tap';
 import { message } from '../../proxy/messages.js';
@@ -330,6 +331,34 @@ for (const major of [14, 18]) {
     });
   }
 }
+
+t.test('a Sync, and what cannot be in a COPY, while a COPY is to fail', async (t) => {
+  const b = await ruled(t, 18);
+  const friend = await RawClient.login(b.port);
+  t.teardown(() => friend.destroy());
+  await b.direct(`CREATE TABLE late (i int);
+    CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS
+      $$BEGIN PERFORM pg_advisory_xact_lock_shared(7); RAISE 'barred'; END$$;
+    CREATE TRIGGER late BEFORE INSERT ON late FOR EACH STATEMENT EXECUTE FUNCTION late()`);
+  for (const [behind, answers] of [
+    [[Q('DEALLOCATE ALL'), Q('SELECT 5'), X], 'Z:I C:DEALLOCATE ALL Z:I T D:5 C:SELECT 1 Z:I'],
+    [[P('', 'DEALLOCATE ALL'), B('', ''), E(), S, X], 'Z:I 1 2 C:DEALLOCATE ALL Z:I'],
+  ] as const) {
+    for (const port of [b.cluster.port, b.port]) {
+      await b.direct('SELECT pg_advisory_lock(7)');
+      const client = await RawClient.login(port);
+      client.send(P('', 'COPY late FROM STDIN'), B('', ''), E());
+      await client.wait(() => client.messages.at(-1)?.type === 'G');
+      client.send(S, ...behind);
+      // What was sent before is on its way when this is answered, and the COPY has not failed.
+      friend.send(Q('SELECT 3'));
+      t.equal(brief(await friend.ready()), 'T D:3 C:SELECT 1 Z:I');
+      await b.direct('SELECT pg_advisory_unlock(7)');
+      t.equal(brief(await client.end()), `1 2 G E:P0001 ${answers}`);
+      client.destroy();
+    }
+  }
+});
 
 t.test('the same in pieces', async (t) => {
   const b = await ruled(t, 18);
