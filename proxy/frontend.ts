@@ -222,6 +222,8 @@ export class Frontend implements FrameSink {
       d.ledger.push(PARSE);
       return PASS;
     }
+    const waits = this.use.beforeParse(name);
+    if (waits !== PASS) return waits;
     const { epoch } = this.control.force;
     const statement = d.statements.make(name, body?.text ?? null, body?.types ?? '', epoch);
     statement.schema = d.schema.version;

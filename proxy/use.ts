@@ -26,6 +26,7 @@ export const REFUSED_TEXT = 'SELECT "pgtandem: statement refused, see the error 
 /** SQLSTATE undefined_column, with which it fails. */
 export const REFUSED_CODE = '42703';
 
+const NO_TEXT = Buffer.alloc(0);
 const SETTLE = { step: 'settle' } as const;
 
 /** Makes sure that the server has a statement as it has to be, before a message that uses it. */
@@ -85,6 +86,22 @@ export class Use {
       default:
         return this.wait(decision, false);
     }
+  }
+
+  /**
+   * Before a Parse. Where the server has lost the statement of this name, since it was to be
+   * prepared again and could not, it is given an empty one: the name is taken, and it says so.
+   */
+  beforeParse(name: string): Verdict {
+    const { ledger, statements } = this.d;
+    const old = name === '' ? undefined : statements.find(name);
+    if (!old || (!old.lost && !old.unconfirmed)) return PASS;
+    if (old.unconfirmed && ledger.pending > 0) return this.wait(SETTLE, false);
+    if (!old.lost) return PASS;
+    this.reader.emit(writeParse(name, NO_TEXT, ''));
+    ledger.push(PARSE, SWALLOW, new Hidden(old, 'back'));
+    old.unconfirmed = true;
+    return PASS;
   }
 
   /** Lets the server fail before the client's message, which it then drops like all up to Sync. */

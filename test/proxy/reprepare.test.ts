@@ -11,6 +11,7 @@
  * | dialogue: a failed step is taken for done        | a failure leaves nothing behind |
  * | prepare: `lost` is not looked at                 | a failure leaves nothing behind |
  * | statements: only declared types are sent again   | parameter types                 |
+ * | use: `beforeParse` lets all pass                 | a name stays taken              |
  */
 import t from 'tap';
 import { RawClient } from './harness.js';
@@ -185,3 +186,25 @@ for (const major of [14, 18]) {
     t.same(b.errors, []);
   });
 }
+
+t.test('a name stays taken though its statement cannot be prepared again', async (t) => {
+  const b = await ruled(t, 18);
+  for (const port of [b.cluster.port, b.port]) {
+    const client = await RawClient.login(port);
+    t.teardown(() => client.destroy());
+    client.send(Q('CREATE TABLE gone (i int)'), P('g', 'SELECT i FROM gone'), S);
+    client.send(Q('DROP TABLE gone'));
+    t.match(brief(await client.ready(3)), /1 Z:I C:DROP TABLE Z:I$/);
+    for (const pipelined of [false, true]) {
+      client.send(B('', 'g'), E(), S);
+      if (!pipelined) t.equal(brief(await client.ready()), 'E:42P01 Z:I');
+      client.send(P('g', 'SELECT 1'), B('', 'g'), E(), S, P('', 'SELECT 2'), B('', ''), E(), S);
+      const last = 'E:42P05 Z:I 1 2 D:2 C:SELECT 1 Z:I';
+      const said = brief(await client.ready(pipelined ? 3 : 2));
+      t.equal(said, pipelined ? `E:42P01 Z:I ${last}` : last);
+    }
+    client.send(B('', 'g'), E(), S, C('S', 'g'), P('g', 'SELECT 3'), B('', 'g'), E(), S);
+    t.equal(brief(await client.ready(2)), 'E:42P01 Z:I 3 1 2 D:3 C:SELECT 1 Z:I');
+  }
+  t.ok((await b.metric('pgtandem_reprepared_total')) > 0);
+});
