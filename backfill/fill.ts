@@ -152,10 +152,11 @@ async function several(connection: Connection, sql: string): Promise<QueryResult
 }
 
 /**
- * Begins a transaction, takes the lock that an UPDATE takes, and only then reads which file the table has. Whatever gives
- * it another one (VACUUM FULL, CLUSTER, pg_repack, TRUNCATE) needs ACCESS EXCLUSIVE, so that the
- * answer holds until the end of this transaction; read before the lock, it could be outdated by
- * the time the UPDATE runs, and its blocks would be of the new file under the old file's numbers.
+ * Begins a transaction, takes the lock that an UPDATE takes, and only then reads which file the
+ * table has. Whatever gives it another one (VACUUM FULL, CLUSTER, pg_repack, TRUNCATE) needs ACCESS
+ * EXCLUSIVE, so that the answer holds until the end of this transaction; read before the lock, it
+ * could be outdated by the time the UPDATE runs, and its blocks would be of the new file under the
+ * old file's numbers.
  */
 async function lockTable(
   connection: Connection,

@@ -1,5 +1,5 @@
 import { type CopyField, type CopyRows, integerBounds } from '../sql/copy-rows.js';
-import { Kept, type RowWriter } from './copy-kept.js';
+import { Kept, KeptFields, type RowWriter } from './copy-kept.js';
 import type { Outbox } from './outbox.js';
 
 /** Signature, flags, and the size of what follows them. */
@@ -22,8 +22,7 @@ interface Added {
  * https://www.postgresql.org/docs/current/sql-copy.html ("Binary Format")
  */
 export class BinaryRows implements RowWriter {
-  private readonly wanted: (KeptValue | undefined)[] = [];
-  private readonly kept: KeptValue[] = [];
+  private readonly kept = new KeptFields(() => new KeptValue());
   private readonly added: Added[];
   private state: State = 'header';
   /** Bytes of the present part that are still to come. */
@@ -36,25 +35,19 @@ export class BinaryRows implements RowWriter {
 
   /** No added field is a constant. */
   constructor(private readonly rows: CopyRows) {
-    this.added = rows.added.map(({ from, integer }) => ({ field: this.keep(from ?? 0), integer }));
-  }
-
-  private keep(field: number): KeptValue {
-    const known = this.wanted[field];
-    if (known) return known;
-    const kept = new KeptValue();
-    this.wanted[field] = kept;
-    this.kept.push(kept);
-    return kept;
+    this.added = rows.added.map(({ from, integer }) => ({
+      field: this.kept.add(from ?? 0),
+      integer,
+    }));
   }
 
   get keptBytes(): number {
-    return this.kept.reduce((sum, { length }) => sum + length, 0);
+    return this.kept.bytes;
   }
 
   write(chunk: Buffer, from: number, to: number, out: Outbox): void {
     this.span = from;
-    for (const kept of this.kept) kept.from = kept.to = from;
+    for (const kept of this.kept.all) kept.from = kept.to = from;
     let pos = from;
     if (this.state === 'field') this.open(pos);
     while (pos < to && this.state !== 'rest') {
@@ -72,9 +65,9 @@ export class BinaryRows implements RowWriter {
     const held = this.state === 'count' ? Math.min(2 - this.missing, pos - from) : 0;
     const end = this.state === 'rest' ? to : pos - held;
     if (this.span < end) out.add(chunk, this.span, end);
-    const now = this.state === 'field' ? this.wanted[this.field] : undefined;
+    const now = this.state === 'field' ? this.kept.at[this.field] : undefined;
     if (now) now.to = pos;
-    for (const kept of this.kept) kept.spill(chunk);
+    for (const kept of this.kept.all) kept.spill(chunk);
   }
 
   private get isOver(): boolean {
@@ -114,14 +107,14 @@ export class BinaryRows implements RowWriter {
     this.bytes.writeInt16BE(count === -1 ? -1 : (count + this.added.length) & 0x7fff);
     out.add(this.bytes, 0, 2);
     this.field = 0;
-    for (const kept of this.kept) kept.clear(pos);
+    for (const kept of this.kept.all) kept.clear(pos);
     if (count === this.rows.fields) this.begin('length', 4);
     else this.begin('rest', 0);
   }
 
   private measured(chunk: Buffer, pos: number, out: Outbox): void {
     const length = this.word;
-    const now = this.wanted[this.field];
+    const now = this.kept.at[this.field];
     if (now) now.isNull = length < 0;
     this.begin('field', Math.max(length, 0));
     this.open(pos);
@@ -129,12 +122,12 @@ export class BinaryRows implements RowWriter {
   }
 
   private open(pos: number): void {
-    const now = this.wanted[this.field];
+    const now = this.kept.at[this.field];
     if (now) now.from = now.to = pos;
   }
 
   private fieldEnds(chunk: Buffer, pos: number, out: Outbox): void {
-    const now = this.wanted[this.field];
+    const now = this.kept.at[this.field];
     if (now) now.to = pos;
     this.field++;
     if (this.field < this.rows.fields) {

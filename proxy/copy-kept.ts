@@ -54,3 +54,27 @@ export class Kept {
     return this.bytes(chunk).equals(bytes);
   }
 }
+
+/** The fields of a row that are needed again. */
+export class KeptFields<Field extends Kept> {
+  /** By the field's number; those that are not kept have none. */
+  readonly at: (Field | undefined)[] = [];
+  readonly all: Field[] = [];
+
+  constructor(private readonly make: () => Field) {}
+
+  /** Has a field kept, if it is not yet. */
+  add(field: number): Field {
+    const known = this.at[field];
+    if (known) return known;
+    const kept = this.make();
+    this.at[field] = kept;
+    this.all.push(kept);
+    return kept;
+  }
+
+  /** What is copied of the present row. */
+  get bytes(): number {
+    return this.all.reduce((sum, { length }) => sum + length, 0);
+  }
+}

@@ -1,6 +1,6 @@
 import type { CopyRows } from '../sql/copy-rows.js';
 import { narrowed } from './copy-integer.js';
-import { Kept, type RowWriter } from './copy-kept.js';
+import { Kept, KeptFields, type RowWriter } from './copy-kept.js';
 import type { Outbox } from './outbox.js';
 
 /** What a byte may be; all others are data. */
@@ -28,8 +28,7 @@ interface Added {
  */
 export class TextRows implements RowWriter {
   private readonly kinds = new Uint8Array(256);
-  private readonly wanted: (Kept | undefined)[] = [];
-  private readonly kept: Kept[] = [];
+  private readonly kept = new KeptFields(() => new Kept());
   private readonly added: Added[];
   private readonly delimiter: Buffer;
   private readonly isCsv: boolean;
@@ -62,14 +61,14 @@ export class TextRows implements RowWriter {
     this.delimiter = Buffer.from(rows.delimiter, 'latin1');
     this.defaultText = rows.defaultText === null ? null : Buffer.from(rows.defaultText, 'latin1');
     this.added = rows.added.map(({ from, heading, constant, integer }) => ({
-      field: from === null ? null : this.keep(from),
+      field: from === null ? null : this.kept.add(from),
       heading: Buffer.from(heading, 'latin1'),
       constant: Buffer.from(constant, 'latin1'),
       narrow: integer && integer.to < integer.from ? integer.to : null,
     }));
     // The one field of a row, which may be the end-of-data marker.
-    if (rows.fields === 1) this.keep(0);
-    this.now = this.wanted[0];
+    if (rows.fields === 1) this.kept.add(0);
+    this.now = this.kept.at[0];
     const { kinds } = this;
     kinds[0x0a] = NEWLINE;
     kinds[0x0d] = RETURN;
@@ -80,17 +79,8 @@ export class TextRows implements RowWriter {
     kinds[rows.delimiter.charCodeAt(0)] = DELIMITER;
   }
 
-  private keep(field: number): Kept {
-    const known = this.wanted[field];
-    if (known) return known;
-    const kept = new Kept();
-    this.wanted[field] = kept;
-    this.kept.push(kept);
-    return kept;
-  }
-
   get keptBytes(): number {
-    return this.kept.reduce((sum, { length }) => sum + length, 0);
+    return this.kept.bytes;
   }
 
   write(chunk: Buffer, from: number, to: number, out: Outbox): void {
@@ -98,7 +88,7 @@ export class TextRows implements RowWriter {
     this.escapeAt = this.escapeAt === -1 ? from - 1 : -2;
     this.returnAt = this.returnAt === -1 ? from - 1 : -2;
     this.span = this.rowFrom = from;
-    for (const kept of this.kept) kept.from = kept.to = from;
+    for (const kept of this.kept.all) kept.from = kept.to = from;
     let pos = from;
     if (this.heldBackslash) pos = this.escapedByte(chunk, from, to, out);
     pos = this.ended ? to : this.scan(chunk, pos, to, out);
@@ -155,7 +145,7 @@ export class TextRows implements RowWriter {
 
   private delimited(pos: number): void {
     if (this.now) this.now.to = pos;
-    this.now = this.wanted[++this.field];
+    this.now = this.kept.at[++this.field];
     if (this.now) this.now.from = this.now.to = pos + 1;
   }
 
@@ -173,8 +163,8 @@ export class TextRows implements RowWriter {
     this.rowFrom = at;
     this.begun = false;
     this.field = 0;
-    for (const kept of this.kept) kept.clear(at);
-    this.now = this.wanted[0];
+    for (const kept of this.kept.all) kept.clear(at);
+    this.now = this.kept.at[0];
   }
 
   private endRow(chunk: Buffer, pos: number, out: Outbox): void {
@@ -219,7 +209,7 @@ export class TextRows implements RowWriter {
   /** Keeps what is needed of a chunk that is not there any more at the row's end. */
   private leave(chunk: Buffer, pos: number, end: number): void {
     if (this.now) this.now.to = pos;
-    for (const kept of this.kept) kept.spill(chunk);
+    for (const kept of this.kept.all) kept.spill(chunk);
     this.begun ||= pos > this.rowFrom;
     this.escapeAt = this.escapeAt === end - 1 ? -1 : -2;
     this.returnAt = this.returnAt === end - 1 ? -1 : -2;
@@ -227,7 +217,7 @@ export class TextRows implements RowWriter {
 
   end(out: Outbox): void {
     if (this.ended) return;
-    for (const kept of this.kept) kept.from = kept.to = 0;
+    for (const kept of this.kept.all) kept.from = kept.to = 0;
     this.span = this.rowFrom = 0;
     const begun = this.begun || this.heldBackslash;
     const whole = begun && !this.inQuote && !this.inHeader;
