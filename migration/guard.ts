@@ -161,10 +161,22 @@ function lastBody(side: Side, i: number, plan: Plan, moment: Moment): string {
     moment === 'after' && side.change.source === null
       ? fillOnly(side, plan)
       : putInOrder(side, wasFollow, plan);
-  const misfit = side.misfit
-    ? `IF ${side.misfit('NEW.')} THEN ${countSql('misfits', plan)} END IF;`
-    : '';
-  return `IF NOT ${side.holds('NEW.')} THEN\n${repair}\nEND IF;\n${misfit}`;
+  return `IF NOT ${side.holds('NEW.')} THEN\n${repair}\nEND IF;\n${misfitBody(side, plan)}`;
+}
+
+/**
+ * An up expression may make a value of NULL (a range of no bounds): then a new value whose other
+ * column was not given looks like one that was there before, and so like one that does not fit.
+ */
+function misfitBody(side: Side, plan: Plan): string {
+  if (!side.misfit) return '';
+  const isMisfit = side.misfit('NEW.');
+  const isKept = `TG_OP = 'UPDATE' AND ${side.sameLeads('NEW.', 'OLD.')}`;
+  return (
+    `IF ${isMisfit} THEN\nIF NOT (${isKept}) THEN ${forwardSql(side)} END IF;\n` +
+    `IF ${isMisfit} THEN ${countSql('misfits', plan)}\n` +
+    `ELSE ${countSql('repairs', plan)} END IF;\nEND IF;`
+  );
 }
 
 /** After cutover an added column that the application wrote stays; a missing one is filled. */
