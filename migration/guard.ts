@@ -84,9 +84,17 @@ function triggerSql(plan: Plan, kind: 'arrival' | 'guard', when: string, body: s
   ];
 }
 
-const countSql = (kind: 'repairs' | 'misfits', plan: Plan) =>
-  `PERFORM pg_catalog.nextval(${quoteLiteral(`pgtandem.${ownName(kind, plan.table.oid)}`)}` +
-  '::pg_catalog.regclass);';
+/**
+ * Counts in a sequence, which survives a rollback and locks nobody out. By setval, since nextval would
+ * change what the application's lastval() gives; of rows repaired at the same moment some may be missed.
+ */
+function countSql(kind: 'repairs' | 'misfits', plan: Plan): string {
+  const sequence = `${quoteLiteral(`pgtandem.${ownName(kind, plan.table.oid)}`)}::pg_catalog.regclass`;
+  return (
+    `PERFORM pg_catalog.setval(${sequence}, ` +
+    `COALESCE(pg_catalog.pg_sequence_last_value(${sequence}), 0) + 1);`
+  );
+}
 
 /** Whether applications may write either column. */
 const isEither = (side: Side): side is Side & { backward: NonNullable<Side['backward']> } =>

@@ -22,6 +22,7 @@ t.test('the guard keeps what no proxy has seen', async (t) => {
     await plane.query(`INSERT INTO users (email) VALUES ('NEW@x'), (NULL)`);
     await plane.query(`UPDATE users SET email = 'CHANGED@x' WHERE id = 7`);
     t.equal(await repairs(), 2, 'NULL is in order as it is');
+    t.equal(await one('SELECT (lastval() = max(id))::text FROM users'), 'true');
     const wrong = `SELECT count(*)::int FROM users WHERE lower(email) IS DISTINCT FROM _pgtandem_new_email`;
     t.equal(await one(wrong), 0);
     await plane.query('UPDATE users SET n = 6');
