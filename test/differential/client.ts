@@ -6,17 +6,20 @@ import type { Call, Step } from './talk.js';
 
 const int16 = (n: number) => Buffer.from([(n >> 8) & 255, n & 255]);
 
+/** A value behind its length. */
+function sized(value: string | Buffer | null): Buffer {
+  const length = Buffer.alloc(4);
+  if (value === null) {
+    length.writeInt32BE(-1);
+    return length;
+  }
+  const bytes = Buffer.isBuffer(value) ? value : Buffer.from(value);
+  length.writeInt32BE(bytes.length);
+  return Buffer.concat([length, bytes]);
+}
+
 function bind(statement: string, values: (string | Buffer | null)[], binary: boolean): Buffer {
-  const encoded = values.map((value) => {
-    const length = Buffer.alloc(4);
-    if (value === null) {
-      length.writeInt32BE(-1);
-      return length;
-    }
-    const bytes = Buffer.isBuffer(value) ? value : Buffer.from(value);
-    length.writeInt32BE(bytes.length);
-    return Buffer.concat([length, bytes]);
-  });
+  const encoded = values.map(sized);
   const formats = values.map((value) => int16(Buffer.isBuffer(value) ? 1 : 0));
   const results = binary ? [int16(1), int16(1)] : [int16(0)];
   const count = int16(values.length);
@@ -113,6 +116,15 @@ export class Client {
     return this.raw.ready();
   }
 
+  /** Prepares what another session has prepared before; false when the server does not take it. */
+  async prepare(call: Call): Promise<boolean> {
+    this.raw.send(writeParse(call.name, this.textOf(call, false), ''), S);
+    const answer = await this.raw.ready();
+    const taken = answer.every(({ type }) => type !== 'E');
+    if (taken) this.prepared.add(call.name);
+    return taken;
+  }
+
   /** @param refused calls in place of which one is sent that fails. */
   async send(step: Step, refused: ReadonlySet<Call> = new Set()): Promise<Message[]> {
     const parts: Buffer[] = [];
@@ -123,10 +135,27 @@ export class Client {
     return this.raw.ready(isBatch ? 1 : step.length);
   }
 
+  /** The data of a COPY. A value that is none of its type goes as its text, which is not one in binary. */
+  private async copied(rows: NonNullable<Call['copy']>): Promise<Buffer> {
+    if (typeof rows === 'string') return Buffer.from(rows);
+    const parts: Buffer[] = [Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1')];
+    for (const row of rows) {
+      parts.push(int16(row.length));
+      for (const { value, type } of row) {
+        parts.push(
+          value === null ? sized(null) : sized((await this.types.binary(type, value)) ?? value),
+        );
+      }
+    }
+    return Buffer.concat([...parts, int16(-1)]);
+  }
+
   private async encode(call: Call, isRefused: boolean): Promise<Buffer[]> {
     if (call.mode === 'simple') {
       const parts = [writeQuery(this.textOf(call, isRefused))];
-      if (call.copy !== undefined && !isRefused) parts.push(copyData(call.copy), copyDone);
+      if (call.copy !== undefined && !isRefused) {
+        parts.push(copyData(await this.copied(call.copy)), copyDone);
+      }
       return parts;
     }
     const parts: Buffer[] = [];

@@ -87,5 +87,7 @@ function printCall(call: Call): string {
     call.limit > 0 && `${call.limit} rows at once`,
   ].filter(Boolean);
   const values = params.length > 0 ? ` -- ${JSON.stringify(params.map(({ value }) => value))}` : '';
-  return `${text};${values} [${ways.join(', ')}]${copy === undefined ? '' : `\n${copy}\\.`}`;
+  const rows =
+    typeof copy === 'string' ? copy : copy?.map((row) => `${JSON.stringify(row)}\n`).join('');
+  return `${text};${values} [${ways.join(', ')}]${rows === undefined ? '' : `\n${rows}\\.`}`;
 }

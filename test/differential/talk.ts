@@ -15,8 +15,8 @@ export interface Call extends Sql {
   describe: 'none' | 'statement' | 'portal';
   /** Rows that are asked for at once; 0: all. */
   limit: number;
-  /** Rows of COPY FROM STDIN. */
-  copy?: string;
+  /** Rows of COPY FROM STDIN; in binary each field with its type. */
+  copy?: string | Param[][];
   /** Whether its rows come in a certain order. */
   ordered: boolean;
   /** Its rows are not compared (plans). */
@@ -45,15 +45,25 @@ const SIMPLE = {
 /** A call by the simple protocol. */
 export const simple = (text: string): Call => ({ ...SIMPLE, params: [], text });
 
+const OWN_TYPES: ReadonlySet<string> = new Set(['citext', 'code', 'positive', 'mood', 'pair']);
+
 /** What a client says in a session: random steps. */
 export class Talk {
   private readonly writes: Writes;
-  private known: Call[] = [];
-  private count = 0;
+  /** What was prepared by the protocol. */
+  known: Call[] = [];
+  /** The last number of a name that was given. */
+  count = 0;
   private sql: string[] = [];
 
-  constructor(private readonly w: Words) {
+  /** @param before what was said in the same session in an earlier stage, if it lives on. */
+  constructor(
+    private readonly w: Words,
+    private readonly before?: Pick<Talk, 'known' | 'count'>,
+  ) {
     this.writes = new Writes(w);
+    this.known = [...(before?.known ?? [])];
+    this.count = before?.count ?? 0;
   }
 
   next(): Step {
@@ -68,17 +78,18 @@ export class Talk {
     return [this.call(random.pick(['simple', 'extended', 'extended', 'named', 'named']))];
   }
 
-  private statement(): Sql & Pick<Call, 'ordered' | 'alias'> {
+  private statement(): Sql & Pick<Call, 'ordered' | 'alias'> & { isRead: boolean } {
     const { w } = this;
     w.begin();
     const share = w.random.next();
     let ordered = false;
     let text = '';
+    const isRead = share >= 0.8;
     if (share < 0.72) text = this.writes.any();
     else if (share < 0.8) text = this.writes.nested();
     else ({ text, ordered } = query(w));
     const alias = w.aliased && { alias: { from: w.view.alias!, to: w.view.lead } };
-    return { text, params: w.params, ordered, ...alias };
+    return { text, params: w.params, ordered, isRead, ...alias };
   }
 
   private call(mode: Call['mode']): Call {
@@ -86,9 +97,12 @@ export class Talk {
     if (mode === 'named' && this.known.length > 0 && random.chance(0.6)) {
       const known = random.pick(this.known);
       const params = known.params.map((param) => this.again(param));
-      return { ...known, params, binaryParams: random.chance(0.4) };
+      // What was said in binary before a change of type has the old type, here and there.
+      return { ...known, params, binaryParams: !this.before && random.chance(0.4) };
     }
-    const statement = this.statement();
+    const { isRead, ...statement } = this.statement();
+    // A whole row in binary has the oids of its fields' types, which differ between two databases.
+    const hasOids = isRead && OWN_TYPES.has(this.w.view.kind);
     if (mode === 'simple') {
       const text = inline(statement);
       const end = random.chance(0.05) ? ';' : '';
@@ -100,10 +114,15 @@ export class Talk {
       name: mode === 'named' ? `s${++this.count}` : '',
       declared: !this.w.shared && random.chance(0.3),
       binaryParams: random.chance(0.35),
-      binaryResults: random.chance(0.3),
+      binaryResults: random.chance(0.3) && !hasOids,
       describe: random.pick(['none', 'statement', 'portal', 'portal']),
       limit: statement.ordered && random.chance(0.3) ? 2 : 0,
     };
+    if (mode === 'named' && this.before) {
+      // A client that was told types goes on with them; docs/limits.md says how.
+      const plain = { declared: false, binaryParams: false, binaryResults: false } as const;
+      Object.assign(call, plain, { describe: call.describe === 'none' ? 'none' : 'portal' });
+    }
     if (mode === 'named') this.known.push(call);
     return call;
   }
@@ -256,6 +275,7 @@ export class Talk {
     const columns = w.writable.filter(({ role }) => role === 'id' || random.chance(0.6));
     const params = KINDS[w.view.kind].params as (string | null)[];
     const csv = random.chance(0.4);
+    const isBinary = random.chance(0.25);
     const field = (role: string, i: number) => {
       if (role === 'id') return String(700 + random.below(90) * 3 + i);
       if (role === 'lead') return random.pick(params);
@@ -265,13 +285,18 @@ export class Talk {
       if (csv) return value === null ? '' : `"${value.replaceAll('"', '""')}"`;
       return value === null ? '\\N' : value.replaceAll('\\', '\\\\');
     };
-    const rows = Array.from({ length: random.below(4) }, (_, i) =>
-      columns.map(({ role }) => quoted(field(role, i))).join(csv ? ',' : '\t'),
+    const cells = Array.from({ length: random.below(4) }, (_, i) =>
+      columns.map(({ role, type }) => ({ value: field(role, i), type })),
     );
     const names = columns.map(({ name }) => w.name(name)).join(', ');
     const options = csv
       ? random.pick([' CSV', ' (FORMAT csv)'])
       : random.pick(['', ' (FORMAT text)']);
+    if (isBinary) {
+      const text = `COPY ${w.table()} (${names}) FROM STDIN (FORMAT binary)`;
+      return [{ ...simple(text), copy: cells }];
+    }
+    const rows = cells.map((row) => row.map(({ value }) => quoted(value)).join(csv ? ',' : '\t'));
     const text = `COPY ${w.table()} (${names}) FROM STDIN${options}`;
     return [{ ...simple(text), copy: rows.map((row) => `${row}\n`).join('') }];
   }

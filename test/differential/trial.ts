@@ -4,7 +4,7 @@ import { error } from '../proxy/wire.js';
 import { Client } from './client.js';
 import { describe, fields } from './compare.js';
 import type { Pair } from './pair.js';
-import type { Call, Step } from './talk.js';
+import type { Call, Step, Talk } from './talk.js';
 
 /** What came out wrong. */
 export interface Failure {
@@ -26,7 +26,7 @@ export class Counts {
   }
 }
 
-const OURS = /cannot be rewritten/;
+const OURS = /cannot be rewritten|cached plan must not change result type/;
 /** Behind which the first query of a transaction may still be to come: nothing is asked then. */
 const CONTROL = /^(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|SET|RESET)/;
 
@@ -34,6 +34,8 @@ const CONTROL = /^(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|SET|RESET)/;
 export class Trial {
   /** What was prepared by SQL, by name. */
   private readonly prepared = new Map<string, string>();
+  /** Names of statements that both have run. */
+  private readonly done = new Set<string>();
 
   private constructor(
     private readonly pair: Pair,
@@ -61,6 +63,36 @@ export class Trial {
     } finally {
       plain.close();
       tandem.close();
+    }
+  }
+
+  /**
+   * The same in a session that goes on through the stages; what it has prepared is prepared in the
+   * new session of the plain database, which was made anew.
+   * @returns what went wrong, and what both know from now on.
+   */
+  static async goOn(
+    pair: Pair,
+    tandem: Client,
+    talk: Talk,
+    count: number,
+    counts: Counts,
+  ): Promise<{ failure: Failure | null; steps: Step[]; known: Call[] }> {
+    await pair.reset();
+    const { ports, names, types } = pair;
+    const plain = await Client.open(ports.plain, names.plain, types.plain, true);
+    try {
+      const taken: Call[] = [];
+      for (const call of talk.known) if (await plain.prepare(call)) taken.push(call);
+      talk.known = taken;
+      counts.add('prepared in an earlier stage', taken.length);
+      const steps = Array.from({ length: count }, () => talk.next());
+      const trial = new Trial(pair, plain, tandem, await pair.now(), false, counts);
+      for (const { name } of taken) trial.done.add(name);
+      const failure = await trial.all(steps);
+      return { failure, steps, known: talk.known.filter(({ name }) => trial.done.has(name)) };
+    } finally {
+      plain.close();
     }
   }
 
@@ -94,6 +126,7 @@ export class Trial {
     if (wrong) return { kind: 'answer', ...wrong };
     const unverified = step.find(({ text }) => this.reason(text) === 'unverified');
     if (unverified) return { kind: 'unverified', mark: '', detail: unverified.text };
+    if (answer.every(({ type }) => type !== 'E')) for (const { name } of step) this.done.add(name);
     const status = answer.at(-1)?.body.toString('latin1');
     if (status !== 'E' && !step.every(({ text }) => CONTROL.test(text))) {
       const broken = await this.disorder();
@@ -153,7 +186,7 @@ export class Trial {
         const isSimple = step[at]?.mode === 'simple';
         const call = isSimple
           ? step[at]
-          : step.find(({ text }) => this.outcome(text) === 'refused');
+          : (step.find(({ text }) => this.outcome(text) === 'refused') ?? step[0]);
         if (call) found.add(call);
       }
       if (message.type === 'Z') at++;
@@ -251,7 +284,8 @@ function isKnown(
   const placed = b.P !== undefined;
   if (a.C === '23505' && b.C === '23505') return a.n === b.n;
   if (a.C === '42846' && b.C === '42804' && (!placed || a.P === b.P)) return true;
-  if (a.C === '42804' && b.C === '42804' && !placed) return a.M === b.M;
+  if (/^428(04|46)$/.test(a.C) && a.C === b.C && !placed) return a.M === b.M;
+  if (a.C === '42846' && b.C === '42846') return a.M === b.M && a.P === b.P;
   // Of two mistakes that are in the text itself, whatever the data, either may be told.
   if (a.M !== b.M && OF_TEXT.has(a.C) && OF_TEXT.has(b.C)) return true;
   // What is moved stands in VALUES, in the words of which a set or an aggregate is refused.
