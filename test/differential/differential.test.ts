@@ -13,7 +13,8 @@ import { Counts } from './trial.js';
  * each step every row that it could see has to satisfy the relation, without a guard to help in half
  * of the worlds; with one, nothing that was rewritten may have been repaired. What the proxy refuses
  * fails on the other side as well. Stages: dual writing (rows not filled, the rules in force and not
- * yet acknowledged), ready, soaking, reverted. A failure is made smaller, and printed with its seed.
+ * yet acknowledged), ready, soaking, reverted; one session goes on through all of them, and what it has
+ * prepared in one is used in the next. A failure is made smaller, and printed with its seed.
  *
  * Left out, since docs/limits.md has it: lastval() and the row in the CONTEXT of COPY. A parameter of a declared type that is used for columns
  * of two types is not tried: a cast may let pass what the assignment would not. Rows without ORDER BY are compared as a set. Hidden
