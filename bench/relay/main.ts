@@ -13,6 +13,7 @@ interface Options {
   modes: Cell['mode'][];
   workloads: Cell['workload'][];
   only: string[];
+  tls: boolean;
   others: boolean;
 }
 
@@ -27,7 +28,8 @@ const options = new Command('bench/relay')
   .option('--modes <list>', 'of the protocol', list, ['simple', 'extended', 'prepared'])
   .option('--workloads <list>', 'select, tpcb, pipeline', list, ['select', 'pipeline', 'tpcb'])
   .option('--only <list>', 'contenders', list, [])
-  .option('--no-others', 'leave out connections, COPY and memory')
+  .option('--tls', 'from the clients to PgBouncer and pgtandem', false)
+  .option('--no-others', 'leave out connections, COPY and memory (as with --tls)')
   .parse()
   .opts<Options>();
 
@@ -38,7 +40,7 @@ const cells = options.workloads.flatMap((workload) =>
     .flatMap((mode) => options.clients.map((clients): Cell => ({ workload, mode, clients }))),
 );
 console.log(`Node ${process.version}, ${options.rounds} rounds of ${options.seconds} s`);
-const stage = await setStage(options.scale, options.only);
+const stage = await setStage(options.scale, options.only, options.tls);
 try {
   for (const cell of cells) {
     const runs = new Map(stage.contenders.map(({ name }) => [name, [] as Figures[]]));
@@ -50,7 +52,7 @@ try {
     }
     print(cell, runs);
   }
-  if (options.others) await measureOthers();
+  if (options.others && !options.tls) await measureOthers();
 } finally {
   await stage.stop();
 }
