@@ -42,7 +42,11 @@ const cells = options.workloads.flatMap((workload) =>
 console.log(`Node ${process.version}, ${options.rounds} rounds of ${options.seconds} s`);
 const stage = await setStage(options.scale, options.only, options.tls);
 try {
+  let warm = '';
   for (const cell of cells) {
+    const kind = `${cell.workload} ${cell.mode}`;
+    if (kind !== warm) await warmUp(cell);
+    warm = kind;
     const runs = new Map(stage.contenders.map(({ name }) => [name, [] as Figures[]]));
     for (let round = 0; round < options.rounds; round++) {
       for (const contender of stage.contenders) {
@@ -55,6 +59,13 @@ try {
   if (options.others && !options.tls) await measureOthers();
 } finally {
   await stage.stop();
+}
+
+/** What has just been started compiles its code and fills its caches while it is used first. */
+async function warmUp(cell: Cell): Promise<void> {
+  for (const contender of stage.contenders) {
+    await pgbench(contender, { ...cell, clients: 8 }, options.seconds, options.scale);
+  }
 }
 
 function print(cell: Cell, runs: ReadonlyMap<string, Figures[]>): void {
