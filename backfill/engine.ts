@@ -7,7 +7,6 @@ import { type Checkpoint, readCheckpoint, tableOf } from './checkpoint.js';
 import { restMs, retryWaitMs, timeouts } from './chunk.js';
 import { beginFirstPass, choosePlan, fillChunk, type Limits, retryableState } from './fill.js';
 import type { BackfillJob, ThrottleSettings } from './job.js';
-import { Others } from './others.js';
 import { Pacer } from './pace.js';
 import type { PlannerSettings } from './plan.js';
 import { type Progress, RateWindow } from './progress.js';
@@ -37,6 +36,11 @@ export interface Result {
 
 /** How long it stands still before the question is asked again, milliseconds. */
 const TICK_MS = 100;
+/**
+ * A chunk is not begun on a look that began longer ago, milliseconds: time for a look to be taken
+ * while a chunk of the usual length is filled, and for its rest.
+ */
+const FRESH_MS = 250;
 /** At most so long between two yields while it stands still. */
 const YIELD_MS = 500;
 
@@ -70,7 +74,6 @@ export async function* runBackfill(options: EngineOptions): AsyncGenerator<Progr
 class Engine {
   private readonly job: BackfillJob;
   private readonly stretches = new Stretches();
-  private readonly others: Others;
   private readonly rate = new RateWindow();
   private readonly pacer = new Pacer();
   private readonly throttledSeconds = new Map<string, number>();
@@ -87,6 +90,8 @@ class Engine {
   private stoppedBy: string | null = null;
   private slowedBy: Reason | null = null;
   private waiter: Waiter | null = null;
+  /** The question for the next chunk, which is asked while this one is filled. */
+  private asked: Promise<ThrottleSettings> | null = null;
 
   constructor(
     private readonly options: EngineOptions,
@@ -94,21 +99,40 @@ class Engine {
     private readonly reader: SignalWatch,
   ) {
     this.job = options.job;
-    this.others = new Others(connection);
   }
 
   async *run(): AsyncGenerator<Progress, void> {
     await this.inspect();
     while (!this.options.signal.aborted && !this.isComplete()) {
-      const settings = await this.options.settings();
       const askedMs = performance.now();
-      const patienceMs = this.stoppedBy ? YIELD_MS - TICK_MS : STALE_MS;
-      await this.reader.refresh(settings, patienceMs, this.options.signal);
+      const settings = await this.answer();
       const stop = this.decide(settings);
       if (stop) yield* this.standStill(stop, TICK_MS, askedMs);
       else if (this.isVacuumDue()) yield* this.vacuum();
       else yield* this.step(settings);
     }
+  }
+
+  /** The settings, and a look that began after the chunk before the last one was committed. */
+  private async answer(): Promise<ThrottleSettings> {
+    const { asked } = this;
+    this.asked = null;
+    const settings = asked && (await asked);
+    return settings && this.reader.ageMs <= FRESH_MS ? settings : await this.ask();
+  }
+
+  private async ask(): Promise<ThrottleSettings> {
+    const sinceMs = performance.now();
+    const settings = await this.options.settings();
+    const patienceMs = this.stoppedBy ? YIELD_MS - TICK_MS : STALE_MS;
+    await this.reader.refresh(settings, sinceMs, patienceMs, this.options.signal);
+    return settings;
+  }
+
+  /** Asks while a chunk is filled; what fails is told to who takes the answer. */
+  private askAhead(): void {
+    this.asked = this.ask();
+    this.asked.catch(() => undefined);
   }
 
   /** Why to stand still; how fast to go otherwise is the pacer's. */
@@ -132,7 +156,7 @@ class Engine {
     const { vacuumer } = this;
     // VACUUM by itself notices a lost client late. The fill's own connection is idle meanwhile.
     if (vacuumer?.running) await endsWithin(cancelBackend(this.connection, vacuumer.pid), 200);
-    const ends = [this.connection.end(), vacuumer?.close(), this.reader.close()];
+    const ends = [this.connection.end(), vacuumer?.close(), this.reader.close(), this.asked];
     await endsWithin(Promise.allSettled(ends), 2_000);
   }
 
@@ -190,6 +214,7 @@ class Engine {
     const stretch = stretches.next(checkpoint, targetMs);
     const startedMs = performance.now();
     const work = () => fillChunk(connection, job, checkpoint, stretch, limits, planner);
+    this.askAhead();
     const step = yield* this.attempt(work, limits, stretch.blocks);
     if (!step) return;
     this.checkpoint = step.checkpoint;
@@ -211,10 +236,10 @@ class Engine {
 
   /** As long as others are at work, and longer while a soft signal slows it down. */
   private async rest(): Promise<void> {
-    await this.others.look();
     const { chunkMs, pacer } = this;
     const slowerMs = pacer.restMs(chunkMs / 4) - chunkMs / 4;
-    await wait(restMs(chunkMs, this.others.average) + slowerMs, this.options.signal);
+    const ms = restMs(chunkMs, this.reader.others) + slowerMs;
+    if (ms >= 1) await wait(ms, this.options.signal);
     if (!this.slowedBy) return;
     const labels = { migration: this.job.migration, reason: this.slowedBy.name };
     this.options.metrics.count('pgtandem_backfill_slowed_seconds_total', labels, slowerMs / 1000);
@@ -295,7 +320,7 @@ class Engine {
       if (options.signal.aborted) return;
       if (!vacuumer.running) break;
       const settings = await options.settings();
-      await reader.refresh(settings, YIELD_MS, options.signal);
+      await reader.refresh(settings, performance.now(), YIELD_MS, options.signal);
       const stop = decide(reader.signals(settings));
       // Autovacuum steps aside for a session that wants the table; a VACUUM by hand does not.
       const inTheWay = await blocksSomeone(this.connection, job.table.oid, vacuumer.pid);
