@@ -73,6 +73,7 @@ async function planInTransaction(
     indexes: plannedIndexes(table, probed),
     silenceTriggers: silence,
     everyUpdate: table.blindWriters.length === 0,
+    rowTriggers: table.triggers.some(({ before, row, writes }) => before && row && writes),
     warnings: [],
   };
   return { ...plan, warnings: warnings(plan, table, silence) };

@@ -1,6 +1,7 @@
 import { forgetCheckpoint } from '../backfill/checkpoint.js';
 import { runBackfill } from '../backfill/engine.js';
 import { type BackfillJob, DEFAULT_THROTTLE } from '../backfill/job.js';
+import { describeProgress, describeShares, LogPace, type Told } from '../backfill/words.js';
 import { printExpression } from '../sql/rules.js';
 import { acknowledged, type Context, runDdl, showWaiting, stopIfAborted } from './context.js';
 import { abortSql, completeSql, expandSql } from './ddl.js';
@@ -88,22 +89,33 @@ export function backfillJob(migration: Migration): BackfillJob {
 const PROGRESS_MS = 500;
 
 async function backfilling(context: Context, migration: Migration): Promise<void> {
-  const { connection, metrics, signal, url } = context;
+  const { connection, log, metrics, signal, url } = context;
   const settings = async () => {
     const now = await reload(connection, migration.id);
     return { ...DEFAULT_THROTTLE, ...(now ?? migration).settings };
   };
+  const told = (now: Told) => saveProgress(connection, migration.id, { backfill: now });
   let saved = -PROGRESS_MS;
+  const lines = new LogPace();
+  let last = (migration.progress.backfill ?? {}) as Told;
   const job = backfillJob(migration);
-  const run = runBackfill({ url, job, settings, metrics, signal });
+  const run = runBackfill({ url, job, settings, metrics, signal, spent: last.spent ?? null });
   for (let item = await run.next(); ; item = await run.next()) {
     if (item.done) break;
-    if (performance.now() - saved < PROGRESS_MS) continue;
-    saved = performance.now();
-    await saveProgress(connection, migration.id, { backfill: item.value });
+    last = item.value;
+    const nowMs = performance.now();
+    if (lines.isDue(nowMs, item.value.throttled?.name ?? null)) {
+      log.info({ migration: migration.name }, `backfill ${describeProgress(last).join('; ')}`);
+    }
+    if (nowMs - saved < PROGRESS_MS) continue;
+    saved = nowMs;
+    await told(last);
   }
+  // Also when it was stopped: what the time went to so far is the next run's to go on with.
+  if (signal.aborted) await told(last);
   stopIfAborted(context);
-  await saveProgress(connection, migration.id, { backfill: { ratio: 1, throttled: null } });
+  await told({ ...last, ratio: 1, rowsLeft: 0, etaSeconds: 0, throttled: null, slowed: null });
+  log.info({ migration: migration.name }, `backfill done; ${describeShares(last)}`);
   await move(connection, migration, 'filled', { name: 'verifying', asked: asked(migration) });
 }
 
