@@ -1,15 +1,18 @@
 import { forgetCheckpoint } from '../backfill/checkpoint.js';
 import { runBackfill } from '../backfill/engine.js';
 import { type BackfillJob, DEFAULT_THROTTLE } from '../backfill/job.js';
-import { printExpression } from '../sql/rules.js';
+import { type Connection, transaction } from '../db/connect.js';
+import { leavesOf, readTree } from '../db/tree.js';
+import { type PartRule, printExpression } from '../sql/rules.js';
 import { acknowledged, type Context, runDdl, showWaiting, stopIfAborted } from './context.js';
 import { abortSql, completeSql, expandSql } from './ddl.js';
 import { stillThere, writers } from './drain.js';
 import { removeGuardSql } from './guard.js';
 import { publishOrder } from './order.js';
+import { detachedParts, rulesNow, unknownParts } from './parts.js';
 import { backoffMs, type Phase, type PhaseName } from './phase.js';
 import { ownName, type Plan, tableName } from './plan.js';
-import { publish } from './publish.js';
+import { publish, publishAgain } from './publish.js';
 import { assertShape } from './shape.js';
 import { sides } from './sides.js';
 import { changeSettings, type Migration, move, reload, saveProgress } from './store.js';
@@ -40,12 +43,21 @@ export const STEPS: Record<PhaseName, Step> = {
 };
 
 async function expanding(context: Context, migration: Migration): Promise<void> {
-  const epoch = await publish(context.connection, migration, 'hide-new');
-  await acknowledged(context, migration, epoch);
-  await assertShape(context.connection, migration.plan, 'original');
-  await runDdl(context, migration, expandSql(migration.plan));
-  await move(context.connection, migration, 'expanded', { name: 'dual-writing' });
+  const { connection } = context;
+  const { plan } = migration;
+  let epoch = await publish(connection, migration, 'hide-new');
+  for (;;) {
+    await acknowledged(context, migration, epoch);
+    await assertShape(connection, plan, 'original');
+    if (await runDdl(context, migration, expandSql(plan), () => allKnown(connection, plan))) break;
+    epoch = await transaction(connection, () => publishAgain(connection, [plan.table.oid]));
+  }
+  await move(connection, migration, 'expanded', { name: 'dual-writing' });
 }
+
+/** A partition that is new to the proxies would show what is new in it. */
+const allKnown = async (connection: Connection, plan: Plan) =>
+  (await unknownParts(connection, plan)) === null;
 
 async function dualWriting(context: Context, migration: Migration): Promise<void> {
   const { connection } = context;
@@ -94,15 +106,24 @@ async function backfilling(context: Context, migration: Migration): Promise<void
     return { ...DEFAULT_THROTTLE, ...(now ?? migration).settings };
   };
   let saved = -PROGRESS_MS;
-  const job = backfillJob(migration);
-  const run = runBackfill({ url, job, settings, metrics, signal });
-  for (let item = await run.next(); ; item = await run.next()) {
-    if (item.done) break;
-    if (performance.now() - saved < PROGRESS_MS) continue;
-    saved = performance.now();
-    await saveProgress(connection, migration.id, { backfill: item.value });
+  const whole = backfillJob(migration);
+  const filled = new Set<number>();
+  for (;;) {
+    const leaves = leavesOf(await readTree(connection, migration.plan.table.oid));
+    const leaf = leaves.find(({ oid }) => !filled.has(oid));
+    if (!leaf) break;
+    const job = { ...whole, table: { oid: leaf.oid, schema: leaf.schema, name: leaf.name } };
+    const run = runBackfill({ url, job, settings, metrics, signal });
+    for (let item = await run.next(); ; item = await run.next()) {
+      if (item.done) break;
+      if (performance.now() - saved < PROGRESS_MS) continue;
+      saved = performance.now();
+      await saveProgress(connection, migration.id, { backfill: item.value });
+    }
+    stopIfAborted(context);
+    filled.add(leaf.oid);
+    if (migration.plan.parts) await forgetCheckpoint(connection, migration.id);
   }
-  stopIfAborted(context);
   await saveProgress(connection, migration.id, { backfill: { ratio: 1, throttled: null } });
   await move(connection, migration, 'filled', { name: 'verifying', asked: asked(migration) });
 }
@@ -290,20 +311,28 @@ async function countMisfits(context: Context, plan: Plan): Promise<string> {
 async function completing(context: Context, migration: Migration): Promise<void> {
   const { connection } = context;
   const { plan } = migration;
+  const detached = await partsLeft(connection, plan);
   await runDdl(context, migration, [...removeGuardSql(plan), ...dropFitsSql(plan)]);
   await acknowledged(context, migration, await publish(connection, migration, 'hide-old'));
   const { rows } = await connection.query(`SELECT current_setting('server_version_num')::int AS v`);
-  await runDdl(context, migration, completeSql(plan, rows[0].v));
+  await runDdl(context, migration, completeSql(plan, rows[0].v, detached));
   await acknowledged(context, migration, await publishOrder(connection, migration));
   await move(connection, migration, 'cleaned', { name: 'completed' });
+}
+
+/** Partitions that were detached with what is ours in them. */
+async function partsLeft(connection: Connection, plan: Plan): Promise<PartRule[]> {
+  const members = await readTree(connection, plan.table.oid);
+  return detachedParts(connection, plan, members, await rulesNow(connection));
 }
 
 async function aborting(context: Context, migration: Migration): Promise<void> {
   const { connection } = context;
   const { plan } = migration;
+  const detached = await partsLeft(connection, plan);
   await runDdl(context, migration, [...removeGuardSql(plan), ...dropFitsSql(plan)]);
   await acknowledged(context, migration, await publish(connection, migration, 'hide-new'));
-  await runDdl(context, migration, abortSql(plan));
+  await runDdl(context, migration, abortSql(plan, detached));
   await acknowledged(context, migration, await publish(connection, migration, 'none'));
   await move(connection, migration, 'cleaned', { name: 'aborted' });
 }

@@ -6,11 +6,14 @@ import {
   prepareType,
   type Template,
 } from './fragment.js';
+import { type Relation, relationsOf } from './relations.js';
 import type { ColumnRule, RuleSet, TableRule, View } from './rules.js';
 import { type ByteString, toBytes } from './tree.js';
 
 /** A rule set made ready: names as byte strings, expressions and types parsed once. */
 export interface PreparedTable {
+  /** `pg_class.oid` of what is named; of a partition it is not `rule.oid`, the table's. */
+  oid: number;
   rule: TableRule;
   schema: ByteString;
   name: ByteString;
@@ -48,7 +51,7 @@ export interface PreparedPair {
 
 /** @throws when an expression or a type of the rules does not parse: a rule set is all or nothing. */
 export function prepareRules(rules: RuleSet): PreparedTable[] {
-  return rules.tables.map(prepareTable);
+  return relationsOf(rules).map(prepareTable);
 }
 
 /** The tables as a session sees them that has said on which side it is. */
@@ -68,8 +71,9 @@ function shown({ columns }: TableRule, visible: readonly string[]) {
   return { visible: visible.map(toBytes), hides, inPlace };
 }
 
-function prepareTable(rule: TableRule): PreparedTable {
+function prepareTable({ oid, rule }: Relation): PreparedTable {
   return {
+    oid,
     rule,
     schema: toBytes(rule.schema),
     name: toBytes(rule.name),
