@@ -6,7 +6,7 @@ import {
   prepareType,
   type Template,
 } from './fragment.js';
-import { type Relation, relationsOf } from './relations.js';
+import { relationsOf } from './relations.js';
 import type { ColumnRule, RuleSet, TableRule, View } from './rules.js';
 import { type ByteString, toBytes } from './tree.js';
 
@@ -51,7 +51,13 @@ export interface PreparedPair {
 
 /** @throws when an expression or a type of the rules does not parse: a rule set is all or nothing. */
 export function prepareRules(rules: RuleSet): PreparedTable[] {
-  return relationsOf(rules).map(prepareTable);
+  const tables = new Map<number, PreparedTable>();
+  return relationsOf(rules).map(({ oid, rule }) => {
+    // A partition differs in its name only: there may be hundreds, and sessions wait for this.
+    const table = tables.get(rule.oid) ?? prepareTable(rule);
+    tables.set(rule.oid, table);
+    return { ...table, oid, rule, schema: toBytes(rule.schema), name: toBytes(rule.name) };
+  });
 }
 
 /** The tables as a session sees them that has said on which side it is. */
@@ -71,9 +77,9 @@ function shown({ columns }: TableRule, visible: readonly string[]) {
   return { visible: visible.map(toBytes), hides, inPlace };
 }
 
-function prepareTable({ oid, rule }: Relation): PreparedTable {
+function prepareTable(rule: TableRule): PreparedTable {
   return {
-    oid,
+    oid: rule.oid,
     rule,
     schema: toBytes(rule.schema),
     name: toBytes(rule.name),

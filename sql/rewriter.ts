@@ -41,15 +41,7 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
   const templates = new Templates();
   const views = { old: inView(tables, 'old'), new: inView(tables, 'new') };
   const shapes = new Shapes();
-  // A session has one answer for a long time, and there may be hundreds of names in it.
-  const signatures = new WeakMap<Resolution, string>();
-  const signed = (resolution: Resolution): string => {
-    const known = signatures.get(resolution);
-    if (known !== undefined) return known;
-    const signature = signatureOf(rules, resolution);
-    signatures.set(resolution, signature);
-    return signature;
-  };
+  const signed = signer(rules);
   return {
     rules,
     names,
@@ -87,6 +79,24 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
       return rewrite;
     },
     mapPosition,
+  };
+}
+
+/**
+ * Short names of the answers' signatures. A session has one answer for a long time, and there may be
+ * hundreds of names in it.
+ */
+function signer(rules: RuleSet): (resolution: Resolution) => string {
+  const names = new Map<string, string>();
+  const known = new WeakMap<Resolution, string>();
+  return (resolution) => {
+    const name = known.get(resolution);
+    if (name !== undefined) return name;
+    const signature = signatureOf(rules, resolution);
+    const own = names.get(signature) ?? `${names.size}.`;
+    names.set(signature, own);
+    known.set(resolution, own);
+    return own;
   };
 }
 
