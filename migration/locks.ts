@@ -7,16 +7,21 @@ export const LOCK_TIMEOUT_MS = 300;
 /** How long a VACUUM may be waited for before that, milliseconds. */
 const VACUUM_MS = 5_000;
 
+/** The table and its partitions could not all be locked in the time. */
+class LateError extends Error {
+  override readonly name = 'LateError';
+}
+
 /** lock_not_available, or deadlock_detected: someone else is in the way, which passes. */
 export function isLockFailure(error: unknown): boolean {
-  return ['55P03', '40P01'].includes(sqlState(error) ?? '');
+  return error instanceof LateError || ['55P03', '40P01'].includes(sqlState(error) ?? '');
 }
 
 /**
  * Takes ACCESS EXCLUSIVE on a table and all of its partitions, in the caller's transaction.
  * lock_timeout is of each lock, and those that were taken are held meanwhile: with many partitions
  * the application would wait for the sum. So the whole of it has the time that one lock has.
- * @throws Error with SQLSTATE 55P03 when the time is over.
+ * @throws LateError when the time is over.
  */
 export async function lockTable(connection: Connection, plan: Plan): Promise<void> {
   const lock = `LOCK TABLE ${tableName(plan)} IN ACCESS EXCLUSIVE MODE`;
@@ -47,8 +52,7 @@ async function within(connection: Connection, plan: Plan, ms: number, sql: strin
     await connection.query(sql);
   } catch (error) {
     if (sqlState(error) !== '57014') throw error;
-    const late = new Error(`no lock on the table and its partitions within ${ms} ms`);
-    throw Object.assign(late, { code: '55P03' });
+    throw new LateError(`no lock on the table and its partitions within ${ms} ms`);
   }
   await connection.query('SET LOCAL statement_timeout = DEFAULT');
 }
