@@ -67,6 +67,8 @@ export function describeList(migrations: Migration[]): string {
 
 interface BackfillProgress {
   ratio?: number;
+  /** Which of a partitioned table's partitions is filled now, and how many there are. */
+  partition?: string;
   rowsFilled?: number;
   throttled?: { text: string } | null;
   slowed?: { text: string } | null;
@@ -77,7 +79,8 @@ function progressText(migration: Migration): string {
   if (migration.phase.name !== 'backfilling' || backfill?.ratio === undefined) return '';
   const slowed = backfill.slowed ? `, slowed: ${backfill.slowed.text}` : '';
   const waiting = backfill.throttled ? `, waiting: ${backfill.throttled.text}` : slowed;
-  return `${Math.floor(backfill.ratio * 100)}%${waiting}`;
+  const partition = backfill.partition ? `, partition ${backfill.partition}` : '';
+  return `${Math.floor(backfill.ratio * 100)}%${partition}${waiting}`;
 }
 
 /** Everything of one migration. */

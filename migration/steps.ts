@@ -1,12 +1,11 @@
 import { forgetCheckpoint } from '../backfill/checkpoint.js';
-import { runBackfill } from '../backfill/engine.js';
-import { type BackfillJob, DEFAULT_THROTTLE } from '../backfill/job.js';
 import { type Connection, transaction } from '../db/connect.js';
-import { leavesOf, readTree } from '../db/tree.js';
-import { type PartRule, printExpression } from '../sql/rules.js';
+import { readTree } from '../db/tree.js';
+import type { PartRule } from '../sql/rules.js';
 import { acknowledged, type Context, runDdl, showWaiting, stopIfAborted } from './context.js';
 import { abortSql, completeSql, expandSql } from './ddl.js';
 import { stillThere, writers } from './drain.js';
+import { fill } from './filling.js';
 import { removeGuardSql } from './guard.js';
 import { publishOrder } from './order.js';
 import { detachedParts, rulesNow, unknownParts } from './parts.js';
@@ -82,48 +81,9 @@ async function dualWriting(context: Context, migration: Migration): Promise<void
   await move(connection, migration, 'drained', { name: 'backfilling', asked: false });
 }
 
-/** What the engine is to fill: every change of the migration in one pass. Pure. */
-export function backfillJob(migration: Migration): BackfillJob {
-  const { plan } = migration;
-  const all = sides(plan, 'before');
-  return {
-    migrationId: migration.id,
-    migration: migration.name,
-    table: plan.table,
-    set: all.map((side) => ({ column: side.follow, value: printExpression(side.forward) })),
-    pending: all.map((side) => `NOT ${side.holds('')}`).join(' OR '),
-    silenceTriggers: plan.silenceTriggers,
-  };
-}
-
-/** How often the progress is saved for people, milliseconds. */
-const PROGRESS_MS = 500;
-
 async function backfilling(context: Context, migration: Migration): Promise<void> {
-  const { connection, metrics, signal, url } = context;
-  const settings = async () => {
-    const now = await reload(connection, migration.id);
-    return { ...DEFAULT_THROTTLE, ...(now ?? migration).settings };
-  };
-  let saved = -PROGRESS_MS;
-  const whole = backfillJob(migration);
-  const filled = new Set<number>();
-  for (;;) {
-    const leaves = leavesOf(await readTree(connection, migration.plan.table.oid));
-    const leaf = leaves.find(({ oid }) => !filled.has(oid));
-    if (!leaf) break;
-    const job = { ...whole, table: { oid: leaf.oid, schema: leaf.schema, name: leaf.name } };
-    const run = runBackfill({ url, job, settings, metrics, signal });
-    for (let item = await run.next(); ; item = await run.next()) {
-      if (item.done) break;
-      if (performance.now() - saved < PROGRESS_MS) continue;
-      saved = performance.now();
-      await saveProgress(connection, migration.id, { backfill: item.value });
-    }
-    stopIfAborted(context);
-    filled.add(leaf.oid);
-    if (migration.plan.parts) await forgetCheckpoint(connection, migration.id);
-  }
+  const { connection } = context;
+  await fill(context, migration);
   await saveProgress(connection, migration.id, { backfill: { ratio: 1, throttled: null } });
   await move(connection, migration, 'filled', { name: 'verifying', asked: asked(migration) });
 }
@@ -146,6 +106,7 @@ async function verifying(context: Context, migration: Migration): Promise<void> 
     const passes = Number(migration.progress.disproved ?? 0) + 1;
     await saveProgress(connection, migration.id, { disproved: passes });
     if (passes >= MAX_PASSES) throw error;
+    await saveProgress(connection, migration.id, { parts: null });
     await forgetCheckpoint(connection, migration.id);
     const again: Phase = { name: 'backfilling', asked: asked(migration) };
     await move(connection, migration, 'disproved', again, error.message);
