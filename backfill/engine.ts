@@ -2,15 +2,17 @@ import { cancelBackend } from '../db/backend.js';
 import { type Connection, connect } from '../db/connect.js';
 import { blocksSomeone, readRelation } from '../db/relation.js';
 import type { Metrics } from '../metrics/registry.js';
+import { Account, type Spent } from './account.js';
 import { lockedReason } from './blockers.js';
 import { type Checkpoint, readCheckpoint, tableOf } from './checkpoint.js';
 import { restMs, retryWaitMs, timeouts } from './chunk.js';
 import { beginFirstPass, choosePlan, fillChunk, type Limits, retryableState } from './fill.js';
+import { Gauges } from './gauges.js';
 import type { BackfillJob, ThrottleSettings } from './job.js';
 import { Others } from './others.js';
 import { Pacer } from './pace.js';
 import type { PlannerSettings } from './plan.js';
-import { type Progress, RateWindow } from './progress.js';
+import type { Progress } from './progress.js';
 import { blockingReason, type Waiter } from './signals/blocking.js';
 import { SignalWatch } from './signals/watch.js';
 import { Stretches } from './stretch.js';
@@ -26,6 +28,8 @@ export interface EngineOptions {
   metrics: Metrics;
   /** Pause: the backfill ends soon, and the next one goes on at the checkpoint. */
   signal: AbortSignal;
+  /** What earlier runs told of their time with their last progress. */
+  spent?: Spent | null;
 }
 
 export interface Result {
@@ -71,9 +75,9 @@ class Engine {
   private readonly job: BackfillJob;
   private readonly stretches = new Stretches();
   private readonly others: Others;
-  private readonly rate = new RateWindow();
+  private readonly account: Account;
+  private readonly gauges: Gauges;
   private readonly pacer = new Pacer();
-  private readonly throttledSeconds = new Map<string, number>();
   private readonly notes: string[] = [];
   private checkpoint: Checkpoint | null = null;
   private planner: PlannerSettings | null = null;
@@ -94,6 +98,8 @@ class Engine {
     private readonly reader: SignalWatch,
   ) {
     this.job = options.job;
+    this.account = new Account(performance.now(), options.spent);
+    this.gauges = new Gauges(options.metrics, options.job.migration);
     this.others = new Others(connection);
   }
 
@@ -101,11 +107,11 @@ class Engine {
     await this.inspect();
     while (!this.options.signal.aborted && !this.isComplete()) {
       const settings = await this.options.settings();
-      const askedMs = performance.now();
+      this.account.spend(performance.now(), 'filling');
       const patienceMs = this.stoppedBy ? YIELD_MS - TICK_MS : STALE_MS;
       await this.reader.refresh(settings, patienceMs, this.options.signal);
       const stop = this.decide(settings);
-      if (stop) yield* this.standStill(stop, TICK_MS, askedMs);
+      if (stop) yield* this.standStill(stop, TICK_MS);
       else if (this.isVacuumDue()) yield* this.vacuum();
       else yield* this.step(settings);
     }
@@ -130,6 +136,7 @@ class Engine {
 
   async close(): Promise<void> {
     const { vacuumer } = this;
+    this.gauges.clear();
     // VACUUM by itself notices a lost client late. The fill's own connection is idle meanwhile.
     if (vacuumer?.running) await endsWithin(cancelBackend(this.connection, vacuumer.pid), 200);
     const ends = [this.connection.end(), vacuumer?.close(), this.reader.close()];
@@ -218,6 +225,7 @@ class Engine {
     if (!this.slowedBy) return;
     const labels = { migration: this.job.migration, reason: this.slowedBy.name };
     this.options.metrics.count('pgtandem_backfill_slowed_seconds_total', labels, slowerMs / 1000);
+    this.account.slow(this.slowedBy.name, slowerMs / 1000);
   }
 
   /** Does one piece of work; when it failed in a way that passes, waits a while and gives null. */
@@ -294,6 +302,7 @@ class Engine {
       await Promise.race([running, wait(TICK_MS, options.signal)]);
       if (options.signal.aborted) return;
       if (!vacuumer.running) break;
+      this.account.spend(performance.now(), 'vacuum');
       const settings = await options.settings();
       await reader.refresh(settings, YIELD_MS, options.signal);
       const stop = decide(reader.signals(settings));
@@ -303,6 +312,7 @@ class Engine {
       if (this.isTimeToYield(null)) yield this.progress(null);
     }
     const { outcome, error } = await running;
+    this.account.spend(performance.now(), 'vacuum');
     const labels = { migration: job.migration, outcome };
     options.metrics.count('pgtandem_backfill_vacuums_total', labels);
     if (outcome !== 'failed') return;
@@ -312,19 +322,12 @@ class Engine {
   }
 
   /** Waits, counts the time by its reason, and tells about it now and then. */
-  private async *standStill(
-    why: Reason,
-    ms: number,
-    sinceMs = performance.now(),
-  ): AsyncGenerator<Progress> {
+  private async *standStill(why: Reason, ms: number): AsyncGenerator<Progress> {
     const untilMs = performance.now() + ms;
-    let countedMs = sinceMs;
     while (!this.options.signal.aborted && performance.now() < untilMs) {
       if (this.isTimeToYield(why)) yield this.progress(why);
       await wait(Math.min(YIELD_MS, untilMs - performance.now()), this.options.signal);
-      const seconds = (performance.now() - countedMs) / 1000;
-      countedMs += seconds * 1000;
-      this.throttledSeconds.set(why.name, (this.throttledSeconds.get(why.name) ?? 0) + seconds);
+      const seconds = this.account.spend(performance.now(), why.name);
       const labels = { migration: this.job.migration, reason: why.name };
       this.options.metrics.count('pgtandem_backfill_throttled_seconds_total', labels, seconds);
     }
@@ -339,34 +342,40 @@ class Engine {
   private record(rows: number): void {
     const { checkpoint, options, job } = this;
     if (!checkpoint) return;
-    this.rate.add(performance.now(), checkpoint.nextBlock, checkpoint.rowsFilled);
+    this.account.spend(performance.now(), 'filling');
+    this.account.reach(checkpoint.nextBlock, checkpoint.rowsFilled);
     const labels = { migration: job.migration };
     options.metrics.count('pgtandem_backfill_rows_total', labels, rows);
     options.metrics.set('pgtandem_backfill_progress_ratio', labels, ratioOf(checkpoint));
   }
 
   private progress(throttled: Reason | null): Progress {
-    const { checkpoint } = this;
+    const { account, checkpoint } = this;
     this.yieldedMs = performance.now();
     this.stoppedBy = throttled?.name ?? null;
-    return {
+    const { nextBlock, endBlock } = checkpoint ?? { nextBlock: 0, endBlock: 0 };
+    const progress: Progress = {
       migration: this.job.migration,
       pass: checkpoint?.pass ?? 1,
-      blocksDone: checkpoint?.nextBlock ?? 0,
-      blocksTotal: checkpoint?.endBlock ?? 0,
+      blocksDone: nextBlock,
+      blocksTotal: endBlock,
       ratio: checkpoint ? ratioOf(checkpoint) : 0,
       rowsFilled: checkpoint?.rowsFilled ?? 0,
-      rowsPerSecond: this.rate.rowsPerSecond(),
-      etaSeconds: checkpoint && this.rate.etaSeconds(checkpoint.endBlock - checkpoint.nextBlock),
+      rowsLeft: checkpoint && account.rowsLeft(endBlock - nextBlock),
+      rowsPerSecond: account.rowsPerSecond(),
+      etaSeconds: checkpoint && account.etaSeconds(endBlock - nextBlock, endBlock),
       chunkMs: this.chunkMs,
       throttled,
       slowed: this.slowedBy,
       restFactor: this.pacer.factor,
-      throttledSecondsByReason: Object.fromEntries(this.throttledSeconds),
+      spent: account.spent(),
+      shares: account.shares(),
       retries: this.retries,
       notes: [...this.notes],
       lag: this.reader.lags,
     };
+    this.gauges.show(progress);
+    return progress;
   }
 }
 

@@ -1,5 +1,13 @@
 import Table from 'cli-table3';
 import ms from 'ms';
+import {
+  describePace,
+  describeProgress,
+  describeReason,
+  describeShares,
+  percent,
+  type Told,
+} from '../backfill/words.js';
 import type { Plan, Settings } from '../migration/plan.js';
 import { tableName } from '../migration/plan.js';
 import { sides } from '../migration/sides.js';
@@ -65,22 +73,22 @@ export function describeList(migrations: Migration[]): string {
   return `${table.toString()}\n`;
 }
 
-interface BackfillProgress {
-  ratio?: number;
-  /** Which of a partitioned table's partitions is filled now, and how many there are. */
-  partition?: string;
-  rowsFilled?: number;
-  throttled?: { text: string } | null;
-  slowed?: { text: string } | null;
+const backfillOf = ({ progress }: Migration) => (progress.backfill ?? {}) as Told;
+
+/** In one line: how far, and how long yet or why not. */
+function progressText(migration: Migration): string {
+  const told = backfillOf(migration);
+  if (migration.phase.name !== 'backfilling' || told.ratio === undefined) return '';
+  return [percent(told.ratio), describePace(told), describeReason(told)].filter(Boolean).join(', ');
 }
 
-function progressText(migration: Migration): string {
-  const backfill = migration.progress.backfill as BackfillProgress | undefined;
-  if (migration.phase.name !== 'backfilling' || backfill?.ratio === undefined) return '';
-  const slowed = backfill.slowed ? `, slowed: ${backfill.slowed.text}` : '';
-  const waiting = backfill.throttled ? `, waiting: ${backfill.throttled.text}` : slowed;
-  const partition = backfill.partition ? `, partition ${backfill.partition}` : '';
-  return `${Math.floor(backfill.ratio * 100)}%${partition}${waiting}`;
+/** While it fills, all that is known; later, what the time went to. */
+function backfillLines(migration: Migration): string[] {
+  const told = backfillOf(migration);
+  if (told.ratio === undefined) return [];
+  const lines =
+    migration.phase.name === 'backfilling' ? describeProgress(told) : [describeShares(told)];
+  return lines.filter(Boolean).map((line, i) => `  ${i === 0 ? 'backfill' : '        '}  ${line}`);
 }
 
 /** Everything of one migration. */
@@ -92,8 +100,7 @@ export function describeMigration(migration: Migration, history: HistoryEntry[])
     lines.push(`  paused    ${migration.paused}`);
     lines.push(`            go on with: pgtandem resume ${migration.name}`);
   }
-  const text = progressText(migration);
-  if (text) lines.push(`  backfill  ${text}`);
+  lines.push(...backfillLines(migration));
   if ('blocker' in phase && phase.blocker) {
     lines.push(`  blocked   ${phase.blocker} (${phase.attempt} attempts)`);
   }

@@ -57,7 +57,8 @@ export interface TableFacts {
   hasRules: boolean;
   columns: ColumnFacts[];
   indexes: IndexFacts[];
-  triggers: { name: string; before: boolean; row: boolean; update: boolean }[];
+  /** `writes`: fires on INSERT or UPDATE. */
+  triggers: { name: string; before: boolean; row: boolean; update: boolean; writes: boolean }[];
   /** Publications and subscriptions that the table is part of. */
   publications: string[];
   subscribed: boolean;
@@ -266,7 +267,8 @@ LEFT JOIN pg_tablespace t ON t.oid = x.reltablespace
 WHERE i.indrelid = $1 ORDER BY i.indexrelid`;
 
 const TRIGGERS_QUERY = `
-SELECT tgname AS name, tgtype & 2 <> 0 AS before, tgtype & 1 <> 0 AS row, tgtype & 16 <> 0 AS update
+SELECT tgname AS name, tgtype & 2 <> 0 AS before, tgtype & 1 <> 0 AS row, tgtype & 16 <> 0 AS update,
+  tgtype & 20 <> 0 AS writes
 FROM pg_trigger WHERE tgrelid = $1 AND NOT tgisinternal AND tgname NOT LIKE '%pgtandem%'
 ORDER BY tgname`;
 

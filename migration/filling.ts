@@ -1,7 +1,8 @@
 import { forgetCheckpoint } from '../backfill/checkpoint.js';
 import { runBackfill } from '../backfill/engine.js';
-import { type BackfillJob, DEFAULT_THROTTLE } from '../backfill/job.js';
+import { type BackfillJob, DEFAULT_THROTTLE, type ThrottleSettings } from '../backfill/job.js';
 import type { Progress } from '../backfill/progress.js';
+import { describeProgress, LogPace, type Told } from '../backfill/words.js';
 import { type Connection, transaction } from '../db/connect.js';
 import { leavesOf, readTree } from '../db/tree.js';
 import { printExpression } from '../sql/rules.js';
@@ -35,45 +36,83 @@ export interface PartsFilled {
 
 const NOTHING: PartsFilled = { done: [], current: null, rows: 0 };
 
-/** Fills the table, or its partitions one after another; returns when all are filled. */
-export async function fill(context: Context, migration: Migration): Promise<void> {
+/**
+ * Fills the table, or its partitions one after another; returns when all are filled.
+ * @returns what was told last.
+ */
+export async function fill(context: Context, migration: Migration): Promise<Told> {
   const job = backfillJob(migration);
-  if (!migration.plan.parts) await run(context, migration, job, (progress) => progress);
-  else await fillParts(context, migration, job);
+  const filling = new Filling(context, migration);
+  if (!migration.plan.parts) await filling.run(job, (progress) => progress);
+  else await fillParts(context, migration, job, filling);
   stopIfAborted(context);
-}
-
-async function run(
-  context: Context,
-  migration: Migration,
-  job: BackfillJob,
-  shown: (progress: Progress) => object,
-): Promise<Progress | null> {
-  const { connection, metrics, signal, url } = context;
-  const settings = async () => {
-    const now = await reload(connection, migration.id);
-    return { ...DEFAULT_THROTTLE, ...(now ?? migration).settings };
-  };
-  let saved = -PROGRESS_MS;
-  let last: Progress | null = null;
-  const engine = runBackfill({ url, job, settings, metrics, signal });
-  for (let item = await engine.next(); ; item = await engine.next()) {
-    if (item.done) return last;
-    last = item.value;
-    if (performance.now() - saved < PROGRESS_MS) continue;
-    saved = performance.now();
-    await saveProgress(connection, migration.id, { backfill: shown(item.value) });
-  }
+  return filling.last;
 }
 
 /** How often the progress is saved for people, milliseconds. */
 const PROGRESS_MS = 500;
 
+/** Runs of the engine, one after another, that are told of as one. */
+class Filling {
+  last: Told;
+  private savedMs = -PROGRESS_MS;
+  private readonly lines = new LogPace();
+
+  constructor(
+    private readonly context: Context,
+    private readonly migration: Migration,
+  ) {
+    this.last = (migration.progress.backfill ?? {}) as Told;
+  }
+
+  /** @returns what the engine told last, before `shown` made something else of it. */
+  async run(job: BackfillJob, shown: (progress: Progress) => Told): Promise<Progress | null> {
+    const { metrics, signal, url } = this.context;
+    const settings = () => this.settings();
+    let own: Progress | null = null;
+    const spent = this.last.spent ?? null;
+    const engine = runBackfill({ url, job, settings, metrics, signal, spent });
+    for (let item = await engine.next(); !item.done; item = await engine.next()) {
+      own = item.value;
+      this.last = shown(own);
+      await this.tell(own.throttled?.name ?? null);
+    }
+    // Also when it was stopped: what the time went to so far is the next run's to go on with.
+    if (signal.aborted) await this.save();
+    return own;
+  }
+
+  private async settings(): Promise<ThrottleSettings> {
+    const now = await reload(this.context.connection, this.migration.id);
+    return { ...DEFAULT_THROTTLE, ...(now ?? this.migration).settings };
+  }
+
+  private async tell(reason: string | null): Promise<void> {
+    const nowMs = performance.now();
+    if (this.lines.isDue(nowMs, reason)) {
+      const text = `backfill ${describeProgress(this.last).join('; ')}`;
+      this.context.log.info({ migration: this.migration.name }, text);
+    }
+    if (nowMs - this.savedMs < PROGRESS_MS) return;
+    this.savedMs = nowMs;
+    await this.save();
+  }
+
+  private save(): Promise<void> {
+    return saveProgress(this.context.connection, this.migration.id, { backfill: this.last });
+  }
+}
+
 /**
  * Partitions that come meanwhile are found at the end of each; those that go are passed over. What
  * is done and what the checkpoint is of are saved in the transaction that takes the last away.
  */
-async function fillParts(context: Context, migration: Migration, job: BackfillJob): Promise<void> {
+async function fillParts(
+  context: Context,
+  migration: Migration,
+  job: BackfillJob,
+  filling: Filling,
+): Promise<void> {
   const { connection } = context;
   const now = (await reload(connection, migration.id)) ?? migration;
   let filled = (now.progress.parts as PartsFilled | undefined) ?? NOTHING;
@@ -92,29 +131,26 @@ async function fillParts(context: Context, migration: Migration, job: BackfillJo
     if (!leaf) return;
     if (leaf.oid !== filled.current) await become({ ...filled, current: leaf.oid });
     const table = { oid: leaf.oid, schema: leaf.schema, name: leaf.name };
-    const shown = (progress: Progress) => partProgress(progress, leaves, filled);
+    const run = () =>
+      filling.run({ ...job, table }, (progress) => partProgress(progress, leaves, filled));
     // Whatever is written to one that is empty now is in order.
-    const last =
-      leaf.blocks === 0 ? null : await runPart(context, migration, { ...job, table }, shown);
+    const last = leaf.blocks === 0 ? null : await unlessGone(connection, leaf.oid, run);
     stopIfAborted(context);
     const rows = filled.rows + (last?.rowsFilled ?? 0);
     await become({ done: [...filled.done, leaf.oid], current: null, rows });
   }
 }
 
-/** A partition that was dropped meanwhile has nothing more to be filled. */
-async function runPart(
-  context: Context,
-  migration: Migration,
-  job: BackfillJob,
-  shown: (progress: Progress) => object,
-): Promise<Progress | null> {
+/** A partition that was dropped meanwhile has nothing more to be filled: null. */
+async function unlessGone<T>(
+  connection: Connection,
+  oid: number,
+  work: () => Promise<T>,
+): Promise<T | null> {
   try {
-    return await run(context, migration, job, shown);
+    return await work();
   } catch (error) {
-    const { rows } = await context.connection.query('SELECT FROM pg_class WHERE oid = $1', [
-      job.table.oid,
-    ]);
+    const { rows } = await connection.query('SELECT FROM pg_class WHERE oid = $1', [oid]);
     if (rows.length > 0) throw error;
     return null;
   }
@@ -145,7 +181,7 @@ export function partProgress(
   progress: Progress,
   leaves: readonly { oid: number; name: string; blocks: number }[],
   filled: PartsFilled,
-): Progress & { partition: string } {
+): Told {
   const sum = (those: typeof leaves) => those.reduce((all, { blocks }) => all + blocks, 0);
   const isDone = ({ oid }: { oid: number }) => filled.done.includes(oid);
   const others = leaves.filter(({ oid }) => oid !== filled.current);
@@ -154,15 +190,18 @@ export function partProgress(
   const blocksDone = sum(others.filter(isDone)) + progress.blocksDone;
   const blocksTotal = sum(others) + progress.blocksTotal;
   const left = progress.blocksTotal - progress.blocksDone;
-  const { etaSeconds } = progress;
+  const allLeft = blocksTotal - blocksDone;
+  // The rest is taken to be like the rest of this partition.
+  const scaled = (value: number | null) =>
+    value === null || left <= 0 ? null : (value / left) * allLeft;
   return {
     ...progress,
     blocksDone,
     blocksTotal,
     ratio: blocksTotal === 0 ? 1 : Math.min(1, blocksDone / blocksTotal),
     rowsFilled: filled.rows + progress.rowsFilled,
-    etaSeconds:
-      etaSeconds === null || left <= 0 ? null : (etaSeconds / left) * (blocksTotal - blocksDone),
-    partition: `${name}, ${number} of ${leaves.length}`,
+    rowsLeft: scaled(progress.rowsLeft),
+    etaSeconds: scaled(progress.etaSeconds),
+    partition: `${name} (${number} of ${leaves.length})`,
   };
 }

@@ -1,5 +1,5 @@
 import { printExpression, quoteIdentifier as q, quoteLiteral } from '../sql/rules.js';
-import { GUARD_TRIGGER, ownName, type Plan, tableName } from './plan.js';
+import { ARRIVAL_TRIGGER, GUARD_TRIGGER, ownName, type Plan, tableName } from './plan.js';
 import { type Moment, type Side, sides } from './sides.js';
 
 /** Name of the constraint that proves one change, and with `guard: reject` also enforces it. */
@@ -10,7 +10,11 @@ export const proofName = (ordinal: number) => `_pgtandem_proof_${ordinal}`;
  * transaction that makes the moment true.
  *
  * `repair` is a trigger that runs last, before each row, whatever session_replication_role is;
- * its WHEN clause is the negated relation, so where the proxy did its work no function runs.
+ * its WHEN clause is the negated relation, so where the proxy did its work no function runs. What
+ * the user's own triggers have made of the column that is shown stands: the other one follows it.
+ * Only of a rename applications may write either column, and which one a statement wrote can not be
+ * told any more when the user's triggers have changed the row: where there are such triggers, another
+ * one of ours runs first, puts the row in order, and notes for the last one what it then was.
  * `reject` is a CHECK constraint that is not valid yet. `none` is nothing.
  */
 export function guardSql(plan: Plan, moment: Moment): string[] {
@@ -25,7 +29,10 @@ export function removeGuardSql(plan: Plan): string[] {
   const table = tableName(plan);
   return [
     `DROP TRIGGER IF EXISTS ${q(GUARD_TRIGGER)} ON ${table}`,
-    `DROP FUNCTION IF EXISTS pgtandem.${q(ownName('guard', plan.table.oid))}()`,
+    `DROP TRIGGER IF EXISTS ${q(ARRIVAL_TRIGGER)} ON ${table}`,
+    ...(['guard', 'arrival'] as const).map(
+      (kind) => `DROP FUNCTION IF EXISTS pgtandem.${q(ownName(kind, plan.table.oid))}()`,
+    ),
     ...plan.changes.map(
       (_, i) => `ALTER TABLE IF EXISTS ${table} DROP CONSTRAINT IF EXISTS ${q(proofName(i))}`,
     ),
@@ -47,22 +54,33 @@ export function proofSql(plan: Plan, side: Side, ordinal: number): string {
 }
 
 function repairSql(plan: Plan, moment: Moment): string[] {
-  const name = `pgtandem.${q(ownName('guard', plan.table.oid))}`;
-  const table = tableName(plan);
   const all = sides(plan, moment);
   const when = all.flatMap((side) => {
     const misfit = side.misfit?.('NEW.');
     return misfit ? [`NOT ${side.holds('NEW.')}`, misfit] : [`NOT ${side.holds('NEW.')}`];
   });
-  const body = all.map((side) => repairBody(side, plan, moment)).join('\n');
+  const clause = `WHEN (${when.map((sql) => `(${sql})`).join(' OR ')}) `;
+  const last = all.map((side, i) => lastBody(side, i, plan, moment));
+  const either = all.flatMap((side, i) => (isEither(side) ? [arrivalBody(side, i, plan)] : []));
+  return [
+    ...(plan.rowTriggers && either.length > 0 ? triggerSql(plan, 'arrival', '', either) : []),
+    ...triggerSql(plan, 'guard', clause, last),
+  ];
+}
+
+function triggerSql(plan: Plan, kind: 'arrival' | 'guard', when: string, body: string[]): string[] {
+  const name = `pgtandem.${q(ownName(kind, plan.table.oid))}`;
+  const trigger = q(kind === 'guard' ? GUARD_TRIGGER : ARRIVAL_TRIGGER);
+  const table = tableName(plan);
   return [
     // The owner's rights: the application's role may use neither our counters nor, perhaps, the
     // functions of the expression. Everything in it is qualified, so search_path is empty.
     `CREATE FUNCTION ${name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-     SET search_path = pg_catalog, pg_temp AS ${quoteBody(`BEGIN\n${body}\nRETURN NEW;\nEND`)}`,
-    `CREATE TRIGGER ${q(GUARD_TRIGGER)} BEFORE INSERT OR UPDATE ON ${table} FOR EACH ROW
-     WHEN (${when.map((sql) => `(${sql})`).join(' OR ')}) EXECUTE FUNCTION ${name}()`,
-    `ALTER TABLE ${table} ENABLE ALWAYS TRIGGER ${q(GUARD_TRIGGER)}`,
+     SET search_path = pg_catalog, pg_temp AS
+     ${quoteBody(`BEGIN\n${body.join('\n')}\nRETURN NEW;\nEND`)}`,
+    `CREATE TRIGGER ${trigger} BEFORE INSERT OR UPDATE ON ${table} FOR EACH ROW
+     ${when}EXECUTE FUNCTION ${name}()`,
+    `ALTER TABLE ${table} ENABLE ALWAYS TRIGGER ${trigger}`,
   ];
 }
 
@@ -70,50 +88,91 @@ const countSql = (kind: 'repairs' | 'misfits', plan: Plan) =>
   `PERFORM pg_catalog.nextval(${quoteLiteral(`pgtandem.${ownName(kind, plan.table.oid)}`)}` +
   '::pg_catalog.regclass);';
 
-function repairBody(side: Side, plan: Plan, moment: Moment): string {
-  const follow = `NEW.${q(side.follow)}`;
-  const value = (expression: Side['forward']) =>
-    printExpression(expression, (column) => `NEW.${q(column)}`);
-  const forward = `${follow} := ${value(side.forward)};`;
+/** Whether applications may write either column. */
+const isEither = (side: Side): side is Side & { backward: NonNullable<Side['backward']> } =>
+  side.change.kind === 'rename' && side.backward !== null;
+
+const valueSql = (expression: Side['forward']) =>
+  printExpression(expression, (column) => `NEW.${q(column)}`);
+
+const forwardSql = (side: Side) => `NEW.${q(side.follow)} := ${valueSql(side.forward)};`;
+
+/**
+ * What a statement wrote, while the user's triggers have not seen it: an UPDATE of the follow column
+ * alone, or an INSERT that gives it (it has no default), comes from an application that knows the
+ * column by that name.
+ */
+const wroteFollow = (side: Side) =>
+  `TG_OP = 'UPDATE' AND ${side.sameLeads('NEW.', 'OLD.')} ` +
+  `AND NOT ${side.sameFollow('NEW.', 'OLD.')} ` +
+  `OR TG_OP = 'INSERT' AND NEW.${q(side.follow)} IS NOT NULL`;
+
+/**
+ * A trigger that puts the lead back to what it was puts back the other one as well: what a change
+ * that loses something would not give again.
+ */
+function followSql(side: Side): string {
+  if (!side.misfit) return forwardSql(side);
+  const follow = q(side.follow);
+  return (
+    `IF TG_OP = 'UPDATE' AND ${side.sameLeads('NEW.', 'OLD.')} THEN\n` +
+    `NEW.${follow} := OLD.${follow};\nEND IF;\n` +
+    `IF NOT ${side.holds('NEW.')} THEN ${forwardSql(side)} END IF;`
+  );
+}
+
+/** Puts the row in order, from the follow column where that is what was written. */
+function putInOrder(side: Side, wasFollow: string, plan: Plan): string {
+  const count = countSql('repairs', plan);
+  if (!isEither(side)) return `${count}\n${followSql(side)}`;
+  const { lead, value } = side.backward;
+  return (
+    `${count}\nIF ${wasFollow} THEN NEW.${q(lead)} := ${valueSql(value)};\n` +
+    `ELSE ${forwardSql(side)} END IF;`
+  );
+}
+
+/**
+ * The setting in which the first trigger notes the lead for the last one. A trigger may write to the
+ * same table, so there is one for each depth. It is a hash, as every function that runs within the
+ * same transaction can read it.
+ */
+const noteName = (i: number, plan: Plan) =>
+  `'pgtandem.row_${plan.table.oid}_${i}_' || pg_catalog.pg_trigger_depth()`;
+const noteValue = (lead: string) =>
+  `pg_catalog.hashtextextended(ROW(NEW.${q(lead)})::pg_catalog.text, 0)::pg_catalog.text`;
+
+/** Before the user's triggers: from here on both columns are the same. */
+function arrivalBody(side: Side, i: number, plan: Plan): string {
+  return (
+    `IF NOT ${side.holds('NEW.')} THEN\n${putInOrder(side, wroteFollow(side), plan)}\nEND IF;\n` +
+    `PERFORM pg_catalog.set_config(${noteName(i, plan)}, ${noteValue(side.backward!.lead)}, true);`
+  );
+}
+
+function lastBody(side: Side, i: number, plan: Plan, moment: Moment): string {
+  // Where the lead still is what it was on arrival, a trigger of the user's has changed the other.
+  const wasFollow =
+    plan.rowTriggers && isEither(side)
+      ? `pg_catalog.current_setting(${noteName(i, plan)}, true) ` +
+        `IS NOT DISTINCT FROM ${noteValue(side.backward.lead)}`
+      : wroteFollow(side);
   const repair =
     moment === 'after' && side.change.source === null
-      ? fillOnly(side, forward, plan)
-      : followOrLead(side, forward, value, plan);
+      ? fillOnly(side, plan)
+      : putInOrder(side, wasFollow, plan);
   const misfit = side.misfit
     ? `IF ${side.misfit('NEW.')} THEN ${countSql('misfits', plan)} END IF;`
     : '';
   return `IF NOT ${side.holds('NEW.')} THEN\n${repair}\nEND IF;\n${misfit}`;
 }
 
-/**
- * A direct write of the new column alone is a new application's: the lead is derived from it.
- * Anything else follows the lead.
- */
-function followOrLead(
-  side: Side,
-  forward: string,
-  value: (expression: Side['forward']) => string,
-  plan: Plan,
-): string {
-  const count = countSql('repairs', plan);
-  if (!side.backward) return `${count}\n${forward}`;
-  const lead = `NEW.${q(side.backward.lead)}`;
-  const onlyFollow =
-    `TG_OP = 'UPDATE' AND ${side.sameLeads('NEW.', 'OLD.')} ` +
-    `AND NOT ${side.sameFollow('NEW.', 'OLD.')} ` +
-    `OR TG_OP = 'INSERT' AND ${lead} IS NULL AND NEW.${q(side.follow)} IS NOT NULL`;
-  return (
-    `${count}\nIF ${onlyFollow} THEN ${lead} := ${value(side.backward.value)};\n` +
-    `ELSE ${forward} END IF;`
-  );
-}
-
 /** After cutover an added column that the application wrote stays; a missing one is filled. */
-function fillOnly(side: Side, forward: string, plan: Plan): string {
+function fillOnly(side: Side, plan: Plan): string {
   return (
     `IF TG_OP = 'INSERT' AND NEW.${q(side.follow)} IS NULL OR TG_OP = 'UPDATE' AND ` +
     `${side.sameFollow('NEW.', 'OLD.')} AND NOT (${side.sameLeads('NEW.', 'OLD.')}) THEN\n` +
-    `${countSql('repairs', plan)}\n${forward}\nEND IF;`
+    `${countSql('repairs', plan)}\n${forwardSql(side)}\nEND IF;`
   );
 }
 

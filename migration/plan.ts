@@ -30,6 +30,8 @@ export interface Plan {
    * what it may not read. Then the guard does it.
    */
   everyUpdate: boolean;
+  /** Whether triggers of the user's run before each row that is written, and may change it. */
+  rowTriggers: boolean;
   /** What the operator should know; printed by `plan` and `start`. */
   warnings: string[];
 }
@@ -124,6 +126,12 @@ export function hiddenName(role: 'new' | 'old', column: string): string {
 /** Name of the guard's trigger: `~` sorts after letters, so it runs after the user's own. */
 export const GUARD_TRIGGER = '~~pgtandem_guard';
 
+/** Name of the one that runs before the user's: `!` sorts before letters, digits and `_`. */
+export const ARRIVAL_TRIGGER = '!!pgtandem_arrival';
+
 /** Names of our own objects for one table, in our schema. */
-export const ownName = (kind: 'guard' | 'repairs' | 'misfits' | 'down', oid: number, n?: number) =>
-  `${kind}_${oid}${n === undefined ? '' : `_${n}`}`;
+export const ownName = (
+  kind: 'arrival' | 'guard' | 'repairs' | 'misfits' | 'down',
+  oid: number,
+  n?: number,
+) => `${kind}_${oid}${n === undefined ? '' : `_${n}`}`;

@@ -73,6 +73,7 @@ async function planInTransaction(
   refuse(partColumnRefusals(table, parts, changes, definition));
   const blind = new Set(every.flatMap(({ blindWriters }) => blindWriters));
   const silence = server.canSilenceTriggers;
+  const triggers = triggersOf(every);
   const plan: Plan = {
     table: { oid, schema: table.schema, name: table.name },
     ...(table.kind === 'p' && { parts: members.slice(1).map(partRule) }),
@@ -83,13 +84,17 @@ async function planInTransaction(
     indexes: plannedIndexes(table, probed),
     silenceTriggers: silence,
     everyUpdate: blind.size === 0,
+    rowTriggers: triggers.some(({ before, row, writes }) => before && row && writes),
     warnings: [],
   };
-  const triggers = new Map(
-    every.flatMap((one) => one.triggers).map((trigger) => [trigger.name, trigger]),
-  );
-  const whole = { ...table, blindWriters: [...blind], triggers: [...triggers.values()] };
+  const whole = { ...table, blindWriters: [...blind], triggers };
   return { ...plan, warnings: warnings(plan, whole, silence) };
+}
+
+/** Those of a table and its partitions, which have most of them from it, once each. */
+function triggersOf(every: readonly TableFacts[]): TableFacts['triggers'] {
+  const all = every.flatMap(({ triggers }) => triggers);
+  return [...new Map(all.map((trigger) => [JSON.stringify(trigger), trigger])).values()];
 }
 
 /** The partitions at every level, as they are now. */

@@ -2,7 +2,7 @@ import type { Dependent, ServerFacts, TableFacts } from '../db/catalog.js';
 import type { Guard } from '../sql/rules.js';
 import type { Change, Definition } from './definition.js';
 import { UserError } from './errors.js';
-import { GUARD_TRIGGER, hiddenName } from './plan.js';
+import { ARRIVAL_TRIGGER, GUARD_TRIGGER, hiddenName } from './plan.js';
 
 /** What of the server makes a migration impossible. Pure. */
 export function serverRefusals(server: ServerFacts): UserError[] {
@@ -87,7 +87,8 @@ export function tableRefusals(
   for (const index of table.indexes.filter((index) => !index.valid)) {
     refuse(`Index ${index.name} is not valid.`, `DROP INDEX ${index.name}, or REINDEX it.`);
   }
-  refusals.push(...triggerRefusals(table, guard));
+  const renames = definition.changes.some((change) => change.kind === 'rename');
+  refusals.push(...triggerRefusals(table, guard, renames));
   if (guard === 'none' && table.blindWriters.length > 0) {
     refuse(
       `${table.blindWriters.join(', ')} may write ${name} without reading it, or single columns ` +
@@ -102,7 +103,7 @@ export function tableRefusals(
   return refusals.map((r) => new UserError(r.message, r.hint, r.where ?? `${definition.file}:1`));
 }
 
-function triggerRefusals(table: TableFacts, guard: Guard): UserError[] {
+function triggerRefusals(table: TableFacts, guard: Guard, renames: boolean): UserError[] {
   const refusals: UserError[] = [];
   for (const trigger of table.triggers) {
     if (guard === 'none' && trigger.before && trigger.row) {
@@ -117,7 +118,16 @@ function triggerRefusals(table: TableFacts, guard: Guard): UserError[] {
       refusals.push(
         new UserError(
           `Trigger ${trigger.name} would run after the guard (triggers run in order of name).`,
-          'Rename it: ALTER TRIGGER ... RENAME TO a name that begins with a letter.',
+          'Rename it: ALTER TRIGGER ... RENAME TO a name that begins with one of a to z.',
+        ),
+      );
+    }
+    if (guard === 'repair' && renames && trigger.before && trigger.name <= ARRIVAL_TRIGGER) {
+      refusals.push(
+        new UserError(
+          `Trigger ${trigger.name} would run before the guard knows which column was written ` +
+            '(triggers run in order of name).',
+          'Rename it: ALTER TRIGGER ... RENAME TO a name that begins with one of a to z.',
         ),
       );
     }

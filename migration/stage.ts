@@ -1,6 +1,6 @@
 import type { ColumnRule, Pair, TableRule } from '../sql/rules.js';
 import type { NamedTwice, Plan } from './plan.js';
-import { sides } from './sides.js';
+import { type Side, sides } from './sides.js';
 
 /**
  * What the proxies are told of a migration's table; saved with the migration, and changed in the
@@ -61,7 +61,16 @@ export function tableRule(plan: Plan, migration: string, stage: Stage): TableRul
 
 function pairs(plan: Plan, migration: string, stage: Stage): Pair[] {
   const moment = stage.name === 'before' ? 'before' : 'after';
-  return sides(plan, moment).map((side) => ({
+  // After cutover an added column is made from what the user's triggers leave of the row, unless the
+  // application gives it: were the proxy to give it too, the guard could not tell the two apart.
+  const isLeft = ({ change: { source, shadow } }: Side) =>
+    moment === 'after' &&
+    source === null &&
+    shadow.rule.default === null &&
+    plan.rowTriggers &&
+    plan.guard === 'repair';
+  const written = sides(plan, moment).filter((side) => !isLeft(side));
+  return written.map((side) => ({
     name: plan.changes.length === 1 ? migration : `${migration}.${side.change.shadow.after}`,
     follow: side.follow,
     forward: side.forward,

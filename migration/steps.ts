@@ -1,4 +1,5 @@
 import { forgetCheckpoint } from '../backfill/checkpoint.js';
+import { describeShares } from '../backfill/words.js';
 import { type Connection, transaction } from '../db/connect.js';
 import { readTree } from '../db/tree.js';
 import type { PartRule } from '../sql/rules.js';
@@ -82,9 +83,11 @@ async function dualWriting(context: Context, migration: Migration): Promise<void
 }
 
 async function backfilling(context: Context, migration: Migration): Promise<void> {
-  const { connection } = context;
-  await fill(context, migration);
-  await saveProgress(connection, migration.id, { backfill: { ratio: 1, throttled: null } });
+  const { connection, log } = context;
+  const last = await fill(context, migration);
+  const done = { ...last, ratio: 1, rowsLeft: 0, etaSeconds: 0, throttled: null, slowed: null };
+  await saveProgress(connection, migration.id, { backfill: done });
+  log.info({ migration: migration.name }, `backfill done; ${describeShares(last)}`);
   await move(connection, migration, 'filled', { name: 'verifying', asked: asked(migration) });
 }
 

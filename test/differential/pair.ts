@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import type { Cluster } from '../../cli/demo/cluster.js';
 import type { PhaseName } from '../../migration/phase.js';
-import { GUARD_TRIGGER, ownName } from '../../migration/plan.js';
+import { ARRIVAL_TRIGGER, GUARD_TRIGGER, ownName } from '../../migration/plan.js';
 import { requestMove } from '../../migration/request.js';
 import { type Moment, type Side, sides } from '../../migration/sides.js';
 import type { Migration } from '../../migration/store.js';
@@ -148,10 +148,11 @@ export class Pair {
   /** Puts the rows of the beginning into both. While dual writing, they are not filled yet. */
   async reset(): Promise<void> {
     const { front, world } = this;
+    const isUnfilled = world.guard === 'repair' && this.stage === 'dual-writing';
+    const arrives = this.migration?.plan.rowTriggers && world.before.alias !== null;
+    const ours = isUnfilled ? [GUARD_TRIGGER, ...(arrives ? [ARRIVAL_TRIGGER] : [])] : [];
     const guard = (what: string) =>
-      world.guard === 'repair' && this.stage === 'dual-writing'
-        ? `ALTER TABLE ${q(world.table)} ${what} TRIGGER ${q(GUARD_TRIGGER)};`
-        : '';
+      ours.map((name) => `ALTER TABLE ${q(world.table)} ${what} TRIGGER ${q(name)};`).join(' ');
     const sql = `SET session_replication_role = replica; ${emptySql(world)} ${this.refill}
       ${sidesSql(world)} RESET session_replication_role;`;
     await this.plain.query(sql.replace(this.refill, this.refillPlain));
@@ -173,6 +174,15 @@ export class Pair {
   /** SQL: true of a row in order, which it also is when it was filled before the cutover. */
   get lenient(): string {
     return this.sides.map((side) => side.holds('')).join(' AND ');
+  }
+
+  /** Whether a guard may have to repair what was rewritten: what triggers have made of it. */
+  get isMadeByTriggers(): boolean {
+    const { world, stage } = this;
+    return (
+      world.meddles ||
+      (stage === 'soaking' && world.after.derived !== null && this.migration!.plan.rowTriggers)
+    );
   }
 
   /** How often the guard has had to repair. */

@@ -51,7 +51,7 @@ export async function runWorld(
   try {
     for (const stage of STAGES) {
       if (stage !== 'dual-writing') await pair.advance(stage);
-      if (!stages.includes(stage) || (world.meddles && stage === 'soaking')) continue;
+      if (!stages.includes(stage)) continue;
       counts.add(stage);
       for (let i = 0; i < cases && found.length < 3; i++) {
         if (options.only !== undefined && options.only !== i) continue;

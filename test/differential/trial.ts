@@ -102,7 +102,7 @@ export class Trial {
     }
     const repaired = isRepairing ? (await pair.repaired()) - before : 0;
     if (repaired > 0) counts.add('repaired', repaired);
-    if (repaired > 0 && !pair.world.meddles && !this.isLeft(step)) {
+    if (repaired > 0 && !pair.isMadeByTriggers && !this.isLeft(step)) {
       return { kind: 'repaired', mark: '', detail: `${repaired} repairs of what was rewritten` };
     }
     if (answer.some(({ type }) => type === 'E')) {

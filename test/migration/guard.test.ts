@@ -93,6 +93,53 @@ t.test('the guard keeps what no proxy has seen', async (t) => {
     },
   );
 
+  const trigger = (name: string, body: string) =>
+    plane.query(`CREATE OR REPLACE FUNCTION ${name}() RETURNS trigger LANGUAGE plpgsql AS
+        $$BEGIN ${body} RETURN NEW; END$$;
+      CREATE TRIGGER ${name} BEFORE INSERT OR UPDATE ON users FOR EACH ROW EXECUTE FUNCTION ${name}()`);
+
+  t.test('a trigger that puts the column back puts back what the old one held', async (t) => {
+    await trigger('back', "IF TG_OP = 'UPDATE' AND NEW.n = 6 THEN NEW.email := OLD.email; END IF;");
+    await plane.start('g', 'ALTER TABLE users ALTER COLUMN email TYPE text USING lower(email)');
+    await plane.reach('g', 'ready');
+    await plane.ask('g', 'cutover', 'soaking');
+    await plane.query(`UPDATE users SET email = 'other', _pgtandem_old_email = 'other', n = 6 WHERE id = 3;
+      UPDATE users SET email = 'other', n = 6 WHERE id = 4; UPDATE users SET email = 'Kept' WHERE id = 5`);
+    await plane.ask('g', 'revert', 'reverted');
+    t.same(await plane.query('SELECT email FROM users WHERE id IN (3, 4, 5) ORDER BY id'), [
+      { email: 'User3@Here.org' },
+      { email: 'User4@Here.org' },
+      { email: 'Kept' },
+    ]);
+    await plane.ask('g', 'abort', 'aborted');
+  });
+
+  t.test('a trigger may write the same table between our two, by either name', async (t) => {
+    await trigger(
+      'a',
+      `IF pg_trigger_depth() = 1 THEN UPDATE users SET email = 'Other' WHERE id = NEW.id + 1; END IF;`,
+    );
+    await trigger('b', `IF NEW.n = 6 THEN NEW.email := lower(NEW.email); END IF;`);
+    await plane.start('h', 'ALTER TABLE users RENAME COLUMN email TO mail');
+    await plane.reach('h', 'ready');
+    for (const phase of ['soaking', 'completing'] as const) {
+      await plane.query(`UPDATE users SET mail = 'X@Y', n = 6 WHERE id = 8; UPDATE users SET email = 'X@Y', n = 6 WHERE id = 18;
+        UPDATE users SET mail = 'X@Y', n = 7 WHERE id = 28`);
+      t.same(
+        await plane.query(
+          'SELECT email, mail FROM users WHERE id IN (8, 9, 18, 19, 28, 29) ORDER BY id',
+        ),
+        ['x@y', 'Other', 'x@y', 'Other', 'X@Y', 'Other'].map((x) => ({ email: x, mail: x })),
+        `before ${phase}`,
+      );
+      if (phase === 'soaking') await plane.ask('h', 'cutover', phase);
+    }
+    await plane.ask('h', 'complete', 'completed');
+    const left = `SELECT (SELECT count(*) FROM pg_proc WHERE pronamespace = 'pgtandem'::regnamespace AND proname ~ '^(guard|arrival)_')
+      + (SELECT count(*) FROM pg_trigger WHERE tgname LIKE '%pgtandem%')`;
+    t.equal(Number(await one(left)), 0, 'nothing of ours is left');
+  });
+
   t.test('what is hung on the column meanwhile stops the migration, by name', async (t) => {
     await plane.start('f', 'ALTER TABLE users ALTER COLUMN n TYPE bigint');
     await plane.reach('f', 'ready');

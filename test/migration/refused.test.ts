@@ -33,6 +33,9 @@ const SETUP = `
   CREATE FUNCTION all_typed() RETURNS SETOF typed LANGUAGE sql AS 'SELECT * FROM typed';
   CREATE TABLE published (x int); CREATE PUBLICATION pub FOR TABLE published;
   CREATE TABLE busy (x int);
+  CREATE TABLE early (x int); CREATE TABLE late (x int);
+  CREATE TRIGGER "!" BEFORE INSERT ON early FOR EACH ROW EXECUTE FUNCTION nop();
+  CREATE TRIGGER "~~~" BEFORE INSERT ON late FOR EACH ROW EXECUTE FUNCTION nop();
   CREATE ROLE poor LOGIN; GRANT ALL ON DATABASE postgres TO poor; GRANT ALL ON users TO poor`;
 
 const alter = (column: string, type = 'bigint') =>
@@ -87,6 +90,8 @@ const CASES: [string, RegExp, RegExp?][] = [
     'ALTER TABLE typed ALTER COLUMN x TYPE bigint',
     /Function public.all_typed\(\) uses the row type/,
   ],
+  ['ALTER TABLE early RENAME x TO y', /Trigger ! would run before the guard/],
+  ['ALTER TABLE late ALTER COLUMN x TYPE bigint', /Trigger ~~~ would run after the guard/],
   ['ALTER TABLE published ALTER COLUMN x TYPE bigint', /is in publication pub/],
 ];
 
