@@ -1,4 +1,5 @@
 import type { Spent } from './account.js';
+import type { Compared } from './compare.js';
 import type { Reason } from './throttle.js';
 
 /**
@@ -64,6 +65,17 @@ export function describeShares({ shares, spent }: Told): string {
 export function describeProgress(told: Told): string[] {
   const all = [describeDone(told), describePace(told), describeReason(told), describeShares(told)];
   return all.filter((text) => text !== '');
+}
+
+/** `42%: 1,234,567 rows compared, 3 disagreed, 3 repaired: id 5, id 7, id 9` */
+export function describeCompared(compared: Compared): string {
+  const { blocksDone, blocksTotal, rows, disagreed, repaired, samples, waiting } = compared;
+  const share = percent(blocksTotal > 0 ? blocksDone / blocksTotal : 1);
+  const keys = samples.join(', ') + (disagreed > samples.length ? ' ...' : '');
+  const wrong = `${count(disagreed)} disagreed`;
+  const what = disagreed > 0 ? `, ${wrong}, ${count(repaired)} repaired: ${keys}` : `, ${wrong}`;
+  const why = waiting ? `; waiting: ${waiting.text}` : '';
+  return `${share}: ${count(rows)} rows compared${what}${why}`;
 }
 
 /** Whole percents, rounded down: 100% is said when it is so, and not before. */

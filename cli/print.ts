@@ -1,6 +1,7 @@
 import Table from 'cli-table3';
 import ms from 'ms';
 import {
+  describeCompared,
   describePace,
   describeProgress,
   describeReason,
@@ -12,6 +13,7 @@ import type { Plan, Settings } from '../migration/plan.js';
 import { tableName } from '../migration/plan.js';
 import { sides } from '../migration/sides.js';
 import type { HistoryEntry, Migration } from '../migration/store.js';
+import { verificationOf } from '../migration/verification.js';
 import { printExpression } from '../sql/rules.js';
 
 /** A plan for people. */
@@ -91,6 +93,18 @@ function backfillLines(migration: Migration): string[] {
   return lines.filter(Boolean).map((line, i) => `  ${i === 0 ? 'backfill' : '        '}  ${line}`);
 }
 
+/** What comparing the rows has found. */
+function verifyLines(migration: Migration): string[] {
+  const { cleanAt, disagreed, repaired, samples, now } = verificationOf(migration);
+  const lines: string[] = [];
+  if (now) lines.push(describeCompared(now));
+  if (disagreed > 0) {
+    lines.push(`${disagreed} rows disagreed, ${repaired} were repaired: ${samples.join(', ')}`);
+  }
+  if (cleanAt !== null) lines.push(`every row agreed at ${cleanAt}`);
+  return lines.map((line, i) => `  ${i === 0 ? 'verify  ' : '        '}  ${line}`);
+}
+
 /** Everything of one migration. */
 export function describeMigration(migration: Migration, history: HistoryEntry[]): string {
   const { plan, phase, progress } = migration;
@@ -100,7 +114,7 @@ export function describeMigration(migration: Migration, history: HistoryEntry[])
     lines.push(`  paused    ${migration.paused}`);
     lines.push(`            go on with: pgtandem resume ${migration.name}`);
   }
-  lines.push(...backfillLines(migration));
+  lines.push(...backfillLines(migration), ...verifyLines(migration));
   if ('blocker' in phase && phase.blocker) {
     lines.push(`  blocked   ${phase.blocker} (${phase.attempt} attempts)`);
   }

@@ -165,6 +165,11 @@ export const METRICS = {
     help: 'Interleaved VACUUMs of a table being filled, by outcome: done, skipped, cancelled, failed.',
     labels: ['migration', 'outcome'],
   },
+  pgtandem_verification_rows_total: {
+    kind: 'counter',
+    help: 'Rows of passes that compare old and new columns, by outcome: compared, disagreed, repaired.',
+    labels: ['migration', 'outcome'],
+  },
   pgtandem_replica_lag_seconds: {
     kind: 'gauge',
     help: 'Replication lag of a standby in time, seconds.',

@@ -24,6 +24,14 @@ export function backfillJob(migration: Migration): BackfillJob {
   };
 }
 
+/** The same for each of the relations that have its rows. */
+export async function jobsOf(context: Context, migration: Migration): Promise<BackfillJob[]> {
+  const job = backfillJob(migration);
+  if (!migration.plan.parts) return [job];
+  const leaves = await readLeaves(context.connection, migration);
+  return leaves.map(({ oid, schema, name }) => ({ ...job, table: { oid, schema, name } }));
+}
+
 /** How far the fill of a partitioned table is; saved with the migration's progress. */
 export interface PartsFilled {
   /** oids of the partitions that are in order: nothing that is written to them can change that. */
@@ -141,8 +149,8 @@ async function fillParts(
   }
 }
 
-/** A partition that was dropped meanwhile has nothing more to be filled: null. */
-async function unlessGone<T>(
+/** What fails because its partition was dropped meanwhile has nothing more to do: null. */
+export async function unlessGone<T>(
   connection: Connection,
   oid: number,
   work: () => Promise<T>,

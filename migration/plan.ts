@@ -103,6 +103,8 @@ export interface Settings
   soakMs: number;
   /** How long the old name must be unused before the old column is dropped by itself; 0: no matter. */
   unusedForMs?: number;
+  /** While a cutover waits, its rows are compared again so long after the last time; 0: never. */
+  verifyEveryMs?: number;
   maxLagMs: number;
   maxLagBytes: number;
   chunkTargetMs: number;

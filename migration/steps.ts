@@ -1,12 +1,11 @@
-import { forgetCheckpoint } from '../backfill/checkpoint.js';
-import { describeShares } from '../backfill/words.js';
+import { describeCompared, describeShares } from '../backfill/words.js';
 import { type Connection, transaction } from '../db/connect.js';
 import { readTree } from '../db/tree.js';
 import type { PartRule } from '../sql/rules.js';
 import { acknowledged, type Context, runDdl, showWaiting, stopIfAborted } from './context.js';
 import { abortSql, completeSql, expandSql } from './ddl.js';
 import { stillThere, writers } from './drain.js';
-import { fill } from './filling.js';
+import { fill, jobsOf } from './filling.js';
 import { removeGuardSql } from './guard.js';
 import { publishOrder } from './order.js';
 import { detachedParts, rulesNow, unknownParts } from './parts.js';
@@ -18,7 +17,15 @@ import { sides } from './sides.js';
 import { changeSettings, type Migration, move, reload, saveProgress } from './store.js';
 import { attemptSwap, release } from './swap.js';
 import { readSituation, whyUsed } from './unused.js';
-import { DisprovedError, dropFitsSql, makeIndexes, proveBefore, proveFits } from './verify.js';
+import { compareRows, noteClean, recheckDue } from './verification.js';
+import {
+  DisprovedError,
+  dropFitsSql,
+  makeIndexes,
+  proveBefore,
+  proveFits,
+  withdrawProof,
+} from './verify.js';
 
 /** The effect of a phase; returns when the migration has moved on from it, or was told to stop. */
 type Step = (context: Context, migration: Migration) => Promise<unknown>;
@@ -35,7 +42,7 @@ export const STEPS: Record<PhaseName, Step> = {
   'cutting-over': cuttingOver,
   soaking,
   reverting,
-  reverted: waitForRequest,
+  reverted: (context, migration) => waitForRequest(context, migration),
   completing,
   completed: async () => undefined,
   aborting,
@@ -97,25 +104,31 @@ const asked = ({ phase }: Migration) => 'asked' in phase && phase.asked;
 /** After so many passes that each left a row wrong, something else is wrong. */
 const MAX_PASSES = 3;
 
+/**
+ * The database proves every row. Where it finds one that disagrees, the rows are compared and put in
+ * order, and it proves again; the constraints are in force meanwhile, so that no new one comes.
+ */
 async function verifying(context: Context, migration: Migration): Promise<void> {
   const { connection } = context;
   await release(context, migration, 'before');
   await assertShape(connection, migration.plan, 'before');
-  try {
-    await proveBefore(context, migration);
-    await makeIndexes(context, migration);
-  } catch (error) {
-    if (!(error instanceof DisprovedError)) throw error;
-    const passes = Number(migration.progress.disproved ?? 0) + 1;
-    await saveProgress(connection, migration.id, { disproved: passes });
-    if (passes >= MAX_PASSES) throw error;
-    await saveProgress(connection, migration.id, { parts: null });
-    await forgetCheckpoint(connection, migration.id);
-    const again: Phase = { name: 'backfilling', asked: asked(migration) };
-    await move(connection, migration, 'disproved', again, error.message);
-    return;
+  let now = migration;
+  for (let pass = 1; ; pass++) {
+    try {
+      await proveBefore(context, now);
+      break;
+    } catch (error) {
+      if (!(error instanceof DisprovedError) || pass > MAX_PASSES) throw error;
+      const found = await compareRows(context, now, await jobsOf(context, now), false);
+      stopIfAborted(context);
+      // Every row is in order, and the proof fails all the same: a NULL where there may be none.
+      if (found.disagreed === 0) throw error;
+      now = await move(connection, now, 'disproved', now.phase, describeCompared(found));
+    }
   }
-  await move(connection, migration, 'proved', { name: 'ready', asked: asked(migration) });
+  await noteClean(context, now);
+  await makeIndexes(context, now);
+  await move(connection, now, 'proved', { name: 'ready', asked: asked(now) });
 }
 
 async function ready(context: Context, migration: Migration): Promise<void> {
@@ -125,16 +138,33 @@ async function ready(context: Context, migration: Migration): Promise<void> {
     await move(context.connection, migration, 'due', phase);
     return;
   }
-  await waitForRequest(context, migration);
+  if (await waitForRequest(context, migration, () => recheckDue(context, migration))) return;
+  const found = await compareRows(context, migration, await jobsOf(context, migration), true);
+  stopIfAborted(context);
+  if (found.disagreed === 0) {
+    await noteClean(context, migration);
+    return;
+  }
+  await withdrawProof(context, migration);
+  const again: Phase = { name: 'verifying', asked: asked(migration) };
+  await move(context.connection, migration, 'disproved', again, describeCompared(found));
 }
 
-/** Nothing is to be done; an operator's request or changed settings end the waiting. */
-async function waitForRequest(context: Context, migration: Migration): Promise<void> {
+/**
+ * Nothing is to be done; an operator's request or changed settings end the waiting.
+ * @returns false when `isDue` ended it.
+ */
+async function waitForRequest(
+  context: Context,
+  migration: Migration,
+  isDue?: () => Promise<boolean>,
+): Promise<boolean> {
   const before = JSON.stringify(migration.settings);
   for (;;) {
     stopIfAborted(context);
     const now = await reload(context.connection, migration.id);
-    if (JSON.stringify(now?.settings) !== before) return;
+    if (JSON.stringify(now?.settings) !== before) return true;
+    if (await isDue?.()) return false;
     await context.wake.wait(1_000, context.signal);
   }
 }

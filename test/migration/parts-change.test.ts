@@ -92,8 +92,10 @@ t.test('partitions come and go while the backfill goes on', async (t) => {
   await known('events_2026', 'events_2031');
   t.equal(await wrong(), 3_900, 'nothing is filled yet');
   await plane.query('DELETE FROM pgtandem.standby');
-  await plane.reach('m', 'ready');
+  const { progress } = await plane.reach('m', 'ready');
   t.equal(await wrong(), 0);
+  t.equal(progress.disproved, undefined, 'in one go');
+  t.match(progress.backfill, { ratio: 1, rowsFilled: 3_900 });
 
   await t.rejects(
     plane.query(`CREATE TABLE events_2034 (LIKE events);
