@@ -7,7 +7,7 @@ import type { BackfillJob } from './job.js';
 const SMALLEST_BLOCKS = 1_024;
 
 /** Dead versions as large as this share of the table are worth making their space free. */
-const SHARE = 0.1;
+export const VACUUM_SHARE = 0.1;
 
 /** What a fill has left behind since the last VACUUM, or since it started. */
 export interface Left {
@@ -25,8 +25,8 @@ export function vacuumDue(tableBlocks: number, blocksToDo: number, left: Left): 
   const deadBlocks = left.rows > 0 ? (left.blocks * left.moved) / left.rows : 0;
   return (
     tableBlocks >= SMALLEST_BLOCKS &&
-    deadBlocks >= tableBlocks * SHARE &&
-    blocksToDo >= tableBlocks * SHARE &&
+    deadBlocks >= tableBlocks * VACUUM_SHARE &&
+    blocksToDo >= tableBlocks * VACUUM_SHARE &&
     // A stretch with hardly a row to fill has left hardly anything to clean.
     left.moved >= Math.max(1, left.blocks)
   );

@@ -1,9 +1,19 @@
 import Table from 'cli-table3';
 import ms from 'ms';
+import {
+  describeCompared,
+  describePace,
+  describeProgress,
+  describeReason,
+  describeShares,
+  percent,
+  type Told,
+} from '../backfill/words.js';
 import type { Plan, Settings } from '../migration/plan.js';
 import { tableName } from '../migration/plan.js';
 import { sides } from '../migration/sides.js';
 import type { HistoryEntry, Migration } from '../migration/store.js';
+import { verificationOf } from '../migration/verification.js';
 import { printExpression } from '../sql/rules.js';
 
 /** A plan for people. */
@@ -65,19 +75,34 @@ export function describeList(migrations: Migration[]): string {
   return `${table.toString()}\n`;
 }
 
-interface BackfillProgress {
-  ratio?: number;
-  rowsFilled?: number;
-  throttled?: { text: string } | null;
-  slowed?: { text: string } | null;
+const backfillOf = ({ progress }: Migration) => (progress.backfill ?? {}) as Told;
+
+/** In one line: how far, and how long yet or why not. */
+function progressText(migration: Migration): string {
+  const told = backfillOf(migration);
+  if (migration.phase.name !== 'backfilling' || told.ratio === undefined) return '';
+  return [percent(told.ratio), describePace(told), describeReason(told)].filter(Boolean).join(', ');
 }
 
-function progressText(migration: Migration): string {
-  const backfill = migration.progress.backfill as BackfillProgress | undefined;
-  if (migration.phase.name !== 'backfilling' || backfill?.ratio === undefined) return '';
-  const slowed = backfill.slowed ? `, slowed: ${backfill.slowed.text}` : '';
-  const waiting = backfill.throttled ? `, waiting: ${backfill.throttled.text}` : slowed;
-  return `${Math.floor(backfill.ratio * 100)}%${waiting}`;
+/** While it fills, all that is known; later, what the time went to. */
+function backfillLines(migration: Migration): string[] {
+  const told = backfillOf(migration);
+  if (told.ratio === undefined) return [];
+  const lines =
+    migration.phase.name === 'backfilling' ? describeProgress(told) : [describeShares(told)];
+  return lines.filter(Boolean).map((line, i) => `  ${i === 0 ? 'backfill' : '        '}  ${line}`);
+}
+
+/** What comparing the rows has found. */
+function verifyLines(migration: Migration): string[] {
+  const { cleanAt, disagreed, repaired, samples, now } = verificationOf(migration);
+  const lines: string[] = [];
+  if (now) lines.push(describeCompared(now));
+  if (disagreed > 0) {
+    lines.push(`${disagreed} rows disagreed, ${repaired} were repaired: ${samples.join(', ')}`);
+  }
+  if (cleanAt !== null) lines.push(`every row agreed at ${cleanAt}`);
+  return lines.map((line, i) => `  ${i === 0 ? 'verify  ' : '        '}  ${line}`);
 }
 
 /** Everything of one migration. */
@@ -89,8 +114,7 @@ export function describeMigration(migration: Migration, history: HistoryEntry[])
     lines.push(`  paused    ${migration.paused}`);
     lines.push(`            go on with: pgtandem resume ${migration.name}`);
   }
-  const text = progressText(migration);
-  if (text) lines.push(`  backfill  ${text}`);
+  lines.push(...backfillLines(migration), ...verifyLines(migration));
   if ('blocker' in phase && phase.blocker) {
     lines.push(`  blocked   ${phase.blocker} (${phase.attempt} attempts)`);
   }

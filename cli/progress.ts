@@ -1,4 +1,5 @@
 import { SingleBar } from 'cli-progress';
+import { count, formatDuration, percent } from '../backfill/words.js';
 
 /** Where a migration stands, as its status says it. */
 export interface ProgressSnapshot {
@@ -38,25 +39,6 @@ export function formatLine(snapshot: ProgressSnapshot): string {
   const share = ratio === null ? [] : [percent(ratio)];
   const detail = formatDetail(snapshot);
   return [`${phase}:`, ...share, ...(detail ? [detail] : [])].join(' ').replace(/:$/, '');
-}
-
-/** Whole percents, rounded down: 100% is said when it is so, and not before. */
-function percent(ratio: number): string {
-  return `${Math.floor(Math.min(1, Math.max(0, ratio)) * 100)}%`;
-}
-
-/** `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`: two units at most. */
-export function formatDuration(seconds: number): string {
-  if (!Number.isFinite(seconds)) return 'unknown';
-  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
-  const whole = Math.round(seconds);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3_600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3_600)} h ${Math.floor((whole % 3_600) / 60)} min`;
-}
-
-function count(value: number): string {
-  return Math.round(value).toLocaleString('en-US');
 }
 
 /** A stream that may be a terminal. */

@@ -103,6 +103,42 @@ export const METRICS = {
     labels: ['migration'],
     combined: 'max',
   },
+  pgtandem_backfill_blocks: {
+    kind: 'gauge',
+    help: 'Blocks of the table that a running backfill has passed, or is still to pass, by state: done, left.',
+    labels: ['migration', 'state'],
+    combined: 'max',
+  },
+  pgtandem_backfill_rows: {
+    kind: 'gauge',
+    help: 'Rows that a running backfill has filled, or (an estimate) is still to fill, by state: done, left.',
+    labels: ['migration', 'state'],
+    combined: 'max',
+  },
+  pgtandem_backfill_rows_per_second: {
+    kind: 'gauge',
+    help: 'Rows filled a second while a backfill fills, over the last minute of that.',
+    labels: ['migration'],
+    combined: 'max',
+  },
+  pgtandem_backfill_eta_seconds: {
+    kind: 'gauge',
+    help: 'Time until a running backfill will have passed the table, standing still included, seconds.',
+    labels: ['migration'],
+    combined: 'max',
+  },
+  pgtandem_backfill_waiting: {
+    kind: 'gauge',
+    help: '1 for the reason for which a backfill stands still now.',
+    labels: ['migration', 'reason'],
+    combined: 'max',
+  },
+  pgtandem_backfill_time_ratio: {
+    kind: 'gauge',
+    help: 'Share of the time of a running backfill, over restarts, by what it went to: filling, vacuum, or a reason to stand still.',
+    labels: ['migration', 'reason'],
+    combined: 'max',
+  },
   pgtandem_backfill_chunk_seconds: {
     kind: 'histogram',
     help: 'Time of one backfill chunk with its commit, seconds.',
@@ -127,6 +163,11 @@ export const METRICS = {
   pgtandem_backfill_vacuums_total: {
     kind: 'counter',
     help: 'Interleaved VACUUMs of a table being filled, by outcome: done, skipped, cancelled, failed.',
+    labels: ['migration', 'outcome'],
+  },
+  pgtandem_verification_rows_total: {
+    kind: 'counter',
+    help: 'Rows of passes that compare old and new columns, by outcome: compared, disagreed, repaired.',
     labels: ['migration', 'outcome'],
   },
   pgtandem_replica_lag_seconds: {

@@ -57,7 +57,7 @@ export const TRANSITIONS: Record<PhaseName, Record<Event, PhaseName | null>> = {
   expanding: { ...NOWHERE, expanded: 'dual-writing', abort: 'aborting' },
   'dual-writing': { ...NOWHERE, drained: 'backfilling', abort: 'aborting' },
   backfilling: { ...NOWHERE, filled: 'verifying', abort: 'aborting' },
-  verifying: { ...NOWHERE, proved: 'ready', disproved: 'backfilling', abort: 'aborting' },
+  verifying: { ...NOWHERE, proved: 'ready', disproved: 'verifying', abort: 'aborting' },
   ready: {
     ...NOWHERE,
     due: 'cutting-over',

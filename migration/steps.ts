@@ -1,21 +1,31 @@
-import { forgetCheckpoint } from '../backfill/checkpoint.js';
-import { runBackfill } from '../backfill/engine.js';
-import { type BackfillJob, DEFAULT_THROTTLE } from '../backfill/job.js';
-import { printExpression } from '../sql/rules.js';
+import { describeCompared, describeShares } from '../backfill/words.js';
+import { type Connection, transaction } from '../db/connect.js';
+import { readTree } from '../db/tree.js';
+import type { PartRule } from '../sql/rules.js';
 import { acknowledged, type Context, runDdl, showWaiting, stopIfAborted } from './context.js';
 import { abortSql, completeSql, expandSql } from './ddl.js';
 import { stillThere, writers } from './drain.js';
+import { fill, jobsOf } from './filling.js';
 import { removeGuardSql } from './guard.js';
 import { publishOrder } from './order.js';
+import { detachedParts, rulesNow, unknownParts } from './parts.js';
 import { backoffMs, type Phase, type PhaseName } from './phase.js';
 import { ownName, type Plan, tableName } from './plan.js';
-import { publish } from './publish.js';
+import { publish, publishAgain } from './publish.js';
 import { assertShape } from './shape.js';
 import { sides } from './sides.js';
 import { changeSettings, type Migration, move, reload, saveProgress } from './store.js';
 import { attemptSwap, release } from './swap.js';
 import { readSituation, whyUsed } from './unused.js';
-import { DisprovedError, dropFitsSql, makeIndexes, proveBefore, proveFits } from './verify.js';
+import { compareRows, noteClean, recheckDue } from './verification.js';
+import {
+  DisprovedError,
+  dropFitsSql,
+  makeIndexes,
+  proveBefore,
+  proveFits,
+  withdrawProof,
+} from './verify.js';
 
 /** The effect of a phase; returns when the migration has moved on from it, or was told to stop. */
 type Step = (context: Context, migration: Migration) => Promise<unknown>;
@@ -32,7 +42,7 @@ export const STEPS: Record<PhaseName, Step> = {
   'cutting-over': cuttingOver,
   soaking,
   reverting,
-  reverted: waitForRequest,
+  reverted: (context, migration) => waitForRequest(context, migration),
   completing,
   completed: async () => undefined,
   aborting,
@@ -40,12 +50,21 @@ export const STEPS: Record<PhaseName, Step> = {
 };
 
 async function expanding(context: Context, migration: Migration): Promise<void> {
-  const epoch = await publish(context.connection, migration, 'hide-new');
-  await acknowledged(context, migration, epoch);
-  await assertShape(context.connection, migration.plan, 'original');
-  await runDdl(context, migration, expandSql(migration.plan));
-  await move(context.connection, migration, 'expanded', { name: 'dual-writing' });
+  const { connection } = context;
+  const { plan } = migration;
+  let epoch = await publish(connection, migration, 'hide-new');
+  for (;;) {
+    await acknowledged(context, migration, epoch);
+    await assertShape(connection, plan, 'original');
+    if (await runDdl(context, migration, expandSql(plan), () => allKnown(connection, plan))) break;
+    epoch = await transaction(connection, () => publishAgain(connection, [plan.table.oid]));
+  }
+  await move(connection, migration, 'expanded', { name: 'dual-writing' });
 }
+
+/** A partition that is new to the proxies would show what is new in it. */
+const allKnown = async (connection: Connection, plan: Plan) =>
+  (await unknownParts(connection, plan)) === null;
 
 async function dualWriting(context: Context, migration: Migration): Promise<void> {
   const { connection } = context;
@@ -70,40 +89,12 @@ async function dualWriting(context: Context, migration: Migration): Promise<void
   await move(connection, migration, 'drained', { name: 'backfilling', asked: false });
 }
 
-/** What the engine is to fill: every change of the migration in one pass. Pure. */
-export function backfillJob(migration: Migration): BackfillJob {
-  const { plan } = migration;
-  const all = sides(plan, 'before');
-  return {
-    migrationId: migration.id,
-    migration: migration.name,
-    table: plan.table,
-    set: all.map((side) => ({ column: side.follow, value: printExpression(side.forward) })),
-    pending: all.map((side) => `NOT ${side.holds('')}`).join(' OR '),
-    silenceTriggers: plan.silenceTriggers,
-  };
-}
-
-/** How often the progress is saved for people, milliseconds. */
-const PROGRESS_MS = 500;
-
 async function backfilling(context: Context, migration: Migration): Promise<void> {
-  const { connection, metrics, signal, url } = context;
-  const settings = async () => {
-    const now = await reload(connection, migration.id);
-    return { ...DEFAULT_THROTTLE, ...(now ?? migration).settings };
-  };
-  let saved = -PROGRESS_MS;
-  const job = backfillJob(migration);
-  const run = runBackfill({ url, job, settings, metrics, signal });
-  for (let item = await run.next(); ; item = await run.next()) {
-    if (item.done) break;
-    if (performance.now() - saved < PROGRESS_MS) continue;
-    saved = performance.now();
-    await saveProgress(connection, migration.id, { backfill: item.value });
-  }
-  stopIfAborted(context);
-  await saveProgress(connection, migration.id, { backfill: { ratio: 1, throttled: null } });
+  const { connection, log } = context;
+  const last = await fill(context, migration);
+  const done = { ...last, ratio: 1, rowsLeft: 0, etaSeconds: 0, throttled: null, slowed: null };
+  await saveProgress(connection, migration.id, { backfill: done });
+  log.info({ migration: migration.name }, `backfill done; ${describeShares(last)}`);
   await move(connection, migration, 'filled', { name: 'verifying', asked: asked(migration) });
 }
 
@@ -113,24 +104,31 @@ const asked = ({ phase }: Migration) => 'asked' in phase && phase.asked;
 /** After so many passes that each left a row wrong, something else is wrong. */
 const MAX_PASSES = 3;
 
+/**
+ * The database proves every row. Where it finds one that disagrees, the rows are compared and put in
+ * order, and it proves again; the constraints are in force meanwhile, so that no new one comes.
+ */
 async function verifying(context: Context, migration: Migration): Promise<void> {
   const { connection } = context;
   await release(context, migration, 'before');
   await assertShape(connection, migration.plan, 'before');
-  try {
-    await proveBefore(context, migration);
-    await makeIndexes(context, migration);
-  } catch (error) {
-    if (!(error instanceof DisprovedError)) throw error;
-    const passes = Number(migration.progress.disproved ?? 0) + 1;
-    await saveProgress(connection, migration.id, { disproved: passes });
-    if (passes >= MAX_PASSES) throw error;
-    await forgetCheckpoint(connection, migration.id);
-    const again: Phase = { name: 'backfilling', asked: asked(migration) };
-    await move(connection, migration, 'disproved', again, error.message);
-    return;
+  let now = migration;
+  for (let pass = 1; ; pass++) {
+    try {
+      await proveBefore(context, now);
+      break;
+    } catch (error) {
+      if (!(error instanceof DisprovedError) || pass > MAX_PASSES) throw error;
+      const found = await compareRows(context, now, await jobsOf(context, now), false);
+      stopIfAborted(context);
+      // Every row is in order, and the proof fails all the same: a NULL where there may be none.
+      if (found.disagreed === 0) throw error;
+      now = await move(connection, now, 'disproved', now.phase, describeCompared(found));
+    }
   }
-  await move(connection, migration, 'proved', { name: 'ready', asked: asked(migration) });
+  await noteClean(context, now);
+  await makeIndexes(context, now);
+  await move(connection, now, 'proved', { name: 'ready', asked: asked(now) });
 }
 
 async function ready(context: Context, migration: Migration): Promise<void> {
@@ -140,16 +138,33 @@ async function ready(context: Context, migration: Migration): Promise<void> {
     await move(context.connection, migration, 'due', phase);
     return;
   }
-  await waitForRequest(context, migration);
+  if (await waitForRequest(context, migration, () => recheckDue(context, migration))) return;
+  const found = await compareRows(context, migration, await jobsOf(context, migration), true);
+  stopIfAborted(context);
+  if (found.disagreed === 0) {
+    await noteClean(context, migration);
+    return;
+  }
+  await withdrawProof(context, migration);
+  const again: Phase = { name: 'verifying', asked: asked(migration) };
+  await move(context.connection, migration, 'disproved', again, describeCompared(found));
 }
 
-/** Nothing is to be done; an operator's request or changed settings end the waiting. */
-async function waitForRequest(context: Context, migration: Migration): Promise<void> {
+/**
+ * Nothing is to be done; an operator's request or changed settings end the waiting.
+ * @returns false when `isDue` ended it.
+ */
+async function waitForRequest(
+  context: Context,
+  migration: Migration,
+  isDue?: () => Promise<boolean>,
+): Promise<boolean> {
   const before = JSON.stringify(migration.settings);
   for (;;) {
     stopIfAborted(context);
     const now = await reload(context.connection, migration.id);
-    if (JSON.stringify(now?.settings) !== before) return;
+    if (JSON.stringify(now?.settings) !== before) return true;
+    if (await isDue?.()) return false;
     await context.wake.wait(1_000, context.signal);
   }
 }
@@ -290,20 +305,28 @@ async function countMisfits(context: Context, plan: Plan): Promise<string> {
 async function completing(context: Context, migration: Migration): Promise<void> {
   const { connection } = context;
   const { plan } = migration;
+  const detached = await partsLeft(connection, plan);
   await runDdl(context, migration, [...removeGuardSql(plan), ...dropFitsSql(plan)]);
   await acknowledged(context, migration, await publish(connection, migration, 'hide-old'));
   const { rows } = await connection.query(`SELECT current_setting('server_version_num')::int AS v`);
-  await runDdl(context, migration, completeSql(plan, rows[0].v));
+  await runDdl(context, migration, completeSql(plan, rows[0].v, detached));
   await acknowledged(context, migration, await publishOrder(connection, migration));
   await move(connection, migration, 'cleaned', { name: 'completed' });
+}
+
+/** Partitions that were detached with what is ours in them. */
+async function partsLeft(connection: Connection, plan: Plan): Promise<PartRule[]> {
+  const members = await readTree(connection, plan.table.oid);
+  return detachedParts(connection, plan, members, await rulesNow(connection));
 }
 
 async function aborting(context: Context, migration: Migration): Promise<void> {
   const { connection } = context;
   const { plan } = migration;
+  const detached = await partsLeft(connection, plan);
   await runDdl(context, migration, [...removeGuardSql(plan), ...dropFitsSql(plan)]);
   await acknowledged(context, migration, await publish(connection, migration, 'hide-new'));
-  await runDdl(context, migration, abortSql(plan));
+  await runDdl(context, migration, abortSql(plan, detached));
   await acknowledged(context, migration, await publish(connection, migration, 'none'));
   await move(connection, migration, 'cleaned', { name: 'aborted' });
 }

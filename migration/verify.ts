@@ -1,9 +1,11 @@
 import { sqlState } from '../db/connect.js';
+import { leavesOf, readTree } from '../db/tree.js';
 import { quoteIdentifier as q } from '../sql/rules.js';
-import { type Context, isLockFailure, runDdl, stopIfAborted } from './context.js';
+import { type Context, runDdl, runPatiently, stopIfAborted } from './context.js';
 import { createIndexSql, dropIndexSql, fitName, notNullProofName } from './ddl.js';
 import { proofName, proofSql } from './guard.js';
-import { type Plan, tableName } from './plan.js';
+import { isLockFailure } from './locks.js';
+import { type Plan, relationName, tableName } from './plan.js';
 import { sides } from './sides.js';
 import type { Migration } from './store.js';
 
@@ -16,11 +18,25 @@ export class DisprovedError extends Error {
 export async function proveBefore(context: Context, migration: Migration): Promise<void> {
   const { plan } = migration;
   for (const [i, side] of sides(plan, 'before').entries()) {
-    await prove(context, migration, proofName(i), proofSql(plan, side, i));
+    await prove(context, migration, proofName(i), proofSql(plan, side, i), true);
   }
   for (const [i, { shadow }] of plan.changes.entries()) {
     if (shadow.rule.notNull) await setNotNull(context, migration, shadow.before, i);
   }
+}
+
+/**
+ * Makes the proof of the relation count no more: the constraints are there, in force for what is
+ * written and not valid, so that no cutover is taken until they have been validated again. A row
+ * can break a constraint that is valid when a function in it gives something else than it did.
+ */
+export async function withdrawProof(context: Context, migration: Migration): Promise<void> {
+  const { plan } = migration;
+  const statements = sides(plan, 'before').flatMap((side, i) => [
+    `ALTER TABLE ${tableName(plan)} DROP CONSTRAINT IF EXISTS ${q(proofName(i))}`,
+    proofSql(plan, side, i),
+  ]);
+  await runDdl(context, migration, statements);
 }
 
 /** Proves that every value of the new columns has its counterpart in the old ones. */
@@ -66,30 +82,58 @@ export async function constraintStates(
 
 /**
  * Adds a constraint NOT VALID (a short lock) and validates it (a scan that blocks no write).
- * @throws DisprovedError when a row violates it; the constraint is taken away again.
+ * @param keep whether it stays in force for what is written when a row violates it.
+ * @throws DisprovedError when a row violates it.
  */
 async function prove(
   context: Context,
   migration: Migration,
   name: string,
   add: string,
+  keep = false,
 ): Promise<void> {
   const { plan } = migration;
   const state = (await constraintStates(context, plan)).get(name);
   if (state?.valid) return;
   if (!state) await runDdl(context, migration, [add]);
   try {
-    await runDdl(context, migration, [
-      `ALTER TABLE ${tableName(plan)} VALIDATE CONSTRAINT ${q(name)}`,
-    ]);
+    if (plan.parts) await validateParts(context, migration, name);
+    const validate = `ALTER TABLE ${tableName(plan)} VALIDATE CONSTRAINT ${q(name)}`;
+    await runPatiently(context, migration, validate);
   } catch (error) {
     if (sqlState(error) !== '23514') throw error;
-    if (plan.guard !== 'reject' || name !== proofName(Number(name.split('_').at(-1)))) {
+    if (!keep) {
       await runDdl(context, migration, [
         `ALTER TABLE ${tableName(plan)} DROP CONSTRAINT IF EXISTS ${q(name)}`,
       ]);
     }
     throw new DisprovedError((error as Error).message);
+  }
+}
+
+/**
+ * Validates an inherited constraint in one partition after another, so that each is locked (against
+ * VACUUM and DDL) only while it is read. What the table's own validation finds valid it passes over.
+ */
+async function validateParts(context: Context, migration: Migration, name: string): Promise<void> {
+  const { connection } = context;
+  for (;;) {
+    const leaves = leavesOf(await readTree(connection, migration.plan.table.oid));
+    const { rows } = await connection.query(
+      `SELECT conrelid::int8 AS oid FROM pg_constraint
+       WHERE conrelid = ANY ($1::oid[]) AND conname = $2 AND NOT convalidated`,
+      [leaves.map(({ oid }) => oid), name],
+    );
+    const due = new Set(rows.map((row) => Number(row.oid)));
+    const leaf = leaves.find(({ oid }) => due.has(oid));
+    if (!leaf) return;
+    try {
+      const validate = `ALTER TABLE ${relationName(leaf)} VALIDATE CONSTRAINT ${q(name)}`;
+      await runPatiently(context, migration, validate);
+    } catch (error) {
+      // It was dropped meanwhile: the others are looked for again.
+      if (sqlState(error) !== '42P01') throw error;
+    }
   }
 }
 

@@ -1,15 +1,16 @@
 import { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import type { Outbox } from './outbox.js';
 import type { Wire, WireListener } from './wire.js';
 
 /**
- * The fast way: a plain TCP or Unix socket, read and written by its handle, beneath Node's streams,
- * which cost as much as the system calls do. All reads share one buffer, and what is sent is
- * almost always taken by the operating system at once, so that nothing is allocated for it.
+ * The fast way: a socket that is read and written by its handle, beneath Node's streams, which cost
+ * as much as the system calls do. All reads share one buffer, and what a plain TCP or Unix socket
+ * sends is almost always taken by the operating system at once, so that nothing is allocated for it.
  *
- * This is the only file that uses what Node does not document (`_handle`, the `stream_wrap`
- * binding). It is the same in Node 20, 22 and 24; where anything of it is not as expected,
- * `handleOf` says null and the streams are used.
+ * This and `tls-handle-wire.ts` are the only files that use what Node does not document (`_handle`,
+ * the `stream_wrap` binding). It is the same in Node 20, 22 and 24; where anything of it is not as
+ * expected, `handleOf` says null and the streams are used.
  */
 
 /** What of Node's stream handle is used (lib/internal/stream_base_commons.js). */
@@ -23,7 +24,7 @@ export interface Handle {
   wire?: HandleWire;
 }
 
-interface WriteRequest {
+export interface WriteRequest {
   handle: Handle | null;
   oncomplete: (this: WriteRequest, status: number) => void;
   buffer?: Buffer;
@@ -61,10 +62,10 @@ function findStreamWrap(): StreamWrap | null {
   }
 }
 
-/** The handle of a plain socket that can be used here; null: use the stream. */
+/** The handle of a plain socket, or of one within TLS, that can be used; null: use the stream. */
 export function handleOf(socket: Socket): Handle | null {
-  // A TLSSocket has a handle too, of which this file knows nothing.
-  if (wrap === null || Object.getPrototypeOf(socket) !== Socket.prototype) return null;
+  const kind: unknown = Object.getPrototypeOf(socket);
+  if (wrap === null || (kind !== Socket.prototype && kind !== TLSSocket.prototype)) return null;
   if (socket.readableLength > 0 || socket.writableLength > 0 || socket.destroyed) return null;
   const handle = (socket as unknown as { _handle: Handle | null })._handle;
   const methods = ['useUserBuffer', 'readStart', 'readStop', 'writeBuffer'] as const;
@@ -83,17 +84,17 @@ export function quiesce(socket: Socket): void {
   handle.readStop();
 }
 
-export class HandleWire implements Wire {
-  private writes = 0;
+/** What both kinds of sockets have in common: how they are read, and how they end. */
+export abstract class HandleWire implements Wire {
   private reading = false;
-  private hasEnded = false;
+  protected hasEnded = false;
   /** Nothing more can be sent. */
   over = false;
 
   constructor(
-    private readonly socket: Socket,
-    private readonly handle: Handle,
-    private readonly listener: WireListener,
+    protected readonly socket: Socket,
+    protected readonly handle: Handle,
+    protected readonly listener: WireListener,
   ) {
     handle.readStop();
     handle.useUserBuffer(arrived);
@@ -106,6 +107,67 @@ export class HandleWire implements Wire {
     });
     socket.on('finish', () => this.closeWhenBothEnded());
   }
+
+  abstract readonly flowing: boolean;
+  abstract send(out: Outbox): boolean;
+  /** A write that was not done at once is: 0, or a negative error number. */
+  abstract written(status: number): void;
+
+  pause(): void {
+    if (!this.reading) return;
+    this.reading = false;
+    if (!this.socket.destroyed) this.handle.readStop();
+  }
+
+  resume(): void {
+    if (this.reading || this.hasEnded || this.socket.destroyed) return;
+    this.reading = true;
+    this.handle.readStart();
+  }
+
+  end(): void {
+    this.over = true;
+    this.socket.end();
+  }
+
+  destroy(): void {
+    this.over = true;
+    this.socket.destroy();
+  }
+
+  /** @param bytes read, or a negative error number. */
+  read(bytes: number): void {
+    if (bytes > 0) this.listener.data(firstOfArrived(bytes));
+    else if (bytes < 0) this.readEnds(bytes);
+  }
+
+  /** The other end takes no more. What it said before it went, and its end, are still to be read. */
+  protected cannotWrite(): void {
+    this.over = true;
+    if (this.hasEnded) this.destroy();
+    else this.resume();
+  }
+
+  private readEnds(error: number): void {
+    this.pause();
+    this.hasEnded = true;
+    if (error !== UV_EOF) {
+      this.destroy();
+      return;
+    }
+    this.listener.ended();
+    this.closeWhenBothEnded();
+  }
+
+  private closeWhenBothEnded(): void {
+    if (this.hasEnded && this.socket.writableFinished) this.destroy();
+  }
+}
+
+/** A plain TCP or Unix socket. */
+export class PlainHandleWire extends HandleWire {
+  /** How many writes the operating system has not taken. */
+  private writes = 0;
 
   get flowing(): boolean {
     return this.writes === 0;
@@ -139,64 +201,14 @@ export class HandleWire implements Wire {
     return this.writes === 0;
   }
 
-  pause(): void {
-    if (!this.reading) return;
-    this.reading = false;
-    if (!this.socket.destroyed) this.handle.readStop();
-  }
-
-  resume(): void {
-    if (this.reading || this.hasEnded || this.socket.destroyed) return;
-    this.reading = true;
-    this.handle.readStart();
-  }
-
-  end(): void {
-    this.over = true;
-    this.socket.end();
-  }
-
-  destroy(): void {
-    this.over = true;
-    this.socket.destroy();
-  }
-
-  /** @param bytes read, or a negative error number. */
-  read(bytes: number): void {
-    if (bytes > 0) this.listener.data(firstOfArrived(bytes));
-    else if (bytes < 0) this.readEnds(bytes);
-  }
-
   written(status: number): void {
     this.writes--;
     if (status < 0) this.cannotWrite();
     else if (this.writes === 0) this.listener.drained();
   }
-
-  /** The other end takes no more. What it said before it went, and its end, are still to be read. */
-  private cannotWrite(): void {
-    this.over = true;
-    if (this.hasEnded) this.destroy();
-    else this.resume();
-  }
-
-  private readEnds(error: number): void {
-    this.pause();
-    this.hasEnded = true;
-    if (error !== UV_EOF) {
-      this.destroy();
-      return;
-    }
-    this.listener.ended();
-    this.closeWhenBothEnded();
-  }
-
-  private closeWhenBothEnded(): void {
-    if (this.hasEnded && this.socket.writableFinished) this.destroy();
-  }
 }
 
-function makeRequest(): WriteRequest {
+export function makeRequest(): WriteRequest {
   const request = new wrap!.WriteWrap();
   request.handle = null;
   request.oncomplete = onWritten;

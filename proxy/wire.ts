@@ -1,6 +1,8 @@
 import type { Socket } from 'node:net';
-import { HandleWire, handleOf } from './handle-wire.js';
+import { TLSSocket } from 'node:tls';
+import { handleOf, PlainHandleWire } from './handle-wire.js';
 import type { Outbox } from './outbox.js';
+import { TlsHandleWire } from './tls-handle-wire.js';
 
 /** Who is told what happens on a wire. */
 export interface WireListener {
@@ -32,10 +34,12 @@ export interface Wire {
 /** Takes over a connected, paused socket. */
 export function openWire(socket: Socket, listener: WireListener): Wire {
   const handle = handleOf(socket);
-  return handle ? new HandleWire(socket, handle, listener) : new StreamWire(socket, listener);
+  if (!handle) return new StreamWire(socket, listener);
+  const Handled = socket instanceof TLSSocket ? TlsHandleWire : PlainHandleWire;
+  return new Handled(socket, handle, listener);
 }
 
-/** Any socket of Node's, TLS among them. */
+/** Any socket of Node's, by what is documented of it. */
 class StreamWire implements Wire {
   constructor(
     private readonly socket: Socket,

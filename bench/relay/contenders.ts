@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Cluster } from '../../cli/demo/cluster.js';
 import { ProxyProcess } from '../../cli/demo/proxy-process.js';
+import { makeCertificate } from '../../test/proxy/certificates.js';
 import { family } from './process.js';
 
 /** One way from the load to the server. */
@@ -15,6 +16,8 @@ export interface Contender {
   host: string;
   port: number;
   database: string;
+  /** Clients come within TLS. */
+  tls?: boolean;
   /** Processes that it costs; none for the direct way. */
   pids(): number[];
   stop(): Promise<void>;
@@ -40,7 +43,11 @@ export async function socat(cluster: Cluster, database: string): Promise<Contend
 }
 
 /** PgBouncer with session pooling: what a proxy of the same kind costs. */
-export async function pgbouncer(cluster: Cluster, database: string): Promise<Contender> {
+export async function pgbouncer(
+  cluster: Cluster,
+  database: string,
+  tls: boolean,
+): Promise<Contender> {
   const port = await freePort();
   const folder = mkdtempSync(join(tmpdir(), 'bench-pgbouncer-'));
   const file = join(folder, 'pgbouncer.ini');
@@ -61,7 +68,7 @@ default_pool_size = 1000
 ignore_startup_parameters = extra_float_digits
 log_connections = 0
 log_disconnections = 0
-`,
+${tls ? tlsOfPgbouncer(folder) : ''}`,
   );
   chmodSync(folder, 0o755);
   // It refuses to run as root.
@@ -72,6 +79,7 @@ log_disconnections = 0
   const contender = await started('pgbouncer', child, port, database);
   return {
     ...contender,
+    tls,
     stop: async () => {
       await contender.stop();
       rmSync(folder, { recursive: true });
@@ -79,17 +87,40 @@ log_disconnections = 0
   };
 }
 
+/** A certificate for the contenders with TLS, and its key, in a folder. */
+function identity(folder: string): { cert: string; key: string } {
+  const { cert, key } = makeCertificate({ name: 'localhost', hosts: ['127.0.0.1'] });
+  const files = { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') };
+  writeFileSync(files.cert, cert);
+  writeFileSync(files.key, key);
+  return files;
+}
+
+function tlsOfPgbouncer(folder: string): string {
+  const { cert, key } = identity(folder);
+  return `client_tls_sslmode = require\nclient_tls_cert_file = ${cert}\nclient_tls_key_file = ${key}\n`;
+}
+
 export async function pgtandem(
   name: string,
   cluster: Cluster,
   database: string,
   workers: number,
+  tls: boolean,
 ): Promise<Contender> {
-  const args = workers > 1 ? ['--workers', String(workers)] : [];
+  const folder = tls ? mkdtempSync(join(tmpdir(), 'bench-pgtandem-')) : null;
+  const secure = folder ? identity(folder) : null;
+  const args = [
+    ...(workers > 1 ? ['--workers', String(workers)] : []),
+    ...(secure ? ['--tls-cert', secure.cert, '--tls-key', secure.key] : []),
+  ];
   const proxy = await ProxyProcess.start(cluster.url(database), '127.0.0.1:0', args);
   const port = Number(proxy.address.split(':').at(-1));
-  const stop = () => proxy.end('SIGTERM');
-  return { name, host: '127.0.0.1', port, database, pids: () => family(proxy.pid), stop };
+  const stop = async () => {
+    await proxy.end('SIGTERM');
+    if (folder) rmSync(folder, { recursive: true });
+  };
+  return { name, host: '127.0.0.1', port, database, tls, pids: () => family(proxy.pid), stop };
 }
 
 async function started(

@@ -13,6 +13,7 @@ interface Options {
   modes: Cell['mode'][];
   workloads: Cell['workload'][];
   only: string[];
+  tls: boolean;
   others: boolean;
 }
 
@@ -27,7 +28,8 @@ const options = new Command('bench/relay')
   .option('--modes <list>', 'of the protocol', list, ['simple', 'extended', 'prepared'])
   .option('--workloads <list>', 'select, tpcb, pipeline', list, ['select', 'pipeline', 'tpcb'])
   .option('--only <list>', 'contenders', list, [])
-  .option('--no-others', 'leave out connections, COPY and memory')
+  .option('--tls', 'from the clients to PgBouncer and pgtandem', false)
+  .option('--no-others', 'leave out connections, COPY and memory (as with --tls)')
   .parse()
   .opts<Options>();
 
@@ -38,9 +40,13 @@ const cells = options.workloads.flatMap((workload) =>
     .flatMap((mode) => options.clients.map((clients): Cell => ({ workload, mode, clients }))),
 );
 console.log(`Node ${process.version}, ${options.rounds} rounds of ${options.seconds} s`);
-const stage = await setStage(options.scale, options.only);
+const stage = await setStage(options.scale, options.only, options.tls);
 try {
+  let warm = '';
   for (const cell of cells) {
+    const kind = `${cell.workload} ${cell.mode}`;
+    if (kind !== warm) await warmUp(cell);
+    warm = kind;
     const runs = new Map(stage.contenders.map(({ name }) => [name, [] as Figures[]]));
     for (let round = 0; round < options.rounds; round++) {
       for (const contender of stage.contenders) {
@@ -50,9 +56,16 @@ try {
     }
     print(cell, runs);
   }
-  if (options.others) await measureOthers();
+  if (options.others && !options.tls) await measureOthers();
 } finally {
   await stage.stop();
+}
+
+/** What has just been started compiles its code and fills its caches while it is used first. */
+async function warmUp(cell: Cell): Promise<void> {
+  for (const contender of stage.contenders) {
+    await pgbench(contender, { ...cell, clients: 8 }, options.seconds, options.scale);
+  }
 }
 
 function print(cell: Cell, runs: ReadonlyMap<string, Figures[]>): void {

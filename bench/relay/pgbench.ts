@@ -69,7 +69,10 @@ export async function pgbench(
         ...(cell.workload === 'pipeline' ? ['-D', `scale=${scale}`] : []),
         ...address(contender),
       ],
-      { maxBuffer: 64 * 1024 * 1024 },
+      {
+        maxBuffer: 64 * 1024 * 1024,
+        env: { ...process.env, PGSSLMODE: contender.tls ? 'require' : 'disable' },
+      },
     );
     // Processes that were there, and those of connections that have ended meanwhile (socat).
     const cpu = cpuOf(contender.pids()) - before;

@@ -21,8 +21,15 @@ export interface Stage {
   stop(): Promise<void>;
 }
 
-/** @param names of the contenders that are wanted; all when empty. */
-export async function setStage(scale: number, names: readonly string[]): Promise<Stage> {
+/**
+ * @param names of the contenders that are wanted; all when empty.
+ * @param tls clients come within TLS, but to the server itself and to socat, which have none.
+ */
+export async function setStage(
+  scale: number,
+  names: readonly string[],
+  tls: boolean,
+): Promise<Stage> {
   await loadParser();
   const cluster = await Cluster.create({
     settings: { max_connections: 1500, shared_buffers: '512MB', synchronous_commit: 'off' },
@@ -37,11 +44,11 @@ export async function setStage(scale: number, names: readonly string[]): Promise
     const ways: Record<string, () => Contender | Promise<Contender>> = {
       direct: () => direct(cluster, 'plain'),
       socat: () => socat(cluster, 'plain'),
-      pgbouncer: () => pgbouncer(cluster, 'plain'),
-      pgtandem: () => pgtandem('pgtandem', cluster, 'plain', 1),
-      'two workers': () => pgtandem('two workers', cluster, 'plain', 2),
-      'other table': () => pgtandem('other table', cluster, 'other', 1),
-      'this table': () => pgtandem('this table', cluster, 'same', 1),
+      pgbouncer: () => pgbouncer(cluster, 'plain', tls),
+      pgtandem: () => pgtandem('pgtandem', cluster, 'plain', 1, tls),
+      'two workers': () => pgtandem('two workers', cluster, 'plain', 2, tls),
+      'other table': () => pgtandem('other table', cluster, 'other', 1, tls),
+      'this table': () => pgtandem('this table', cluster, 'same', 1, tls),
     };
     for (const [name, make] of Object.entries(ways)) {
       if (names.length === 0 || names.includes(name)) contenders.push(await make());

@@ -10,6 +10,7 @@ import type { Plan, Settings } from '../../migration/plan.js';
 import { makePlan } from '../../migration/planner.js';
 import { insertMigration } from '../../migration/store.js';
 import { UNUSED_FOR_MS } from '../../migration/unused.js';
+import { VERIFY_EVERY_MS } from '../../migration/verification.js';
 import { loadParser } from '../../sql/rewriter.js';
 import type { Guard } from '../../sql/rules.js';
 import { withDatabase } from '../database.js';
@@ -35,6 +36,7 @@ interface StartOptions {
   columnOrder: 'keep' | 'physical';
   soak: number;
   unusedFor?: number;
+  verifyEvery: number;
   maxLag: number;
   maxLagBytes: number;
   chunkTime: number;
@@ -105,6 +107,14 @@ function withOptions(command: Command): Command {
         .default(30 * 60_000, '30m'),
     )
     .addOption(unusedForOption())
+    .addOption(
+      new Option(
+        '--verify-every <duration>',
+        'compare all rows again while a cutover waits; 0: never',
+      )
+        .argParser(duration)
+        .default(VERIFY_EVERY_MS, '1h'),
+    )
     .addOption(columnOrderOption().default('keep'))
     .addOption(
       new Option('--max-lag <duration>', 'replication lag at which the backfill stops')
@@ -159,6 +169,7 @@ function settingsOf(options: StartOptions): Settings {
     cutover: options.cutover,
     columnOrder: options.columnOrder,
     soakMs: options.soak,
+    verifyEveryMs: options.verifyEvery,
     unusedForMs: options.unusedFor ?? UNUSED_FOR_MS,
     maxLagMs: options.maxLag,
     maxLagBytes: options.maxLagBytes,

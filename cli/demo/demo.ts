@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
+import type { Spent } from '../../backfill/account.js';
 import { DEFAULT_THROTTLE } from '../../backfill/job.js';
 import { connect } from '../../db/connect.js';
 import { type Definition, parseDefinition } from '../../migration/definition.js';
@@ -186,8 +187,9 @@ class Demo {
     const backfill = migration.progress.backfill as Record<string, unknown> | undefined;
     const lags = (backfill?.lag ?? []) as { seconds: number | null }[];
     for (const { seconds } of lags) this.watcher.seen(seconds);
-    const reasons = backfill?.throttledSecondsByReason as Record<string, number> | undefined;
-    if (reasons && Object.keys(reasons).length > 0) this.throttled = reasons;
+    const spent = backfill?.spent as Spent | undefined;
+    const reasons = spent?.throttledSeconds ?? {};
+    if (Object.keys(reasons).length > 0) this.throttled = reasons;
   }
 
   /** Pauses replay on the standby when a third of the table is filled, and lets it go on. */

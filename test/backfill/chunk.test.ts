@@ -8,7 +8,6 @@ import {
   timeouts,
 } from '../../backfill/chunk.js';
 import { PARTS, Parts, partCondition } from '../../backfill/parts.js';
-import { RateWindow } from '../../backfill/progress.js';
 import { vacuumDue } from '../../backfill/vacuum.js';
 import { randomFrom } from './setup.js';
 
@@ -130,23 +129,4 @@ t.test('each part takes its share of the lines, and the last one all that is lef
   t.equal(partCondition(PARTS - 1, PARTS), null);
   t.match(partCondition(0, PARTS), `% ${PARTS} <= 0`);
   t.match(partCondition(PARTS - 2, PARTS), `% ${PARTS} <= ${PARTS - 2}`);
-});
-
-t.test('the estimate is of the rate in the last minute, standing still included', async (t) => {
-  const rate = new RateWindow();
-  t.equal(rate.etaSeconds(100), null);
-  rate.add(0, 0, 0);
-  rate.add(500, 50, 500);
-  t.equal(rate.etaSeconds(100), null, 'too early to say');
-  rate.add(2_000, 200, 2_000);
-  t.equal(rate.etaSeconds(100), 1);
-  t.equal(rate.rowsPerSecond(), 1_000);
-  rate.add(4_000, 200, 2_000);
-  t.equal(rate.etaSeconds(100), 2, 'half the time it stood still: twice as long');
-  for (let s = 5; s <= 70; s++) rate.add(s * 1_000, 200, 2_000);
-  t.equal(rate.etaSeconds(100), null, 'it stands still: nobody knows');
-  t.equal(rate.etaSeconds(0), 0);
-  rate.add(71_000, 0, 2_000);
-  rate.add(73_000, 20, 2_200);
-  t.equal(rate.etaSeconds(20), 2, 'a new pass has a rate of its own');
 });

@@ -48,7 +48,7 @@ export class Watched {
   }
 
   seconds(name: string): number {
-    return this.last?.throttledSecondsByReason[name] ?? 0;
+    return this.last?.spent.throttledSeconds[name] ?? 0;
   }
 }
 

@@ -1,8 +1,8 @@
 import { Writable } from 'node:stream';
 import t from 'tap';
+import { formatDuration } from '../../backfill/words.js';
 import {
   formatBar,
-  formatDuration,
   formatLine,
   type Output,
   Progress,

@@ -3,6 +3,7 @@ import type { Cluster } from '../../cli/demo/cluster.js';
 import { connect } from '../../db/connect.js';
 import { installSchema } from '../../db/schema.js';
 import { Metrics } from '../../metrics/registry.js';
+import type { Log } from '../../migration/context.js';
 import { Coordinator } from '../../migration/coordinator.js';
 import type { PhaseName, Request } from '../../migration/phase.js';
 import { requestMove } from '../../migration/request.js';
@@ -13,27 +14,29 @@ import { startMigration, untilMigration } from './drive.js';
 /** The arguments but the first. */
 export type Tail<T extends unknown[]> = T extends [unknown, ...infer Rest] ? Rest : never;
 
-const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const quiet: Log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 /** A control plane for tests: a coordinator in this process, on a database of its own. */
 export class Plane {
   private readonly stopping = new AbortController();
   private readonly running: Promise<void>;
+  readonly metrics = new Metrics();
 
   private constructor(
     readonly url: string,
     readonly control: pg.Client,
+    log: Log,
   ) {
-    const coordinator = new Coordinator({ url, metrics: new Metrics(), log: quiet });
+    const coordinator = new Coordinator({ url, metrics: this.metrics, log });
     this.running = coordinator.run(this.stopping.signal);
   }
 
-  static async open(cluster: Cluster, database: string): Promise<Plane> {
+  static async open(cluster: Cluster, database: string, log: Log = quiet): Promise<Plane> {
     const url = cluster.url(database);
     const control = await connect({ url, role: 'test' });
     await loadParser();
     await installSchema(control);
-    return new Plane(url, control);
+    return new Plane(url, control, log);
   }
 
   start(...args: Tail<Parameters<typeof startMigration>>): Promise<Migration> {
