@@ -200,7 +200,9 @@ for (const { name, sql, plain, wrong, b } of MIGRATIONS) {
         const expected = await answer(direct, statement, mode, moment);
         const actual = await answer(proxied, statement, mode, moment);
         const what = `${moment} ${mode} ${statement.text} ${JSON.stringify(statement.values)}`;
-        if (!t.same(actual, expected, what)) return;
+        // Of two values that do not fit either may be told: the renamed column is the last one.
+        const isEither = [actual, expected].every((one) => /^2200[13]$/.test(one.code ?? ''));
+        if (!isEither && !t.same(actual, expected, what)) return;
       }
       for (const client of [direct, proxied]) await client.query('ROLLBACK');
       t.same(await table(proxied), await table(direct), `${moment}: the same table`);
