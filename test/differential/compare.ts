@@ -4,23 +4,23 @@ import type { Message } from '../proxy/harness.js';
 
 /** What oids mean in one database. */
 export class Catalog {
-  /** Oids as they stand in a row, with the names of their types. */
-  private readonly marks: readonly (readonly [string, string])[];
+  /** Oids as they stand in a record, before the length of a field, with the names of their types. */
+  private readonly marks: readonly (readonly [RegExp, string])[];
 
   private constructor(
     private readonly types: ReadonlyMap<number, string>,
     private readonly columns: ReadonlyMap<string, readonly [string, string]>,
   ) {
     this.marks = [...types].map(([oid, name]) => {
-      const bytes = Buffer.alloc(4);
-      bytes.writeUInt32BE(oid);
-      return [bytes.toString('latin1'), `<${name}>`];
+      const bytes = oid.toString(16).padStart(8, '0').replace(/../g, '\\x$&');
+      return [new RegExp(`${bytes}(?=\\xff{4}|\\0\\0)`, 'g'), `<${name}>`];
     });
   }
 
   static async read(control: pg.Client): Promise<Catalog> {
     const types = await control.query(
-      `SELECT oid::int8 AS oid, typname AS name FROM pg_type WHERE oid >= 16384`,
+      `SELECT oid::int8 AS oid, typname AS name FROM pg_type
+       WHERE oid >= 16384 AND typnamespace = 'public'::regnamespace`,
     );
     const columns = await control.query(
       `SELECT attrelid::int8 || '.' || attnum AS at, c.relname AS table, attname AS name
@@ -40,7 +40,7 @@ export class Catalog {
   /** A row without oids: a record in binary has those of its fields' types. */
   row(body: Buffer): string {
     let bytes = body.toString('latin1');
-    for (const [mark, name] of this.marks) bytes = bytes.replaceAll(mark, name);
+    for (const [mark, name] of this.marks) bytes = bytes.replace(mark, name);
     return readable(Buffer.from(bytes, 'latin1'));
   }
 
