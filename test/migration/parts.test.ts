@@ -5,8 +5,7 @@ import { open, SETUP } from './parts.js';
  * Partitioned tables: range, list and hash at three levels, a default partition, and one that was
  * attached with its columns at other places.
  *
- * What was broken on purpose to see it fail: the parts of indexes keep their names in the swap; the
- * columns of partitions are not looked for by their names.
+ * What was broken on purpose to see it fail: the parts of indexes keep their names in the swap.
  */
 
 /** Everything that a plain ALTER leaves in the catalogs, but for the column's place. */
