@@ -35,6 +35,8 @@ export interface IndexFacts {
   primary: boolean;
   valid: boolean;
   clustered: boolean;
+  /** Whether it is a partition's part of an index of the partitioned table. */
+  inherited: boolean;
   tablespace: string | null;
   comment: string | null;
   /** What stands after `CREATE INDEX name ON table ` in `pg_get_indexdef`. */
@@ -252,6 +254,7 @@ WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`
 const INDEXES_QUERY = `
 SELECT i.indexrelid AS oid, x.relname AS name, i.indisunique AS unique, i.indisprimary AS primary,
        i.indisvalid AND i.indisready AS valid, i.indisclustered AS clustered,
+       x.relispartition AS inherited,
        t.spcname AS tablespace, obj_description(i.indexrelid) AS comment,
        i.indkey::int2[]::int[] AS columns,
        pg_get_indexdef(i.indexrelid) AS full,

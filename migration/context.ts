@@ -109,6 +109,17 @@ export async function runPatiently(
   });
 }
 
+/** As `runDdl`, for statements that lock single relations and not the whole table. */
+export async function runBriefly(
+  context: Context,
+  migration: Migration,
+  statements: string[],
+): Promise<void> {
+  await retried(context, migration, LOCK_TIMEOUT_MS, async () => {
+    for (const sql of statements) await context.connection.query(sql);
+  });
+}
+
 async function retried(
   context: Context,
   migration: Migration,

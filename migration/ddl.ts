@@ -67,11 +67,15 @@ function downFunctionSql({ downFunction, source, shadow }: PlannedChange): strin
   ];
 }
 
-/** An index on the new column; outside a transaction. */
-export function createIndexSql(plan: Plan, index: PlannedIndex): string[] {
+/** An index on the new column, of the table or of a partition; outside a transaction. */
+export function createIndexSql(
+  index: PlannedIndex,
+  relation: { schema: string; name: string },
+  name: string,
+): string[] {
   return [
     `SET default_tablespace = ${quoteLiteral(index.tablespace ?? '')}`,
-    `CREATE INDEX CONCURRENTLY ${q(index.spare)} ON ${tableName(plan)} ${index.definition}`,
+    `CREATE INDEX CONCURRENTLY ${q(name)} ON ${relationName(relation)} ${index.definition}`,
     'RESET default_tablespace',
   ];
 }

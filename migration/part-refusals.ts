@@ -5,7 +5,7 @@ import type { Definition } from './definition.js';
 import { UserError } from './errors.js';
 
 /** More partitions than this are not migrated: each is locked at once in a cutover, and named. */
-export const PARTS_MAX = 1_000;
+export const PARTS_MAX = 400;
 
 /** So many refusals of partitions are told; those behind them are of the same kind as a rule. */
 const TOLD_MAX = 10;

@@ -158,7 +158,8 @@ async function columnRefusals(
     for (const table of every) {
       const column = table.columns.find((candidate) => candidate.name === change.column)!;
       const dependents = await readDependents(connection, table.oid, column.attnum);
-      const found = dependentRefusals(change, dependents, table, definition.file);
+      const whole = table === every[0] ? null : every[0]!;
+      const found = dependentRefusals(change, dependents, table, definition.file, whole);
       refusals.push(...found);
       // What the partitions have from the table is not told once more for each of them.
       if (found.length > 0) break;

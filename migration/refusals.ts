@@ -1,4 +1,4 @@
-import type { Dependent, ServerFacts, TableFacts } from '../db/catalog.js';
+import type { Dependent, IndexFacts, ServerFacts, TableFacts } from '../db/catalog.js';
 import type { Guard } from '../sql/rules.js';
 import type { Change, Definition } from './definition.js';
 import { UserError } from './errors.js';
@@ -180,16 +180,17 @@ function changeRefusals(change: Change, columns: Set<string>, table: TableFacts)
 /**
  * What hangs on a column and is not carried over, by name. NOT NULL, the default, a sequence that
  * the column owns and indexes that are not unique are carried.
+ * @param whole of a partition: the table. Only parts of its indexes are carried, as they are there.
  */
 export function dependentRefusals(
   change: Change,
   dependents: Dependent[],
   table: TableFacts,
   file: string,
+  whole: TableFacts | null = null,
 ): UserError[] {
-  const carried = table.kind === 'p' || table.isPartition ? [] : table.indexes;
   const plain = new Set(
-    carried.filter((i) => !i.unique && !i.primary && !i.clustered).map((i) => i.oid),
+    table.indexes.filter((index) => isCarried(index, whole)).map((index) => index.oid),
   );
   return dependents
     .filter((dependent) => {
@@ -207,6 +208,15 @@ export function dependentRefusals(
           `${file}:${change.line}`,
         ),
     );
+}
+
+function isCarried(index: IndexFacts, whole: TableFacts | null): boolean {
+  if (index.unique || index.primary || index.clustered) return false;
+  if (whole === null) return true;
+  const { definition, tablespace } = index;
+  const isSame = (other: IndexFacts) =>
+    other.definition === definition && other.tablespace === tablespace;
+  return index.inherited && index.comment === null && whole.indexes.some(isSame);
 }
 
 const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);

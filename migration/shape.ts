@@ -1,6 +1,7 @@
 import { readDependentsOf } from '../db/catalog.js';
 import type { Connection } from '../db/connect.js';
 import { type Member, readTree } from '../db/tree.js';
+import { indexOids } from './part-indexes.js';
 import { detachedParts, namedParts, rulesNow } from './parts.js';
 import { ownColumns, type Plan, relationName } from './plan.js';
 
@@ -95,15 +96,16 @@ async function assertDependents(
   oids: readonly number[],
   shape: 'original' | 'before' | 'after',
 ): Promise<void> {
-  const known = plan.indexes.map((index) => index.name);
+  const names = plan.indexes.map((index) => index.name);
+  const known = await indexOids(connection, plan, names);
   for (const { source, shadow } of plan.changes) {
     if (source === null) continue;
     const lead = shape === 'after' ? shadow.after : source.before;
     const news = (await readDependentsOf(connection, oids, lead)).find(
-      ({ description, kind }) =>
+      ({ catalog, description, kind, oid }) =>
         !['own', 'n', 'S'].includes(kind) &&
         !/pgtandem/.test(description) &&
-        !isIndex(description, known),
+        !(catalog === 'pg_class' && known.has(oid)),
     );
     if (!news) continue;
     throw new ShapeError(
@@ -111,12 +113,6 @@ async function assertDependents(
         'Drop it and make it anew when the migration is complete; or abort and start again.',
     );
   }
-}
-
-/** Whether `pg_describe_object` speaks of one of these indexes; it leaves the schema out if it can. */
-function isIndex(description: string, names: string[]): boolean {
-  const name = /^index (?:.*\.)?"?([^"]+)"?$/.exec(description)?.[1];
-  return name !== undefined && names.includes(name);
 }
 
 /** Pure. */

@@ -3,6 +3,7 @@ import { type Context, stopIfAborted, watchBlockers } from './context.js';
 import { cutoverSql, revertSql } from './ddl.js';
 import { unacknowledged } from './drain.js';
 import { awaitVacuum, isLockFailure, LOCK_TIMEOUT_MS, lockTable } from './locks.js';
+import { swapPartNames } from './part-indexes.js';
 import { unknownParts } from './parts.js';
 import type { Event, Phase } from './phase.js';
 import { publish, publishStage } from './publish.js';
@@ -94,6 +95,10 @@ async function swapOnce(
       await assertShape(connection, plan, direction === 'cutover' ? 'before' : 'after');
       const reason = await missingProof(context, migration, direction);
       if (reason !== null) return { outcome: 'disproved', reason } as const;
+      for (const index of plan.parts ? plan.indexes : []) {
+        const other = direction === 'cutover' ? index.spare : `${index.spare}_old`;
+        await swapPartNames(connection, plan, index, other);
+      }
       const statements = direction === 'cutover' ? cutoverSql(plan) : revertSql(plan);
       for (const sql of statements) await connection.query(sql);
       const event: Event = 'swapped';

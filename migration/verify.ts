@@ -5,6 +5,7 @@ import { type Context, runDdl, runPatiently, stopIfAborted } from './context.js'
 import { createIndexSql, dropIndexSql, fitName, notNullProofName } from './ddl.js';
 import { proofName, proofSql } from './guard.js';
 import { isLockFailure } from './locks.js';
+import { makePartIndex } from './part-indexes.js';
 import { type Plan, relationName, tableName } from './plan.js';
 import { sides } from './sides.js';
 import type { Migration } from './store.js';
@@ -176,13 +177,18 @@ async function setNotNull(
 export async function makeIndexes(context: Context, migration: Migration): Promise<void> {
   const { plan } = migration;
   for (const index of plan.indexes) {
+    if (plan.parts) {
+      await makePartIndex(context, migration, index);
+      continue;
+    }
     for (;;) {
       stopIfAborted(context);
       const state = await indexState(context, plan, index.spare);
       if (state === 'valid') break;
       if (state === 'invalid') await context.connection.query(dropIndexSql(plan, index));
       try {
-        for (const sql of createIndexSql(plan, index)) await context.connection.query(sql);
+        const create = createIndexSql(index, plan.table, index.spare);
+        for (const sql of create) await context.connection.query(sql);
       } catch (error) {
         if (!isLockFailure(error)) throw error;
         await context.wake.wait(1_000, context.signal);

@@ -5,6 +5,11 @@ import { until } from './clients.js';
 import { Application, SETUP } from './parts.js';
 import { Rig } from './rig.js';
 
+/*
+ * What was broken on purpose to see it fail: partitions left out of the rules; a partition's name
+ * resolved as the table's; a DROP of a partition refused.
+ */
+
 const seed = seedFrom(process.env.SEED);
 
 t.test('a partitioned table under load, from plan to complete', async (t) => {

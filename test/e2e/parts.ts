@@ -34,6 +34,7 @@ export const SETUP = `
   ALTER TABLE events ATTACH PARTITION events_b FOR VALUES FROM (100) TO (200);
   CREATE TABLE events_rest PARTITION OF events DEFAULT;
   CREATE INDEX ON events (id);
+  CREATE INDEX ON events (amount);
   INSERT INTO events SELECT -i, i % 300, CASE i % 3 WHEN 0 THEN 'us' ELSE 'eu' END, i, 'old'
   FROM generate_series(1, 20000) i`;
 

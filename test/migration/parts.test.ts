@@ -5,7 +5,7 @@ import { open, SETUP } from './parts.js';
  * Partitioned tables: range, list and hash at three levels, a default partition, and one that was
  * attached with its columns at other places.
  *
- * MUTATIONS
+ * What was broken on purpose to see it fail: the parts of indexes keep their names in the swap.
  */
 
 /** Everything that a plain ALTER leaves in the catalogs, but for the column's place. */
@@ -17,8 +17,11 @@ const CATALOG = `
   FROM tree JOIN pg_attribute a ON a.attrelid = relid
   LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
   WHERE a.attnum > 0 AND NOT a.attisdropped
-  UNION ALL SELECT relid::regclass::text, 'index', pg_get_indexdef(i.indexrelid)
-  FROM tree JOIN pg_index i ON i.indrelid = relid
+  UNION ALL SELECT relid::regclass::text, 'index', concat_ws(' | ', pg_get_indexdef(i.indexrelid),
+    i.indisvalid, inhparent::regclass,
+    -- A plain ALTER copies the comment to the parts, which have none otherwise.
+    CASE WHEN inhparent IS NULL THEN obj_description(i.indexrelid) END)
+  FROM tree JOIN pg_index i ON i.indrelid = relid LEFT JOIN pg_inherits ON inhrelid = i.indexrelid
   UNION ALL SELECT relid::regclass::text, 'constraint ' || contype::text, pg_get_constraintdef(k.oid)
   FROM tree JOIN pg_constraint k ON k.conrelid = relid
   UNION ALL SELECT relid::regclass::text, 'trigger', tgname FROM tree JOIN pg_trigger ON tgrelid = relid

@@ -24,6 +24,9 @@ export const SETUP = `
   CREATE TABLE events_rest PARTITION OF events DEFAULT;
   COMMENT ON COLUMN events.amount IS 'cents';
   CREATE INDEX events_region ON events (region);
+  CREATE INDEX events_amount ON events (amount DESC) WHERE amount > 3;
+  CREATE INDEX events_email ON events (lower(email), amount);
+  COMMENT ON INDEX events_amount IS 'of amounts';
   INSERT INTO events (region, at, amount, email, total)
   SELECT CASE i % 3 WHEN 0 THEN 'us' ELSE 'eu' END, date '2024-01-01' + i / 2, i % 100,
     CASE WHEN i % 10 > 0 THEN 'User' || i || '@Example.com' END, i / 3.0
