@@ -8,6 +8,7 @@ import {
   type Told,
 } from '../backfill/words.js';
 import { printExpression } from '../sql/rules.js';
+import { learnBaseline } from './baseline.js';
 import { acknowledged, type Context, runDdl, showWaiting, stopIfAborted } from './context.js';
 import { abortSql, completeSql, expandSql } from './ddl.js';
 import { stillThere, writers } from './drain.js';
@@ -92,6 +93,7 @@ export function backfillJob(migration: Migration): BackfillJob {
     migrationId: migration.id,
     migration: migration.name,
     table: plan.table,
+    namedOid: plan.table.oid,
     set: all.map((side) => ({ column: side.follow, value: printExpression(side.forward) })),
     pending: all.map((side) => `NOT ${side.holds('')}`).join(' OR '),
     silenceTriggers: plan.silenceTriggers,
@@ -107,6 +109,7 @@ async function backfilling(context: Context, migration: Migration): Promise<void
     const now = await reload(connection, migration.id);
     return { ...DEFAULT_THROTTLE, ...(now ?? migration).settings };
   };
+  await learnBaseline(context, migration);
   const told = (now: Told) => saveProgress(connection, migration.id, { backfill: now });
   let saved = -PROGRESS_MS;
   const lines = new LogPace();
