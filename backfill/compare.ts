@@ -95,7 +95,7 @@ interface Range {
 class Comparison {
   found: Compared;
   private readonly job: BackfillJob;
-  private readonly others: Others;
+  private readonly others = new Others();
   private readonly sizer = new ChunkSizer();
   private watch: SignalWatch | null = null;
   private key = '';
@@ -106,7 +106,6 @@ class Comparison {
     private readonly connection: Connection,
   ) {
     this.job = options.job;
-    this.others = new Others(connection);
     this.found = { ...NOTHING };
   }
 
@@ -135,7 +134,7 @@ class Comparison {
       this.found.blocksDone = to;
       this.found.waiting = null;
       yield { ...this.found };
-      await this.others.look();
+      await this.others.look(this.connection);
       await wait(restMs(ms, this.others.average), options.signal);
     }
   }
@@ -209,7 +208,7 @@ class Comparison {
     const { options, job } = this;
     const settings = await options.settings();
     this.watch ??= await SignalWatch.open(options.url, job, options.metrics);
-    await this.watch.refresh(settings, STALE_MS, options.signal);
+    await this.watch.refresh(settings, performance.now(), STALE_MS, options.signal);
     const stop = decide(this.watch.signals(settings));
     if (stop?.level === 'critical') throw new CriticalError(stop);
     return stop;

@@ -1,5 +1,5 @@
 import { cancelBackend } from '../db/backend.js';
-import { type Connection, connect } from '../db/connect.js';
+import type { Connection } from '../db/connect.js';
 import { blocksSomeone, readRelation } from '../db/relation.js';
 import type { Metrics } from '../metrics/registry.js';
 import { Account, type Spent } from './account.js';
@@ -9,16 +9,16 @@ import { restMs, retryWaitMs, timeouts } from './chunk.js';
 import { beginFirstPass, choosePlan, fillChunk, type Limits, retryableState } from './fill.js';
 import { Gauges } from './gauges.js';
 import type { BackfillJob, ThrottleSettings } from './job.js';
-import { Others } from './others.js';
 import { Pacer } from './pace.js';
 import type { PlannerSettings } from './plan.js';
 import type { Progress } from './progress.js';
-import { blockingReason, type Waiter } from './signals/blocking.js';
+import { blockingReason } from './signals/blocking.js';
 import { SignalWatch } from './signals/watch.js';
 import { Stretches } from './stretch.js';
 import { CriticalError, decide, pressureOf, type Reason, STALE_MS } from './throttle.js';
 import { Vacuumer, vacuumDue } from './vacuum.js';
 import { endsWithin, wait } from './wait.js';
+import { Worker } from './worker.js';
 
 export interface EngineOptions {
   url: string;
@@ -41,6 +41,11 @@ export interface Result {
 
 /** How long it stands still before the question is asked again, milliseconds. */
 const TICK_MS = 100;
+/**
+ * A chunk is not begun on a look that began longer ago, milliseconds: time for a look to be taken
+ * while a chunk of the usual length is filled, and for its rest.
+ */
+const FRESH_MS = 250;
 /** At most so long between two yields while it stands still. */
 const YIELD_MS = 500;
 
@@ -52,13 +57,13 @@ const YIELD_MS = 500;
  * @throws CriticalError when a signal that is critical is beyond its threshold: an operator decides.
  */
 export async function* runBackfill(options: EngineOptions): AsyncGenerator<Progress, Result> {
-  const connection = await connect({ url: options.url, role: 'backfill' });
+  const worker = await Worker.open(options.url);
   const { url, job, metrics } = options;
   const reader = await SignalWatch.open(url, job, metrics).catch(async (error) => {
-    await connection.end();
+    await worker.connection.end();
     throw error;
   });
-  const engine = new Engine(options, connection, reader);
+  const engine = new Engine(options, worker, reader);
   try {
     yield* engine.run();
   } catch (error) {
@@ -73,8 +78,8 @@ export async function* runBackfill(options: EngineOptions): AsyncGenerator<Progr
 /** Sequences only: asks a decider, does the one effect, records it. */
 class Engine {
   private readonly job: BackfillJob;
+  private readonly connection: Connection;
   private readonly stretches = new Stretches();
-  private readonly others: Others;
   private readonly account: Account;
   private readonly gauges: Gauges;
   private readonly pacer = new Pacer();
@@ -83,38 +88,58 @@ class Engine {
   private planner: PlannerSettings | null = null;
   private vacuumer: Vacuumer | null = null;
   private mayVacuum = false;
-  private pid = 0;
   private chunkMs = 0;
   private retries = 0;
   private failingSinceMs = 0;
   private yieldedMs = performance.now();
   private stoppedBy: string | null = null;
   private slowedBy: Reason | null = null;
-  private waiter: Waiter | null = null;
+  /** The question for the next chunk, which is asked while this one is filled. */
+  private asked: Promise<ThrottleSettings> | null = null;
 
   constructor(
     private readonly options: EngineOptions,
-    private readonly connection: Connection,
+    private readonly worker: Worker,
     private readonly reader: SignalWatch,
   ) {
     this.job = options.job;
+    this.connection = worker.connection;
     this.account = new Account(performance.now(), options.spent);
     this.gauges = new Gauges(options.metrics, options.job.migration);
-    this.others = new Others(connection);
   }
 
   async *run(): AsyncGenerator<Progress, void> {
     await this.inspect();
     while (!this.options.signal.aborted && !this.isComplete()) {
-      const settings = await this.options.settings();
       this.account.spend(performance.now(), 'filling');
-      const patienceMs = this.stoppedBy ? YIELD_MS - TICK_MS : STALE_MS;
-      await this.reader.refresh(settings, patienceMs, this.options.signal);
+      const settings = await this.answer();
       const stop = this.decide(settings);
       if (stop) yield* this.standStill(stop, TICK_MS);
       else if (this.isVacuumDue()) yield* this.vacuum();
       else yield* this.step(settings);
     }
+  }
+
+  /** The settings, and a look that began after the chunk before the last one was committed. */
+  private async answer(): Promise<ThrottleSettings> {
+    const { asked } = this;
+    this.asked = null;
+    const settings = asked && (await asked);
+    return settings && this.reader.ageMs <= FRESH_MS ? settings : await this.ask();
+  }
+
+  private async ask(): Promise<ThrottleSettings> {
+    const sinceMs = performance.now();
+    const settings = await this.options.settings();
+    const patienceMs = this.stoppedBy ? YIELD_MS - TICK_MS : STALE_MS;
+    await this.reader.refresh(settings, sinceMs, patienceMs, this.options.signal);
+    return settings;
+  }
+
+  /** Asks while a chunk is filled; what fails is told to who takes the answer. */
+  private askAhead(): void {
+    this.asked = this.ask();
+    this.asked.catch(() => undefined);
   }
 
   /** Why to stand still; how fast to go otherwise is the pacer's. */
@@ -139,7 +164,7 @@ class Engine {
     this.gauges.clear();
     // VACUUM by itself notices a lost client late. The fill's own connection is idle meanwhile.
     if (vacuumer?.running) await endsWithin(cancelBackend(this.connection, vacuumer.pid), 200);
-    const ends = [this.connection.end(), vacuumer?.close(), this.reader.close()];
+    const ends = [this.connection.end(), vacuumer?.close(), this.reader.close(), this.asked];
     await endsWithin(Promise.allSettled(ends), 2_000);
   }
 
@@ -165,8 +190,6 @@ class Engine {
           `Let the owner run the backfill, or GRANT its owner's role to ${relation.role}.`,
       );
     }
-    const { rows } = await connection.query('SELECT pg_backend_pid() AS pid');
-    this.pid = rows[0].pid;
     this.checkpoint = await readCheckpoint(connection, job.migrationId);
     this.record(0);
   }
@@ -197,6 +220,7 @@ class Engine {
     const stretch = stretches.next(checkpoint, targetMs);
     const startedMs = performance.now();
     const work = () => fillChunk(connection, job, checkpoint, stretch, limits, planner);
+    this.askAhead();
     const step = yield* this.attempt(work, limits, stretch.blocks);
     if (!step) return;
     this.checkpoint = step.checkpoint;
@@ -218,10 +242,10 @@ class Engine {
 
   /** As long as others are at work, and longer while a soft signal slows it down. */
   private async rest(): Promise<void> {
-    await this.others.look();
     const { chunkMs, pacer } = this;
     const slowerMs = pacer.restMs(chunkMs / 4) - chunkMs / 4;
-    await wait(restMs(chunkMs, this.others.average) + slowerMs, this.options.signal);
+    const ms = restMs(chunkMs, this.reader.others) + slowerMs;
+    if (ms >= 1) await wait(ms, this.options.signal);
     if (!this.slowedBy) return;
     const labels = { migration: this.job.migration, reason: this.slowedBy.name };
     this.options.metrics.count('pgtandem_backfill_slowed_seconds_total', labels, slowerMs / 1000);
@@ -235,7 +259,7 @@ class Engine {
     blocks: number,
   ): AsyncGenerator<Progress, T | null> {
     try {
-      return await this.interruptibly(work(), limits);
+      return await this.worker.interruptibly(work(), limits, this.reader, this.options.signal);
     } catch (error) {
       const sqlstate = retryableState(error);
       if (sqlstate === null || this.options.signal.aborted) throw error;
@@ -251,38 +275,11 @@ class Engine {
         failures: this.stretches.failures,
         ms: performance.now() - this.failingSinceMs,
       };
-      const why = this.waiter
-        ? blockingReason(this.waiter)
+      const why = this.worker.waiter
+        ? blockingReason(this.worker.waiter)
         : await lockedReason(this.connection, this.job, failure);
       yield* this.standStill(why, retryWaitMs(this.stretches.failures));
       return null;
-    }
-  }
-
-  /** Waits for what our backend does; an abort cancels it, a server that is mute is given up. */
-  private async interruptibly<T>(work: Promise<T>, limits: Limits): Promise<T> {
-    const { signal } = this.options;
-    let ended = false;
-    const cancel = async () => {
-      // A cancel that arrives between two statements has no effect, so it is sent again.
-      for (let i = 0; i < 20 && !ended; i++) {
-        await endsWithin(this.reader.cancel(this.pid), 100);
-        await endsWithin(work, 50);
-      }
-      if (!ended) await this.connection.end();
-    };
-    // Of the handful of statements in a chunk, each has ended by statement_timeout on a live server.
-    const mute = setTimeout(() => void this.connection.end(), limits.statementMs * 5 + 30_000);
-    signal.addEventListener('abort', cancel, { once: true });
-    if (signal.aborted) void cancel();
-    const watch = this.reader.watchBlocked(this.pid);
-    try {
-      return await work;
-    } finally {
-      this.waiter = await watch.stop();
-      ended = true;
-      clearTimeout(mute);
-      signal.removeEventListener('abort', cancel);
     }
   }
 
@@ -304,7 +301,7 @@ class Engine {
       if (!vacuumer.running) break;
       this.account.spend(performance.now(), 'vacuum');
       const settings = await options.settings();
-      await reader.refresh(settings, YIELD_MS, options.signal);
+      await reader.refresh(settings, performance.now(), YIELD_MS, options.signal);
       const stop = decide(reader.signals(settings));
       // Autovacuum steps aside for a session that wants the table; a VACUUM by hand does not.
       const inTheWay = await blocksSomeone(this.connection, job.table.oid, vacuumer.pid);

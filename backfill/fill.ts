@@ -58,27 +58,27 @@ export function fillChunk(
 ): Promise<Step> {
   const to = Math.min(checkpoint.endBlock, checkpoint.nextBlock + blocks);
   const condition = partCondition(part, parts);
-  const stayedSoFar = `SELECT pg_catalog.pg_stat_get_xact_tuples_hot_updated(${job.table.oid})::float8 AS n`;
+  const file = relationFileSql(quoteLiteral(tableOf(job)));
+  const soFar = `SELECT pg_catalog.pg_stat_get_xact_tuples_hot_updated(${job.table.oid})::float8
+    AS stayed, extract(epoch FROM clock_timestamp())::float8 * 1000 AS "atMs"`;
+  const update =
+    `${updateOf(job, checkpoint.nextBlock, to, condition)} ` +
+    `AND ${isFile(job, checkpoint.relfilenode)}`;
   return inTransaction(connection, async () => {
-    const begunMs = performance.now();
-    const file = await lockTable(connection, job, limits, planner);
-    const startedMs = performance.now();
-    if (file.relfilenode !== checkpoint.relfilenode) {
-      const next = await nextPass(connection, job, file, checkpoint.pass + 1);
+    const results = await several(
+      connection,
+      `${beginSql(job, limits, planner)} ${soFar}; ${update}; ${soFar}; ${file}`,
+    );
+    const [before, filled, after, found] = results.slice(-4);
+    const now = assertTable(job, found!);
+    if (now.relfilenode !== checkpoint.relfilenode) {
+      const next = await nextPass(connection, job, now, checkpoint.pass + 1);
       await connection.query('COMMIT');
       return { kind: 'restarted', checkpoint: next };
     }
-    const update = updateOf(job, checkpoint.nextBlock, to, condition);
-    const [before, filled, after] = await several(
-      connection,
-      `${stayedSoFar}; ${update}; ${stayedSoFar}`,
-    );
-    const updateMs = performance.now() - startedMs;
-    // On a busy machine a round trip alone takes a while, as the one before it shows, and a chunk of
-    // fewer blocks would take no less.
-    const ms = Math.max(updateMs / 2, updateMs - (startedMs - begunMs));
-    const rows = filled?.rowCount ?? 0;
-    const stayed = after?.rows[0].n - before?.rows[0].n;
+    const ms = after!.rows[0].atMs - before!.rows[0].atMs;
+    const rows = filled!.rowCount ?? 0;
+    const stayed = after!.rows[0].stayed - before!.rows[0].stayed;
     const next = condition === null ? to : checkpoint.nextBlock;
     const moved = await advance(connection, job.migrationId, checkpoint, next, rows);
     return { kind: 'filled', rows, stayed, ms, checkpoint: moved };
@@ -152,6 +152,17 @@ async function several(connection: Connection, sql: string): Promise<QueryResult
 }
 
 /**
+ * A condition that is asked once in an UPDATE, when it has its lock on the table: whether this is the
+ * planned table, with the file to which the blocks belong. Whatever gives it another one (VACUUM
+ * FULL, CLUSTER, pg_repack, TRUNCATE) needs ACCESS EXCLUSIVE, so that the answer holds until the end
+ * of the transaction; asked before the lock, it could be outdated by the time the rows are read.
+ */
+function isFile(job: BackfillJob, relfilenode: number): string {
+  const table = `${quoteLiteral(tableOf(job))}::regclass`;
+  return `${table}::oid = ${job.table.oid} AND pg_catalog.pg_relation_filenode(${table}) = ${relfilenode}`;
+}
+
+/**
  * Begins a transaction, takes the lock that an UPDATE takes, and only then reads which file the
  * table has. Whatever gives it another one (VACUUM FULL, CLUSTER, pg_repack, TRUNCATE) needs ACCESS
  * EXCLUSIVE, so that the answer holds until the end of this transaction; read before the lock, it
@@ -165,6 +176,16 @@ async function lockTable(
   planner: PlannerSettings,
 ): Promise<RelationFile> {
   const table = tableOf(job);
+  const results = await several(
+    connection,
+    `${beginSql(job, limits, planner)} LOCK TABLE ONLY ${table} IN ROW EXCLUSIVE MODE;
+     ${relationFileSql(quoteLiteral(table))}`,
+  );
+  return assertTable(job, results.at(-1)!);
+}
+
+/** The beginning of a transaction, with the settings that are its own. */
+function beginSql(job: BackfillJob, limits: Limits, planner: PlannerSettings): string {
   const local = {
     lock_timeout: limits.lockMs,
     statement_timeout: limits.statementMs,
@@ -181,15 +202,15 @@ async function lockTable(
     ...planner,
   };
   const set = Object.entries(local).map(([name, value]) => `SET LOCAL ${name} = ${value};`);
-  const results = await several(
-    connection,
-    `${BEGIN}; ${set.join(' ')} LOCK TABLE ONLY ${table} IN ROW EXCLUSIVE MODE;
-     ${relationFileSql(quoteLiteral(table))}`,
-  );
-  const file: RelationFile = results.at(-1)!.rows[0];
+  return `${BEGIN}; ${set.join(' ')}`;
+}
+
+/** @throws Error when the name is another table's now. */
+function assertTable(job: BackfillJob, { rows }: QueryResult): RelationFile {
+  const file: RelationFile = rows[0];
   if (file.oid !== job.table.oid) {
     throw new Error(
-      `${table} is not the table that the migration was planned for (oid ${file.oid}, planned ` +
+      `${tableOf(job)} is not the table that the migration was planned for (oid ${file.oid}, planned ` +
         `${job.table.oid}): abort the migration and plan it again.`,
     );
   }

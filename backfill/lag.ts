@@ -9,6 +9,7 @@ import {
 import type { Metrics } from '../metrics/registry.js';
 import { LagHistory } from './history.js';
 import type { ThrottleSettings } from './job.js';
+import { Others } from './others.js';
 import type { StandbyLag } from './progress.js';
 import { SEE_AND_CANCEL, type Waiter } from './signals/blocking.js';
 import type { CatalogLook } from './signals/catalog.js';
@@ -16,6 +17,7 @@ import { lagOf, lostStandbys, signalsOf, streamingStandbys } from './standbys.js
 import type { Signal } from './throttle.js';
 import { endsWithin } from './wait.js';
 
+/** When nobody has asked for a look for so long, one is taken. */
 const POLL_MS = 150;
 /** How often `last_seen` of the known standbys is brought up to date. */
 const REMEMBER_MS = 10_000;
@@ -32,13 +34,16 @@ export class LagReader {
   private closed = false;
   private rememberedMs = Number.NEGATIVE_INFINITY;
   private readonly timer: NodeJS.Timeout;
+  readonly others = new Others();
 
   private constructor(
     private readonly connection: Connection,
     private readonly metrics: Metrics,
     private readonly catalog: CatalogLook,
   ) {
-    this.timer = setInterval(() => void this.poll(), POLL_MS);
+    this.timer = setInterval(() => {
+      if (performance.now() - this.lookedMs >= POLL_MS) void this.poll();
+    }, POLL_MS / 3);
   }
 
   /** @throws Error of `pg`, when the server cannot be reached or refuses the login. */
@@ -47,14 +52,13 @@ export class LagReader {
   }
 
   /**
-   * Waits for a look that began after this call, so that it sees the WAL of the chunk before;
-   * gives up after `limitMs` or on an abort; the signals tell by their age.
+   * Waits for a look that began at `sinceMs` (of `performance.now()`) or later; gives up after
+   * `limitMs` or on an abort; the signals tell by their age.
    * @throws what ended the looking: a lost connection, a server in recovery.
    */
-  async refresh(limitMs: number, signal: AbortSignal): Promise<void> {
-    const calledMs = performance.now();
+  async refresh(sinceMs: number, limitMs: number, signal: AbortSignal): Promise<void> {
     const fresh = async () => {
-      while (!this.failure && !this.closed && (this.look?.atMs ?? -1) < calledMs) await this.poll();
+      while (!this.failure && !this.closed && this.lookedMs < sinceMs) await this.poll();
     };
     await endsWithin(fresh(), limitMs, signal);
     if (this.failure) throw this.failure;
@@ -68,6 +72,11 @@ export class LagReader {
 
   get lags(): StandbyLag[] {
     return this.look?.lags ?? [];
+  }
+
+  /** When the last look began, of `performance.now()`. */
+  get lookedMs(): number {
+    return this.look?.atMs ?? Number.NEGATIVE_INFINITY;
   }
 
   /** Cancels what a backend of ours is doing. */
@@ -118,6 +127,7 @@ export class LagReader {
       this.rememberedMs = atMs;
     }
     await this.catalog.ask(this.connection, atMs);
+    await this.others.look(this.connection);
     if (this.closed) return;
     this.publish(lags);
     this.look = { atMs, replication, lags };

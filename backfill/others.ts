@@ -11,14 +11,12 @@ export class Others {
   private readonly looks: number[] = [];
   private lookedMs = Number.NEGATIVE_INFINITY;
 
-  constructor(private readonly connection: Connection) {}
-
   /** Looks, unless it has just looked. */
-  async look(): Promise<void> {
+  async look(connection: Connection): Promise<void> {
     const nowMs = performance.now();
     if (nowMs - this.lookedMs < EVERY_MS) return;
     this.lookedMs = nowMs;
-    this.looks.push(await activeOthers(this.connection));
+    this.looks.push(await activeOthers(connection));
     if (this.looks.length > LOOKS) this.looks.shift();
   }
 

@@ -16,6 +16,8 @@ export interface Told {
   rowsLeft?: number | null;
   rowsPerSecond?: number | null;
   etaSeconds?: number | null;
+  /** Of a partitioned table: the partition that is being filled, and which of how many it is. */
+  partition?: string;
   throttled?: Pick<Reason, 'text'> | null;
   slowed?: Pick<Reason, 'text'> | null;
   shares?: Record<string, number>;
@@ -31,6 +33,7 @@ export function describeDone(told: Told): string {
   }
   if (rowsFilled !== undefined) parts.push(`${count(rowsFilled)} rows done`);
   if (typeof rowsLeft === 'number' && rowsLeft > 0) parts.push(`about ${count(rowsLeft)} to do`);
+  if (told.partition) parts.push(`in ${told.partition}`);
   return parts.length > 0 ? `${percent(ratio)}: ${parts.join(', ')}` : percent(ratio);
 }
 

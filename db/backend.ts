@@ -24,11 +24,10 @@ export async function endWithClient(connection: Connection): Promise<void> {
  * counts as running one (`GRANT pg_monitor`).
  */
 export async function activeOthers(connection: Connection): Promise<number> {
-  const { rows } = await connection.query(
-    `SELECT count(*)::int AS n FROM pg_catalog.pg_stat_activity
+  const text = `SELECT count(*)::int AS n FROM pg_catalog.pg_stat_activity
      WHERE coalesce(backend_type, 'client backend') = 'client backend'
        AND coalesce(state, 'active') = 'active' AND pid <> pg_backend_pid()
-       AND application_name NOT LIKE 'pgtandem %'`,
-  );
+       AND application_name NOT LIKE 'pgtandem %'`;
+  const { rows } = await connection.query({ name: 'active others', text });
   return rows[0].n;
 }

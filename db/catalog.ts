@@ -183,6 +183,16 @@ export async function readDependents(
   return rows.map((row) => ({ ...row, oid: Number(row.oid) }));
 }
 
+/** The same of the column of that name of each of the tables. */
+export async function readDependentsOf(
+  connection: Connection,
+  oids: readonly number[],
+  column: string,
+): Promise<Dependent[]> {
+  const { rows } = await connection.query(DEPENDENTS_OF_QUERY, [oids, column]);
+  return rows.map((row) => ({ ...row, oid: Number(row.oid) }));
+}
+
 const TABLE_QUERY = `
 SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind, c.relpersistence AS persistence,
        c.relispartition AS "isPartition",
@@ -246,7 +256,8 @@ SELECT i.indexrelid AS oid, x.relname AS name, i.indisunique AS unique, i.indisp
        i.indkey::int2[]::int[] AS columns,
        pg_get_indexdef(i.indexrelid) AS full,
        'CREATE ' || CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END || 'INDEX ' ||
-         quote_ident(x.relname) || ' ON ' || s.spelled || '.' || quote_ident(c.relname) || ' ' AS head
+         quote_ident(x.relname) || ' ON ' || CASE x.relkind WHEN 'I' THEN 'ONLY ' ELSE '' END ||
+         s.spelled || '.' || quote_ident(c.relname) || ' ' AS head
 FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_class c ON c.oid = i.indrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
 -- From PostgreSQL 15 on the server prints pg_temp in place of the session's temporary schema.
@@ -284,15 +295,21 @@ JOIN pg_depend d ON d.refclassid = 'pg_type'::regclass AND d.refobjid IN (t.oid,
 WHERE c.oid = $1 AND NOT (d.classid = 'pg_type'::regclass AND d.objid = t.typarray)
   AND d.deptype IN ('n', 'a')`;
 
-const DEPENDENTS_QUERY = `
+const dependentsQuery = (where: string) => `
 SELECT regexp_replace(pg_describe_object(d.classid, d.objid, d.objsubid),
                       '^rule "?_RETURN"? on ', '') AS description,
        d.classid::regclass::text AS catalog, d.objid AS oid, d.deptype AS dependency,
        coalesce(k.contype::text, r.relkind::text,
-         CASE WHEN f.adrelid = $1 AND f.adnum = $2 THEN 'own' END, '') AS kind
+         CASE WHEN f.adrelid = d.refobjid AND f.adnum = d.refobjsubid THEN 'own' END, '') AS kind
 FROM pg_depend d
 LEFT JOIN pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid
 LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid
 LEFT JOIN pg_class r ON d.classid = 'pg_class'::regclass AND r.oid = d.objid
-WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = $1 AND d.refobjsubid = $2
-ORDER BY 1`;
+WHERE d.refclassid = 'pg_class'::regclass AND ${where} ORDER BY 1`;
+
+const DEPENDENTS_QUERY = dependentsQuery('d.refobjid = $1 AND d.refobjsubid = $2');
+
+const DEPENDENTS_OF_QUERY = dependentsQuery(
+  `(d.refobjid, d.refobjsubid) IN (SELECT a.attrelid, a.attnum FROM pg_attribute a
+     WHERE a.attrelid = ANY ($1::oid[]) AND a.attname = $2 AND NOT a.attisdropped)`,
+);

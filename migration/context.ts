@@ -1,6 +1,7 @@
-import { type Connection, sqlState, transaction } from '../db/connect.js';
+import { type Connection, transaction } from '../db/connect.js';
 import type { Metrics } from '../metrics/registry.js';
 import { blockersOf, unacknowledged } from './drain.js';
+import { awaitVacuum, isLockFailure, LOCK_TIMEOUT_MS, lockTable } from './locks.js';
 import { backoffMs } from './phase.js';
 import { type Migration, saveProgress } from './store.js';
 import type { Wake } from './wake.js';
@@ -66,25 +67,61 @@ export async function showWaiting(
   }
 }
 
-/** How long DDL of ours may wait in a lock queue, in which it holds up the application. */
-export const LOCK_TIMEOUT_MS = 300;
-
 /**
  * Runs statements in one transaction with a short lock_timeout, again and again until it gets its
  * locks, more and more slowly; shows who is in the way.
+ * @param may asked under the lock of a partitioned table.
+ * @returns whether they were run.
  */
 export async function runDdl(
   context: Context,
   migration: Migration,
   statements: string[],
+  may: () => Promise<boolean> = async () => true,
+): Promise<boolean> {
+  let done = false;
+  await retried(context, migration, LOCK_TIMEOUT_MS, async () => {
+    if (migration.plan.parts) {
+      await awaitVacuum(context.connection, migration.plan);
+      await lockTable(context.connection, migration.plan);
+    }
+    done = await may();
+    if (!done) return;
+    for (const sql of statements) await context.connection.query(sql);
+  });
+  return done;
+}
+
+/** How long a lock may be waited for that holds up neither reading nor writing, milliseconds. */
+const PATIENCE_MS = 5_000;
+
+/**
+ * The same for a statement that blocks no write, and whose waiting does not either. It waits for
+ * longer than deadlock_timeout, after which an autovacuum steps aside for it.
+ */
+export async function runPatiently(
+  context: Context,
+  migration: Migration,
+  statement: string,
+): Promise<void> {
+  await retried(context, migration, PATIENCE_MS, async () => {
+    await context.connection.query(statement);
+  });
+}
+
+async function retried(
+  context: Context,
+  migration: Migration,
+  lockTimeoutMs: number,
+  work: () => Promise<void>,
 ): Promise<void> {
   for (let attempt = 0; ; attempt++) {
     stopIfAborted(context);
     const { blockers, stop } = watchBlockers(context);
     try {
       await transaction(context.connection, async () => {
-        await context.connection.query(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
-        for (const sql of statements) await context.connection.query(sql);
+        await context.connection.query(`SET LOCAL lock_timeout = ${lockTimeoutMs}`);
+        await work();
       });
       await stop();
       if (attempt > 0) await showWaiting(context, migration, []);
@@ -96,11 +133,6 @@ export async function runDdl(
       await context.wake.wait(backoffMs(attempt), context.signal);
     }
   }
-}
-
-/** lock_not_available, or deadlock_detected: someone else is in the way, which passes. */
-export function isLockFailure(error: unknown): boolean {
-  return ['55P03', '40P01'].includes(sqlState(error) ?? '');
 }
 
 /** Notes who blocks the work connection, until it is stopped. */

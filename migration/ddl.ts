@@ -1,6 +1,18 @@
-import { printExpression, quoteIdentifier as q, quoteLiteral } from '../sql/rules.js';
+import {
+  type PartRule,
+  printExpression,
+  quoteIdentifier as q,
+  quoteLiteral,
+} from '../sql/rules.js';
 import { guardSql, quoteBody, removeGuardSql } from './guard.js';
-import { ownName, type Plan, type PlannedChange, type PlannedIndex, tableName } from './plan.js';
+import {
+  ownName,
+  type Plan,
+  type PlannedChange,
+  type PlannedIndex,
+  relationName,
+  tableName,
+} from './plan.js';
 
 /**
  * The DDL of a migration, as lists of statements. Each list is run in one transaction with a
@@ -125,15 +137,27 @@ export function revertSql(plan: Plan): string[] {
   ];
 }
 
-/** Drops what is old, and whatever is ours but the history. */
-export function completeSql(plan: Plan, version: number): string[] {
-  const table = tableName(plan);
+/** Takes columns away from the table, and from partitions that are none any more. */
+function dropSql(plan: Plan, detached: readonly PartRule[], columns: string[]): string[] {
+  const tables = [tableName(plan), ...detached.map(relationName)];
+  return tables.flatMap((table) =>
+    columns.map((column) => `ALTER TABLE IF EXISTS ${table} DROP COLUMN IF EXISTS ${q(column)}`),
+  );
+}
+
+/**
+ * Drops what is old, and whatever is ours but the history.
+ * @param detached partitions that were detached with the old columns in them.
+ */
+export function completeSql(plan: Plan, version: number, detached: PartRule[] = []): string[] {
   return [
     ...removeGuardSql(plan),
-    ...plan.changes.flatMap(({ source, shadow }) => [
-      ...(source
-        ? [`ALTER TABLE IF EXISTS ${table} DROP COLUMN IF EXISTS ${q(source.after)}`]
-        : []),
+    ...dropSql(
+      plan,
+      detached,
+      plan.changes.flatMap(({ source }) => (source ? [source.after] : [])),
+    ),
+    ...plan.changes.flatMap(({ shadow }) => [
       ...(version >= 180000 && shadow.notNullName ? [notNullName(plan, shadow)] : []),
     ]),
     ...dropOwnSql(plan),
@@ -141,12 +165,13 @@ export function completeSql(plan: Plan, version: number): string[] {
 }
 
 /** Takes the new columns away, as if nothing had been. */
-export function abortSql(plan: Plan): string[] {
-  const table = tableName(plan);
+export function abortSql(plan: Plan, detached: PartRule[] = []): string[] {
   return [
     ...removeGuardSql(plan),
-    ...plan.changes.map(
-      ({ shadow }) => `ALTER TABLE IF EXISTS ${table} DROP COLUMN IF EXISTS ${q(shadow.before)}`,
+    ...dropSql(
+      plan,
+      detached,
+      plan.changes.map(({ shadow }) => shadow.before),
     ),
     ...dropOwnSql(plan),
   ];

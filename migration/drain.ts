@@ -1,4 +1,5 @@
 import type { Connection } from '../db/connect.js';
+import { readTree } from '../db/tree.js';
 import type { Guard } from '../sql/rules.js';
 
 /** Whom a drain waits for: what `status` shows. */
@@ -32,22 +33,23 @@ export interface Holder {
 }
 
 /**
- * Transactions that have written, or may have, to a table: they hold ROW EXCLUSIVE or more on it.
+ * Transactions that have written, or may have, to a table or a partition of it: they hold ROW EXCLUSIVE or more on it.
  * Prepared transactions are among them. CREATE INDEX CONCURRENTLY waits for the same.
  */
 export async function writers(connection: Connection, oid: number): Promise<Holder[]> {
+  const members = await readTree(connection, oid);
   const { rows } = await connection.query(
     `SELECT DISTINCT l.virtualtransaction || '/' || coalesce(l.pid, 0) AS key,
             CASE WHEN l.pid IS NULL THEN 'prepared transaction'
                  ELSE format('pid %s (%s, %s, %s)', l.pid, coalesce(nullif(a.application_name, ''),
                    'unnamed'), a.usename, a.state) END AS description
      FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-     WHERE l.locktype = 'relation' AND l.relation = $1 AND l.granted
+     WHERE l.locktype = 'relation' AND l.relation = ANY ($1::oid[]) AND l.granted
        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
        AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
                       'AccessExclusiveLock')
        AND l.pid IS DISTINCT FROM pg_backend_pid()`,
-    [oid],
+    [members.map((member) => member.oid)],
   );
   return rows;
 }

@@ -84,9 +84,17 @@ function triggerSql(plan: Plan, kind: 'arrival' | 'guard', when: string, body: s
   ];
 }
 
-const countSql = (kind: 'repairs' | 'misfits', plan: Plan) =>
-  `PERFORM pg_catalog.nextval(${quoteLiteral(`pgtandem.${ownName(kind, plan.table.oid)}`)}` +
-  '::pg_catalog.regclass);';
+/**
+ * Counts in a sequence, which survives a rollback and locks nobody out. By setval, since nextval would
+ * change what the application's lastval() gives; of rows repaired at the same moment some may be missed.
+ */
+function countSql(kind: 'repairs' | 'misfits', plan: Plan): string {
+  const sequence = `${quoteLiteral(`pgtandem.${ownName(kind, plan.table.oid)}`)}::pg_catalog.regclass`;
+  return (
+    `PERFORM pg_catalog.setval(${sequence}, ` +
+    `COALESCE(pg_catalog.pg_sequence_last_value(${sequence}), 0) + 1);`
+  );
+}
 
 /** Whether applications may write either column. */
 const isEither = (side: Side): side is Side & { backward: NonNullable<Side['backward']> } =>
@@ -161,10 +169,22 @@ function lastBody(side: Side, i: number, plan: Plan, moment: Moment): string {
     moment === 'after' && side.change.source === null
       ? fillOnly(side, plan)
       : putInOrder(side, wasFollow, plan);
-  const misfit = side.misfit
-    ? `IF ${side.misfit('NEW.')} THEN ${countSql('misfits', plan)} END IF;`
-    : '';
-  return `IF NOT ${side.holds('NEW.')} THEN\n${repair}\nEND IF;\n${misfit}`;
+  return `IF NOT ${side.holds('NEW.')} THEN\n${repair}\nEND IF;\n${misfitBody(side, plan)}`;
+}
+
+/**
+ * An up expression may make a value of NULL (a range of no bounds): then a new value whose other
+ * column was not given looks like one that was there before, and so like one that does not fit.
+ */
+function misfitBody(side: Side, plan: Plan): string {
+  if (!side.misfit) return '';
+  const isMisfit = side.misfit('NEW.');
+  const isKept = `TG_OP = 'UPDATE' AND ${side.sameLeads('NEW.', 'OLD.')}`;
+  return (
+    `IF ${isMisfit} THEN\nIF NOT (${isKept}) THEN ${forwardSql(side)} END IF;\n` +
+    `IF ${isMisfit} THEN ${countSql('misfits', plan)}\n` +
+    `ELSE ${countSql('repairs', plan)} END IF;\nEND IF;`
+  );
 }
 
 /** After cutover an added column that the application wrote stays; a missing one is filled. */

@@ -1,7 +1,10 @@
 import { type Connection, transaction } from '../db/connect.js';
+import { readTrees } from '../db/tree.js';
 import { UserError } from './errors.js';
 import { type ObservedTable, readObserved } from './observed.js';
+import { readParts, rulesNow, sameParts } from './parts.js';
 import { publishAgain } from './publish.js';
+import { listMigrations } from './store.js';
 
 /**
  * Lets the proxies record the statements on a table, or (`on` false) no longer. What was recorded
@@ -41,9 +44,9 @@ async function find(
     [name],
   );
   const [row] = rows;
-  if (row?.kind !== 'r') {
+  if (row?.kind !== 'r' && row?.kind !== 'p') {
     throw new UserError(
-      row ? `${name} is not an ordinary table.` : `There is no table ${name}.`,
+      row ? `${name} is not a table.` : `There is no table ${name}.`,
       'Name a table as in SQL, with its schema where the search_path does not find it.',
     );
   }
@@ -51,31 +54,43 @@ async function find(
 }
 
 /**
- * Follows the catalog: tables of the rules that have another name or schema than they had are
- * published anew, and observed ones that are gone are forgotten.
+ * Follows the catalog: tables of the rules, and partitions of theirs, that have another name or
+ * schema than they had, came or went are published anew, and observed ones that are gone forgotten.
  * @returns whether anything was.
  */
 export async function followNames(connection: Connection): Promise<boolean> {
-  const { rows } = await connection.query(
-    `SELECT (t->>'oid')::int8 AS oid, c.oid IS NULL AS gone,
-       EXISTS (SELECT FROM pgtandem.observed WHERE table_oid = (t->>'oid')::oid) AS observed
-     FROM pgtandem.rules r, jsonb_array_elements(r.rule_set->'tables') AS t
-     LEFT JOIN pg_class c ON c.oid = (t->>'oid')::oid
-     LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE n.nspname IS DISTINCT FROM t->>'schema' OR c.relname IS DISTINCT FROM t->>'name'`,
-  );
-  // A table under migration that is gone is for the migration's own step to find out.
-  const due = rows.filter((row) => !row.gone || row.observed);
-  if (due.length === 0) return false;
+  const rules = await rulesNow(connection);
+  if (rules.tables.length === 0) return false;
+  const plans = (await listMigrations(connection))
+    .filter(({ stage }) => stage.name !== 'none')
+    .map(({ plan }) => plan);
+  const oids = rules.tables.map(({ oid }) => oid);
+  const trees = await readTrees(connection, oids);
+  const parts = await readParts(connection, oids, plans, rules);
+  const { rows } = await connection.query('SELECT table_oid::int8 AS oid FROM pgtandem.observed');
+  const observed = new Set(rows.map((row) => Number(row.oid)));
+  const renamed: number[] = [];
+  let forgotten = false;
+  for (const table of rules.tables) {
+    const [now] = trees.get(table.oid)!;
+    if (!now) {
+      // A table under migration that is gone is for the migration's own step to find out.
+      forgotten ||= observed.has(table.oid);
+    } else if (
+      now.schema !== table.schema ||
+      now.name !== table.name ||
+      !sameParts(table.parts, parts.get(table.oid))
+    ) {
+      renamed.push(table.oid);
+    }
+  }
+  if (renamed.length === 0 && !forgotten) return false;
   await transaction(connection, async () => {
     await connection.query(
       `DELETE FROM pgtandem.observed
        WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = table_oid)`,
     );
-    await publishAgain(
-      connection,
-      due.filter((row) => !row.gone).map((row) => Number(row.oid)),
-    );
+    await publishAgain(connection, renamed);
   });
   return true;
 }

@@ -1,5 +1,11 @@
 import type { ThrottleSettings } from '../backfill/job.js';
-import { type ColumnRule, type Expression, type Guard, quoteIdentifier } from '../sql/rules.js';
+import {
+  type ColumnRule,
+  type Expression,
+  type Guard,
+  type PartRule,
+  quoteIdentifier,
+} from '../sql/rules.js';
 
 /**
  * A plan: everything that is needed to carry a migration out or to take it back, found out while
@@ -7,6 +13,8 @@ import { type ColumnRule, type Expression, type Guard, quoteIdentifier } from '.
  */
 export interface Plan {
   table: { oid: number; schema: string; name: string };
+  /** Of a partitioned table: its partitions when it was planned; absent of any other. */
+  parts?: PartRule[];
   guard: Guard;
   /** The columns that were there, in order. */
   columns: ColumnRule[];
@@ -71,9 +79,19 @@ export interface PlannedIndex {
   comment: string | null;
 }
 
+/** A relation's name as it is written in SQL. */
+export const relationName = (relation: { schema: string; name: string }) =>
+  `${quoteIdentifier(relation.schema)}.${quoteIdentifier(relation.name)}`;
+
 /** The table's name as it is written in SQL. */
-export const tableName = (plan: Plan) =>
-  `${quoteIdentifier(plan.table.schema)}.${quoteIdentifier(plan.table.name)}`;
+export const tableName = (plan: Plan) => relationName(plan.table);
+
+/** Names that the columns have which a migration brings, before the cutover or after it. */
+export const ownColumns = (plan: Plan): string[] =>
+  plan.changes.flatMap(({ source, shadow }) => [
+    shadow.before,
+    ...(source && source.after !== source.before ? [source.after] : []),
+  ]);
 
 /** How a migration is carried out; may be changed while it runs. */
 export interface Settings

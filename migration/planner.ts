@@ -9,12 +9,15 @@ import {
 } from '../db/catalog.js';
 import { type Connection, sqlState } from '../db/connect.js';
 import { layoutVersion } from '../db/schema.js';
+import { type Member, readKeyColumns, readTree } from '../db/tree.js';
 import { toTemplate } from '../sql/expression.js';
 import type { Guard } from '../sql/rules.js';
 import { columnRule } from './columns.js';
 import type { Change, Definition } from './definition.js';
 import { safeDown } from './down.js';
 import { RefusedError, UserError } from './errors.js';
+import { capped, partRefusals, treeRefusals } from './part-refusals.js';
+import { partRule } from './parts.js';
 import {
   type ColumnPlan,
   hiddenName,
@@ -58,25 +61,54 @@ async function planInTransaction(
   await connection.query(`SET LOCAL search_path = ''`);
   const table = await readTable(connection, oid);
   refuse(tableRefusals(table, server, definition, guard));
-  refuse(await columnRefusals(connection, table, definition));
+  const members = await readTree(connection, oid);
+  const parts = await readParts(connection, members, definition, guard);
+  const every = [table, ...parts];
+  refuse(capped(parts.flatMap((part) => tableRefusals(part, server, definition, guard, true))));
+  refuse(await columnRefusals(connection, every, definition));
   await connection.query(`SELECT set_config('search_path', $1, true)`, [path]);
   const probed = await runProbe(connection, definition, table);
   const changes = definition.changes.map((change, i) => plannedChange(change, i, table, probed));
   refuse(chainRefusals(definition, changes, probed.after));
+  refuse(partColumnRefusals(table, parts, changes, definition));
+  const blind = new Set(every.flatMap(({ blindWriters }) => blindWriters));
   const silence = server.canSilenceTriggers;
+  const triggers = triggersOf(every);
   const plan: Plan = {
     table: { oid, schema: table.schema, name: table.name },
+    ...(table.kind === 'p' && { parts: members.slice(1).map(partRule) }),
     guard,
     columns: table.columns.map(columnRule),
     visible: await visibleNow(connection, table),
     changes,
     indexes: plannedIndexes(table, probed),
     silenceTriggers: silence,
-    everyUpdate: table.blindWriters.length === 0,
-    rowTriggers: table.triggers.some(({ before, row, writes }) => before && row && writes),
+    everyUpdate: blind.size === 0,
+    rowTriggers: triggers.some(({ before, row, writes }) => before && row && writes),
     warnings: [],
   };
-  return { ...plan, warnings: warnings(plan, table, silence) };
+  const whole = { ...table, blindWriters: [...blind], triggers };
+  return { ...plan, warnings: warnings(plan, whole, silence) };
+}
+
+/** Those of a table and its partitions, which have most of them from it, once each. */
+function triggersOf(every: readonly TableFacts[]): TableFacts['triggers'] {
+  const all = every.flatMap(({ triggers }) => triggers);
+  return [...new Map(all.map((trigger) => [JSON.stringify(trigger), trigger])).values()];
+}
+
+/** The partitions at every level, as they are now. */
+async function readParts(
+  connection: Connection,
+  members: Member[],
+  definition: Definition,
+  guard: Guard,
+): Promise<TableFacts[]> {
+  const oids = members.map(({ oid }) => oid);
+  refuse(treeRefusals(members, await readKeyColumns(connection, oids), definition, guard));
+  const parts: TableFacts[] = [];
+  for (const { oid } of members.slice(1)) parts.push(await readTable(connection, oid));
+  return parts;
 }
 
 /** The columns' names in the order that the proxies show: an earlier migration may keep another. */
@@ -102,9 +134,10 @@ function noTable(definition: Definition, database: string): UserError {
   );
 }
 
+/** @param every the table, and its partitions. */
 async function columnRefusals(
   connection: Connection,
-  table: TableFacts,
+  every: readonly TableFacts[],
   definition: Definition,
 ): Promise<UserError[]> {
   const refusals: UserError[] = [];
@@ -122,11 +155,27 @@ async function columnRefusals(
     }
     seen.add(change.column);
     if (change.kind === 'add-derived') continue;
-    const column = table.columns.find((candidate) => candidate.name === change.column)!;
-    const dependents = await readDependents(connection, table.oid, column.attnum);
-    refusals.push(...dependentRefusals(change, dependents, table, definition.file));
+    for (const table of every) {
+      const column = table.columns.find((candidate) => candidate.name === change.column)!;
+      const dependents = await readDependents(connection, table.oid, column.attnum);
+      const found = dependentRefusals(change, dependents, table, definition.file);
+      refusals.push(...found);
+      // What the partitions have from the table is not told once more for each of them.
+      if (found.length > 0) break;
+    }
   }
   return refusals;
+}
+
+function partColumnRefusals(
+  table: TableFacts,
+  parts: readonly TableFacts[],
+  changes: readonly PlannedChange[],
+  { file }: Definition,
+): UserError[] {
+  const changed = changes.flatMap(({ source }) => (source ? [source.before] : []));
+  const leads = changes.flatMap(({ up }) => up.columns);
+  return capped(parts.flatMap((part) => partRefusals(table, part, changed, leads, file)));
 }
 
 async function runProbe(

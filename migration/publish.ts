@@ -1,6 +1,7 @@
 import { type Connection, transaction } from '../db/connect.js';
-import type { RuleSet, TableRule } from '../sql/rules.js';
+import type { PartRule, RuleSet, TableRule } from '../sql/rules.js';
 import { type ObservedTable, readObserved } from './observed.js';
+import { readParts, rulesNow } from './parts.js';
 import type { Plan } from './plan.js';
 import { type Order, type Stage, tableRule } from './stage.js';
 import { type Migration, notify, PLAN_NOW } from './store.js';
@@ -44,7 +45,11 @@ async function writeRules(connection: Connection, epoch: number): Promise<void> 
     `SELECT name, ${PLAN_NOW} AS plan, stage FROM pgtandem.migration
      WHERE stage->>'name' <> 'none' ORDER BY id`,
   );
-  const ruleSet = makeRuleSet(epoch, rows, await readObserved(connection));
+  const observed = await readObserved(connection);
+  const plans: Plan[] = rows.map((row) => row.plan);
+  const oids = [...plans.map(({ table }) => table.oid), ...observed.map(({ oid }) => oid)];
+  const parts = await readParts(connection, oids, plans, await rulesNow(connection));
+  const ruleSet = makeRuleSet(epoch, rows, observed, parts);
   await connection.query(
     'UPDATE pgtandem.rules SET epoch = $1, rule_set = $2, published_at = clock_timestamp()',
     [epoch, ruleSet],
@@ -56,11 +61,12 @@ async function writeRules(connection: Connection, epoch: number): Promise<void> 
  * Publishes the rules once more, under the next epoch: what is observed has changed, or tables
  * have another name. Part of the caller's transaction.
  * @param renamed tables under migration: what was planned under their old names is to drain.
+ * @returns the epoch.
  */
 export async function publishAgain(
   connection: Connection,
   renamed: readonly number[] = [],
-): Promise<void> {
+): Promise<number> {
   const { rows } = await connection.query('SELECT epoch FROM pgtandem.rules FOR UPDATE');
   const epoch = Number(rows[0].epoch) + 1;
   await connection.query(
@@ -69,27 +75,42 @@ export async function publishAgain(
     [epoch, renamed],
   );
   await writeRules(connection, epoch);
+  return epoch;
 }
 
 /**
  * A table has one rule: of two migrations the later one's, as the earlier is complete. One that is
  * only observed has a rule that does nothing. Pure.
+ * @param partsOf partitions, by oid of the table; by default those of the plans.
  */
 export function makeRuleSet(
   epoch: number,
   migrations: { name: string; plan: Plan; stage: Stage }[],
   observed: readonly ObservedTable[] = [],
+  partsOf: ReadonlyMap<number, PartRule[]> = plannedParts(migrations),
 ): RuleSet {
   const byTable = new Map<number, TableRule>();
   for (const { name, plan, stage } of migrations) {
     const rule = tableRule(plan, name, stage);
     if (rule) byTable.set(rule.oid, rule);
   }
+  // A partition of a table that has a rule goes by that one.
+  const named = new Set(
+    [...byTable.keys()].flatMap((oid) => partsOf.get(oid) ?? []).map((p) => p.oid),
+  );
   for (const table of observed) {
+    if (named.has(table.oid)) continue;
     byTable.set(table.oid, { ...(byTable.get(table.oid) ?? idleRule(table)), observed: true });
   }
-  return { epoch, tables: [...byTable.values()] };
+  const tables = [...byTable.values()].map((rule) => {
+    const parts = partsOf.get(rule.oid) ?? [];
+    return parts.length > 0 ? { ...rule, parts } : rule;
+  });
+  return { epoch, tables };
 }
+
+const plannedParts = (migrations: readonly { plan: Plan }[]) =>
+  new Map(migrations.map(({ plan }) => [plan.table.oid, plan.parts ?? []]));
 
 /** A rule that does nothing. */
 function idleRule({ oid, schema, name }: ObservedTable): TableRule {

@@ -31,21 +31,26 @@ export function serverRefusals(server: ServerFacts): UserError[] {
   return refusals;
 }
 
-/** What of the table makes this migration impossible. Pure. */
+/**
+ * What of the table makes this migration impossible. Pure.
+ * @param isPart whether it is a partition of the table that is migrated.
+ */
 export function tableRefusals(
   table: TableFacts,
   server: ServerFacts,
   definition: Definition,
   guard: Guard,
+  isPart = false,
 ): UserError[] {
   const name = `${table.schema}.${table.name}`;
   const refusals: UserError[] = [];
   const refuse = (message: string, hint: string) => refusals.push(new UserError(message, hint));
-  if (table.kind !== 'r' || table.isPartition || table.inherits) {
-    refuse(
-      `${name} is ${table.kind === 'r' ? 'part of an inheritance tree' : describeKind(table.kind)}.`,
-      'Only ordinary tables can be migrated; partitioned and inherited tables not yet.',
-    );
+  if (!isPart && table.isPartition) {
+    refuse(`${name} is a partition.`, 'Migrate the partitioned table: its partitions go with it.');
+  } else if (table.kind === 'r' && table.inherits && !isPart) {
+    refuse(`${name} is part of an inheritance tree.`, 'Inherited tables can not be migrated yet.');
+  } else if (table.kind !== 'r' && table.kind !== 'p' && !isPart) {
+    refuse(`${name} is ${describeKind(table.kind)}.`, 'Only tables can be migrated.');
   }
   if (table.persistence === 't') refuse(`${name} is a temporary table.`, 'Change it directly.');
   if (!table.owned) {
@@ -92,7 +97,9 @@ export function tableRefusals(
     );
   }
   const columns = new Set(table.columns.map((column) => column.name));
-  for (const change of definition.changes) refusals.push(...changeRefusals(change, columns, table));
+  for (const change of isPart ? [] : definition.changes) {
+    refusals.push(...changeRefusals(change, columns, table));
+  }
   return refusals.map((r) => new UserError(r.message, r.hint, r.where ?? `${definition.file}:1`));
 }
 
@@ -180,8 +187,9 @@ export function dependentRefusals(
   table: TableFacts,
   file: string,
 ): UserError[] {
+  const carried = table.kind === 'p' || table.isPartition ? [] : table.indexes;
   const plain = new Set(
-    table.indexes.filter((i) => !i.unique && !i.primary && !i.clustered).map((i) => i.oid),
+    carried.filter((i) => !i.unique && !i.primary && !i.clustered).map((i) => i.oid),
   );
   return dependents
     .filter((dependent) => {
@@ -211,7 +219,6 @@ const named = (description: string) =>
 
 function describeKind(kind: string): string {
   const kinds: Record<string, string> = {
-    p: 'a partitioned table',
     v: 'a view',
     m: 'a materialized view',
     f: 'a foreign table',

@@ -1,6 +1,8 @@
-import { readDependents } from '../db/catalog.js';
+import { readDependentsOf } from '../db/catalog.js';
 import type { Connection } from '../db/connect.js';
-import type { Plan } from './plan.js';
+import { type Member, readTree } from '../db/tree.js';
+import { detachedParts, namedParts, rulesNow } from './parts.js';
+import { ownColumns, type Plan, relationName } from './plan.js';
 
 /** Somebody has altered the table meanwhile: the plan is not true any more. */
 export class ShapeError extends Error {
@@ -17,22 +19,55 @@ export async function assertShape(
   plan: Plan,
   shape: 'original' | 'before' | 'after',
 ): Promise<void> {
-  const { rows } = await connection.query(
-    `SELECT attname AS name FROM pg_attribute
-     WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum`,
-    [plan.table.oid],
-  );
-  const there = new Set<string>(rows.map((row) => row.name));
+  const members = await readTree(connection, plan.table.oid);
+  await assertParts(connection, plan, members);
   const { must, may } = expectedColumns(plan, shape);
-  await assertDependents(connection, plan, shape);
-  const missing = must.find((name) => !there.has(name));
-  const added = [...there].find((name) => !must.includes(name) && !may.includes(name));
-  if (missing === undefined && added === undefined) return;
-  const what = missing === undefined ? `has a new column ${added}` : `has lost column ${missing}`;
-  throw new ShapeError(
-    `${plan.table.schema}.${plan.table.name} ${what} since the migration was planned. ` +
-      'Undo that, or abort the migration and start it anew.',
-  );
+  const oids = members.map((member) => member.oid);
+  await assertDependents(connection, plan, oids, shape);
+  for (const { schema, name, columns } of members) {
+    const missing = must.find((column) => !columns.includes(column));
+    const added = columns.find((column) => !must.includes(column) && !may.includes(column));
+    if (missing === undefined && added === undefined) continue;
+    const what = missing === undefined ? `has a new column ${added}` : `has lost column ${missing}`;
+    throw new ShapeError(
+      `${schema}.${name} ${what} since the migration was planned. ` +
+        'Undo that, or abort the migration and start it anew.',
+    );
+  }
+}
+
+/** Partitions may come and go, but not in every way. */
+async function assertParts(
+  connection: Connection,
+  plan: Plan,
+  [table, ...parts]: readonly Member[],
+): Promise<void> {
+  if (!plan.parts || !table) return;
+  const path = relationName(plan.table);
+  const rules = await rulesNow(connection);
+  const [gone] = await detachedParts(connection, plan, parts, rules);
+  if (gone) {
+    throw new ShapeError(
+      `${gone.schema}.${gone.name} is no partition any more, and keeps a column of the migration. ` +
+        `Attach it again, or drop ${ownColumns(plan).join(', ')} of it, and say pgtandem resume.`,
+    );
+  }
+  const named = new Set(namedParts([table, ...parts]).map(({ oid }) => oid));
+  for (const { oid, schema, name, kind, detaching } of parts) {
+    const what =
+      kind === 'f'
+        ? 'is a foreign table, which cannot be filled'
+        : detaching
+          ? 'is being detached'
+          : named.has(oid)
+            ? null
+            : 'has its columns in another order than the table';
+    if (what === null) continue;
+    throw new ShapeError(
+      `Partition ${schema}.${name} ${what}: ALTER TABLE ${path} DETACH PARTITION it ` +
+        '(FINALIZE, if that was begun), and say pgtandem resume.',
+    );
+  }
 }
 
 /**
@@ -57,19 +92,14 @@ export async function assertTable(connection: Connection, { table }: Plan): Prom
 async function assertDependents(
   connection: Connection,
   plan: Plan,
+  oids: readonly number[],
   shape: 'original' | 'before' | 'after',
 ): Promise<void> {
-  const oid = plan.table.oid;
   const known = plan.indexes.map((index) => index.name);
   for (const { source, shadow } of plan.changes) {
     if (source === null) continue;
     const lead = shape === 'after' ? shadow.after : source.before;
-    const { rows } = await connection.query(
-      'SELECT attnum FROM pg_attribute WHERE attrelid = $1 AND attname = $2',
-      [oid, lead],
-    );
-    if (!rows[0]) continue;
-    const news = (await readDependents(connection, oid, rows[0].attnum)).find(
+    const news = (await readDependentsOf(connection, oids, lead)).find(
       ({ description, kind }) =>
         !['own', 'n', 'S'].includes(kind) &&
         !/pgtandem/.test(description) &&

@@ -1,22 +1,18 @@
-import { runBackfill } from '../backfill/engine.js';
-import { type BackfillJob, DEFAULT_THROTTLE } from '../backfill/job.js';
-import {
-  describeCompared,
-  describeProgress,
-  describeShares,
-  LogPace,
-  type Told,
-} from '../backfill/words.js';
-import { printExpression } from '../sql/rules.js';
+import { describeCompared, describeShares } from '../backfill/words.js';
+import { type Connection, transaction } from '../db/connect.js';
+import { readTree } from '../db/tree.js';
+import type { PartRule } from '../sql/rules.js';
 import { learnBaseline } from './baseline.js';
 import { acknowledged, type Context, runDdl, showWaiting, stopIfAborted } from './context.js';
 import { abortSql, completeSql, expandSql } from './ddl.js';
 import { stillThere, writers } from './drain.js';
+import { fill, jobsOf } from './filling.js';
 import { removeGuardSql } from './guard.js';
 import { publishOrder } from './order.js';
+import { detachedParts, rulesNow, unknownParts } from './parts.js';
 import { backoffMs, type Phase, type PhaseName } from './phase.js';
 import { ownName, type Plan, tableName } from './plan.js';
-import { publish } from './publish.js';
+import { publish, publishAgain } from './publish.js';
 import { assertShape } from './shape.js';
 import { sides } from './sides.js';
 import { changeSettings, type Migration, move, reload, saveProgress } from './store.js';
@@ -55,12 +51,21 @@ export const STEPS: Record<PhaseName, Step> = {
 };
 
 async function expanding(context: Context, migration: Migration): Promise<void> {
-  const epoch = await publish(context.connection, migration, 'hide-new');
-  await acknowledged(context, migration, epoch);
-  await assertShape(context.connection, migration.plan, 'original');
-  await runDdl(context, migration, expandSql(migration.plan));
-  await move(context.connection, migration, 'expanded', { name: 'dual-writing' });
+  const { connection } = context;
+  const { plan } = migration;
+  let epoch = await publish(connection, migration, 'hide-new');
+  for (;;) {
+    await acknowledged(context, migration, epoch);
+    await assertShape(connection, plan, 'original');
+    if (await runDdl(context, migration, expandSql(plan), () => allKnown(connection, plan))) break;
+    epoch = await transaction(connection, () => publishAgain(connection, [plan.table.oid]));
+  }
+  await move(connection, migration, 'expanded', { name: 'dual-writing' });
 }
+
+/** A partition that is new to the proxies would show what is new in it. */
+const allKnown = async (connection: Connection, plan: Plan) =>
+  (await unknownParts(connection, plan)) === null;
 
 async function dualWriting(context: Context, migration: Migration): Promise<void> {
   const { connection } = context;
@@ -85,52 +90,12 @@ async function dualWriting(context: Context, migration: Migration): Promise<void
   await move(connection, migration, 'drained', { name: 'backfilling', asked: false });
 }
 
-/** What the engine is to fill: every change of the migration in one pass. Pure. */
-export function backfillJob(migration: Migration): BackfillJob {
-  const { plan } = migration;
-  const all = sides(plan, 'before');
-  return {
-    migrationId: migration.id,
-    migration: migration.name,
-    table: plan.table,
-    namedOid: plan.table.oid,
-    set: all.map((side) => ({ column: side.follow, value: printExpression(side.forward) })),
-    pending: all.map((side) => `NOT ${side.holds('')}`).join(' OR '),
-    silenceTriggers: plan.silenceTriggers,
-  };
-}
-
-/** How often the progress is saved for people, milliseconds. */
-const PROGRESS_MS = 500;
-
 async function backfilling(context: Context, migration: Migration): Promise<void> {
-  const { connection, log, metrics, signal, url } = context;
-  const settings = async () => {
-    const now = await reload(connection, migration.id);
-    return { ...DEFAULT_THROTTLE, ...(now ?? migration).settings };
-  };
+  const { connection, log } = context;
   await learnBaseline(context, migration);
-  const told = (now: Told) => saveProgress(connection, migration.id, { backfill: now });
-  let saved = -PROGRESS_MS;
-  const lines = new LogPace();
-  let last = (migration.progress.backfill ?? {}) as Told;
-  const job = backfillJob(migration);
-  const run = runBackfill({ url, job, settings, metrics, signal, spent: last.spent ?? null });
-  for (let item = await run.next(); ; item = await run.next()) {
-    if (item.done) break;
-    last = item.value;
-    const nowMs = performance.now();
-    if (lines.isDue(nowMs, item.value.throttled?.name ?? null)) {
-      log.info({ migration: migration.name }, `backfill ${describeProgress(last).join('; ')}`);
-    }
-    if (nowMs - saved < PROGRESS_MS) continue;
-    saved = nowMs;
-    await told(last);
-  }
-  // Also when it was stopped: what the time went to so far is the next run's to go on with.
-  if (signal.aborted) await told(last);
-  stopIfAborted(context);
-  await told({ ...last, ratio: 1, rowsLeft: 0, etaSeconds: 0, throttled: null, slowed: null });
+  const last = await fill(context, migration);
+  const done = { ...last, ratio: 1, rowsLeft: 0, etaSeconds: 0, throttled: null, slowed: null };
+  await saveProgress(connection, migration.id, { backfill: done });
   log.info({ migration: migration.name }, `backfill done; ${describeShares(last)}`);
   await move(connection, migration, 'filled', { name: 'verifying', asked: asked(migration) });
 }
@@ -156,7 +121,7 @@ async function verifying(context: Context, migration: Migration): Promise<void> 
       break;
     } catch (error) {
       if (!(error instanceof DisprovedError) || pass > MAX_PASSES) throw error;
-      const found = await compareRows(context, now, [backfillJob(now)], false);
+      const found = await compareRows(context, now, await jobsOf(context, now), false);
       stopIfAborted(context);
       // Every row is in order, and the proof fails all the same: a NULL where there may be none.
       if (found.disagreed === 0) throw error;
@@ -176,7 +141,7 @@ async function ready(context: Context, migration: Migration): Promise<void> {
     return;
   }
   if (await waitForRequest(context, migration, () => recheckDue(context, migration))) return;
-  const found = await compareRows(context, migration, [backfillJob(migration)], true);
+  const found = await compareRows(context, migration, await jobsOf(context, migration), true);
   stopIfAborted(context);
   if (found.disagreed === 0) {
     await noteClean(context, migration);
@@ -342,20 +307,28 @@ async function countMisfits(context: Context, plan: Plan): Promise<string> {
 async function completing(context: Context, migration: Migration): Promise<void> {
   const { connection } = context;
   const { plan } = migration;
+  const detached = await partsLeft(connection, plan);
   await runDdl(context, migration, [...removeGuardSql(plan), ...dropFitsSql(plan)]);
   await acknowledged(context, migration, await publish(connection, migration, 'hide-old'));
   const { rows } = await connection.query(`SELECT current_setting('server_version_num')::int AS v`);
-  await runDdl(context, migration, completeSql(plan, rows[0].v));
+  await runDdl(context, migration, completeSql(plan, rows[0].v, detached));
   await acknowledged(context, migration, await publishOrder(connection, migration));
   await move(connection, migration, 'cleaned', { name: 'completed' });
+}
+
+/** Partitions that were detached with what is ours in them. */
+async function partsLeft(connection: Connection, plan: Plan): Promise<PartRule[]> {
+  const members = await readTree(connection, plan.table.oid);
+  return detachedParts(connection, plan, members, await rulesNow(connection));
 }
 
 async function aborting(context: Context, migration: Migration): Promise<void> {
   const { connection } = context;
   const { plan } = migration;
+  const detached = await partsLeft(connection, plan);
   await runDdl(context, migration, [...removeGuardSql(plan), ...dropFitsSql(plan)]);
   await acknowledged(context, migration, await publish(connection, migration, 'hide-new'));
-  await runDdl(context, migration, abortSql(plan));
+  await runDdl(context, migration, abortSql(plan, detached));
   await acknowledged(context, migration, await publish(connection, migration, 'none'));
   await move(connection, migration, 'cleaned', { name: 'aborted' });
 }

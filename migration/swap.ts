@@ -1,15 +1,10 @@
 import { transaction } from '../db/connect.js';
-import {
-  type Context,
-  isLockFailure,
-  LOCK_TIMEOUT_MS,
-  stopIfAborted,
-  watchBlockers,
-} from './context.js';
+import { type Context, stopIfAborted, watchBlockers } from './context.js';
 import { cutoverSql, revertSql } from './ddl.js';
 import { unacknowledged } from './drain.js';
+import { awaitVacuum, isLockFailure, LOCK_TIMEOUT_MS, lockTable } from './locks.js';
+import { unknownParts } from './parts.js';
 import type { Event, Phase } from './phase.js';
-import { tableName } from './plan.js';
 import { publish, publishStage } from './publish.js';
 import { assertShape } from './shape.js';
 import { type Migration, move } from './store.js';
@@ -36,6 +31,7 @@ export async function attemptSwap(
   phase: (holdMs: number) => Phase,
 ): Promise<SwapResult> {
   const stage = direction === 'cutover' ? 'before' : 'after';
+  if (migration.plan.parts) await stepAside(context, migration);
   const started = performance.now();
   const epoch = await publish(context.connection, migration, stage, true);
   let released = false;
@@ -53,6 +49,15 @@ export async function attemptSwap(
     // After an error at COMMIT the phase tells whether it happened; then the stage is not ours
     // any more, and publishing the old one would be wrong. The next step finds out (SPEC 3).
     if (!released) await release(context, migration, stage);
+  }
+}
+
+/** Lets autovacuum step aside before anybody waits; who does not is found to block the swap. */
+async function stepAside({ connection }: Context, { plan }: Migration): Promise<void> {
+  try {
+    await transaction(connection, () => awaitVacuum(connection, plan));
+  } catch (error) {
+    if (!isLockFailure(error)) throw error;
   }
 }
 
@@ -83,7 +88,9 @@ async function swapOnce(
   try {
     return await transaction(connection, async () => {
       await connection.query(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
-      await connection.query(`LOCK TABLE ${tableName(plan)} IN ACCESS EXCLUSIVE MODE`);
+      await lockTable(connection, plan);
+      const unknown = await unknownParts(connection, plan);
+      if (unknown !== null) return { outcome: 'blocked', blocker: unknown } as const;
       await assertShape(connection, plan, direction === 'cutover' ? 'before' : 'after');
       const reason = await missingProof(context, migration, direction);
       if (reason !== null) return { outcome: 'disproved', reason } as const;

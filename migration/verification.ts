@@ -2,6 +2,7 @@ import { type Compared, compareTable, NOTHING, together } from '../backfill/comp
 import { type BackfillJob, DEFAULT_THROTTLE } from '../backfill/job.js';
 import { describeCompared, LogPace } from '../backfill/words.js';
 import type { Context } from './context.js';
+import { unlessGone } from './filling.js';
 import { type Migration, reload, saveProgress } from './store.js';
 
 /** What is known of a migration's rows, for people: `progress.verification`. */
@@ -77,7 +78,7 @@ export async function compareRows(
   const lines = new LogPace();
   let savedMs = Number.NEGATIVE_INFINITY;
   let sum: Compared = NOTHING;
-  for (const job of jobs) {
+  const compare = async (job: BackfillJob) => {
     const earlier = sum;
     const run = compareTable({ url, job, settings, metrics, signal, onlyLook });
     for (let item = await run.next(); ; item = await run.next()) {
@@ -91,6 +92,9 @@ export async function compareRows(
       savedMs = nowMs;
       await save(sum, sum);
     }
+  };
+  for (const job of jobs) {
+    await unlessGone(connection, job.table.oid, () => compare(job));
     if (signal.aborted || (onlyLook && sum.disagreed > 0)) break;
   }
   log.info({ migration: migration.name }, `verification ${describeCompared(sum)}`);

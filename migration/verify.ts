@@ -1,9 +1,11 @@
 import { sqlState } from '../db/connect.js';
+import { leavesOf, readTree } from '../db/tree.js';
 import { quoteIdentifier as q } from '../sql/rules.js';
-import { type Context, isLockFailure, runDdl, stopIfAborted } from './context.js';
+import { type Context, runDdl, runPatiently, stopIfAborted } from './context.js';
 import { createIndexSql, dropIndexSql, fitName, notNullProofName } from './ddl.js';
 import { proofName, proofSql } from './guard.js';
-import { type Plan, tableName } from './plan.js';
+import { isLockFailure } from './locks.js';
+import { type Plan, relationName, tableName } from './plan.js';
 import { sides } from './sides.js';
 import type { Migration } from './store.js';
 
@@ -95,9 +97,9 @@ async function prove(
   if (state?.valid) return;
   if (!state) await runDdl(context, migration, [add]);
   try {
-    await runDdl(context, migration, [
-      `ALTER TABLE ${tableName(plan)} VALIDATE CONSTRAINT ${q(name)}`,
-    ]);
+    if (plan.parts) await validateParts(context, migration, name);
+    const validate = `ALTER TABLE ${tableName(plan)} VALIDATE CONSTRAINT ${q(name)}`;
+    await runPatiently(context, migration, validate);
   } catch (error) {
     if (sqlState(error) !== '23514') throw error;
     if (!keep) {
@@ -106,6 +108,32 @@ async function prove(
       ]);
     }
     throw new DisprovedError((error as Error).message);
+  }
+}
+
+/**
+ * Validates an inherited constraint in one partition after another, so that each is locked (against
+ * VACUUM and DDL) only while it is read. What the table's own validation finds valid it passes over.
+ */
+async function validateParts(context: Context, migration: Migration, name: string): Promise<void> {
+  const { connection } = context;
+  for (;;) {
+    const leaves = leavesOf(await readTree(connection, migration.plan.table.oid));
+    const { rows } = await connection.query(
+      `SELECT conrelid::int8 AS oid FROM pg_constraint
+       WHERE conrelid = ANY ($1::oid[]) AND conname = $2 AND NOT convalidated`,
+      [leaves.map(({ oid }) => oid), name],
+    );
+    const due = new Set(rows.map((row) => Number(row.oid)));
+    const leaf = leaves.find(({ oid }) => due.has(oid));
+    if (!leaf) return;
+    try {
+      const validate = `ALTER TABLE ${relationName(leaf)} VALIDATE CONSTRAINT ${q(name)}`;
+      await runPatiently(context, migration, validate);
+    } catch (error) {
+      // It was dropped meanwhile: the others are looked for again.
+      if (sqlState(error) !== '42P01') throw error;
+    }
   }
 }
 

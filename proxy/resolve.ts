@@ -43,12 +43,15 @@ export function isSeveral(text: string): boolean {
   return /;(?!\s*$)/.test(text);
 }
 
-/** Asks what names mean, and for the view, on one row, without taking any lock. */
+/**
+ * Asks what names mean, and for the view, on one row, without taking any lock. The names are in one
+ * column: a partitioned table has more of them than a row may have columns.
+ */
 export function lookupText(names: readonly string[]): string {
-  const columns = names.map(
+  const oids = names.map(
     (name) => `pg_catalog.to_regclass(${asciiLiteral(quoteIdentifier(name))})::pg_catalog.oid`,
   );
-  return `SELECT ${[...columns, VIEW_SETTING].join(', ')}`;
+  return `SELECT pg_catalog.array_to_string(ARRAY[${oids.join(', ')}], ' ', '0'), ${VIEW_SETTING}`;
 }
 
 /** On which side of a migration the session is; NULL or empty when it has not said so. */
@@ -101,11 +104,12 @@ export class Resolver {
     return this.cached?.names === names ? this.cached.resolution : null;
   }
 
-  /** The answer of the server: one value for each name, null for none, and the view. */
-  learn(names: readonly string[], row: readonly (string | null)[]): void {
-    const resolution = new Map(names.map((name, i) => [name, Number(row[i] ?? 0)]));
+  /** The answer of the server: an oid for each name, 0 for none, and the view. */
+  learn(names: readonly string[], [oids, side]: readonly (string | null)[]): void {
+    const answers = oids?.split(' ') ?? [];
+    const resolution = new Map(names.map((name, i) => [name, Number(answers[i] ?? 0)]));
     this.cached = { names, resolution };
-    const view = row[names.length]?.trim().toLowerCase();
+    const view = side?.trim().toLowerCase();
     this.side = view === 'old' || view === 'new' ? view : null;
     this.key = `${this.side} ${this.plain} ${this.utf8} ${[...resolution].join()}`;
   }

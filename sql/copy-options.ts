@@ -1,6 +1,6 @@
 import type { CopyStmt, DefElem, Node } from 'libpg-query';
 import type { CopyRows } from './copy-rows.js';
-import { type Plan, Unsure } from './plan.js';
+import { type Plan, Unsure, Wrong } from './plan.js';
 import { quoteIdentifier } from './rules.js';
 import type { Source } from './source.js';
 import { type ByteString, stringNodes, strings } from './tree.js';
@@ -38,7 +38,7 @@ const FORCED = new Set(['force_not_null', 'force_null']);
 const ENCODINGS =
   /^(utf8|unicode|sqlascii|latin\d+|iso8859\d+|win(125\d|866|874)|koi8[ru]?|euc(jp|cn|kr|tw))$/;
 
-/** @throws Unsure when an option is not known, or makes the data hard to read. */
+/** @throws Unsure when an option is not known, or makes the data hard to read; Wrong. */
 export function readOptions(stmt: CopyStmt): CopyOptions {
   const values = new Map<string, ByteString>();
   const forced: Forced[] = [];
@@ -46,8 +46,9 @@ export function readOptions(stmt: CopyStmt): CopyOptions {
     const element = 'DefElem' in node ? node.DefElem : {};
     const name = element.defname ?? '';
     if (FORCED.has(name)) forced.push({ element, columns: listOf(element.arg) });
+    else if (name === 'force_quote') throw new Wrong('it concerns COPY TO alone');
     else if (HARMLESS.has(name) || READ.has(name) || name === 'on_error') {
-      if (values.has(name)) throw new Unsure('copy-options');
+      if (values.has(name)) throw new Wrong('an option twice');
       values.set(name, optionText(element.arg));
     } else throw new Unsure('copy-options');
   }

@@ -1,7 +1,7 @@
 import type { CopyStmt, Node } from 'libpg-query';
 import { addForced, type CopyOptions, readOptions } from './copy-options.js';
 import type { CopyField, CopyRows } from './copy-rows.js';
-import { type Plan, Unsure } from './plan.js';
+import { type Plan, Unsure, Wrong } from './plan.js';
 import {
   columnOfTable,
   leadsOf,
@@ -29,8 +29,8 @@ export function rewriteCopy(plan: Plan, stmt: CopyStmt, table: PreparedTable): v
     try {
       rows = rowsOf(stmt, table, columns);
     } catch (error) {
-      if (!(error instanceof Unsure)) throw error;
-      plan.guardWrite(table, error.reason);
+      if (error instanceof Unsure) plan.guardWrite(table, error.reason);
+      else if (!(error instanceof Wrong)) throw error;
     }
   }
   const added = rows?.rows.added.map(({ column }) => column) ?? [];

@@ -65,6 +65,8 @@ export function decideDefinition(
     } else if (kind === 'AlterTableStmt' && isHarmlessAlter(stmt as AlterTableStmt)) {
     } else if (kind === 'CreateStmt') {
       decideCreate(plan, stmt, table);
+    } else if (isDropOf(kind, stmt, table)) {
+      // The rows of a partition go, and with them all that the migration has to do with it.
     } else if (CHANGING.has(kind)) {
       refuseDefinition(plan, table, 'ddl');
     } else if (kind === 'CreateFunctionStmt' || kind === 'DoStmt') {
@@ -73,6 +75,11 @@ export function decideDefinition(
       plan.guardWrite(table, 'statement');
     }
   }
+}
+
+function isDropOf(kind: string, stmt: unknown, table: PreparedTable): boolean {
+  const isPart = table.oid !== table.rule.oid;
+  return kind === 'DropStmt' && isPart && (stmt as DropStmt).removeType === 'OBJECT_TABLE';
 }
 
 /** A new table: a partition may come; a copy of the columns or a foreign key may not. */

@@ -1,5 +1,6 @@
 import type { Outcome, Rewrite, StatementRewriter } from './outcome.js';
 import { parse } from './parser.js';
+import { relationsOf } from './relations.js';
 import { remedyOf } from './remedy.js';
 import { makeRewriter } from './rewriter.js';
 import type { RuleSet, View } from './rules.js';
@@ -54,8 +55,9 @@ function explainOne(
   view: View | null,
 ): Explanation {
   const { rules, names } = rewriter;
+  const relations = relationsOf(rules);
   const resolution = new Map(
-    names.map((name) => [name, rules.tables.find((table) => table.name === name)?.oid ?? 0]),
+    names.map((name) => [name, relations.find(({ rule }) => rule.name === name)?.oid ?? 0]),
   );
   const rewrite = rewriter.rewrite(Buffer.from(text, 'utf8'), resolution, true, view);
   const { outcome, reason, refusal, shape } = rewrite;

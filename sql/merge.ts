@@ -1,6 +1,6 @@
 import type { MergeStmt, MergeWhenClause, Node } from 'libpg-query';
 import { joinWith } from './edits.js';
-import { additionsTo, assigned, fallbackOf } from './pairs.js';
+import { additionsTo, assigned, fallbackOf, impliedDefault } from './pairs.js';
 import { misplacing, type Plan, Unsure, Wrong } from './plan.js';
 import { columnOfTable, type PreparedTable } from './prepared.js';
 import type { Cell } from './rows.js';
@@ -197,7 +197,15 @@ function readCells(plan: Plan, layout: ActionLayout): Cell[] {
   if (spans.length !== nodes.length) throw new Unsure('shape');
   if (nodes.some(isStar)) throw new Unsure('star');
   if (nodes.length !== layout.columns.length) throw new Wrong('as many values as columns');
-  return nodes.map((node, i) => ('SetToDefault' in node ? 'default' : plan.copy(spans[i]!, node)));
+  const { table, columns } = layout;
+  return nodes.map((node, i) => {
+    if (!('SetToDefault' in node)) return plan.copy(spans[i]!, node);
+    const value = impliedDefault(table, columns[i]!, (column) => columns.includes(column));
+    if (!value) return 'default';
+    plan.replace(source.start(spans[i]!.first), source.end(spans[i]!.last), value);
+    nodes[i] = value.node;
+    return value;
+  });
 }
 
 /** Adds names to the action's column list, or writes one. */

@@ -1,6 +1,7 @@
 import type { RangeVar } from 'libpg-query';
 import type { Resolution } from './outcome.js';
 import type { PreparedTable } from './prepared.js';
+import { relationsOf } from './relations.js';
 import type { RuleSet } from './rules.js';
 import { type ByteString, fromBytes } from './tree.js';
 
@@ -12,7 +13,8 @@ const IDENTIFIER_BYTES = 63;
  * above 0x7f stand for the name's own, since the client's encoding is not known here.
  */
 export function namePattern(names: readonly string[]): RegExp {
-  const alternatives = [...new Set(names)].map((name) => {
+  const groups = new Map<string, string[]>();
+  for (const name of new Set(names)) {
     const pattern = name
       .replaceAll('"', '""')
       .replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')
@@ -21,14 +23,22 @@ export function namePattern(names: readonly string[]): RegExp {
     // A name that is cut goes on; one that begins or ends with another character has no border.
     const right = /[A-Za-z0-9_]$/.test(name) && bytes < IDENTIFIER_BYTES - 3;
     const left = /^[A-Za-z0-9_]/.test(name);
-    return `${left ? '(?<![A-Za-z_\\x80-\\xff])' : ''}${pattern}${right ? '(?![A-Za-z0-9_\\x80-\\xff])' : ''}`;
-  });
+    const borders = `${left ? '(?<![A-Za-z_\\x80-\\xff])' : ''}@${right ? '(?![A-Za-z0-9_\\x80-\\xff])' : ''}`;
+    groups.set(borders, [...(groups.get(borders) ?? []), pattern]);
+  }
+  // Names with the same borders stand together, so that what they begin with is looked for once:
+  // a partitioned table has hundreds that differ in their ends.
+  const alternatives = [...groups].map(([borders, patterns]) =>
+    borders.replace('@', () =>
+      patterns.length === 1 ? patterns[0]! : `(?:${patterns.join('|')})`,
+    ),
+  );
   return new RegExp(['u&"', ...alternatives].join('|'), 'i');
 }
 
-/** Names of the rules' tables: what has to be resolved on each session. */
+/** Names of the rules' tables and their partitions: what has to be resolved on each session. */
 export function tableNames(rules: RuleSet): string[] {
-  return [...new Set(rules.tables.map((table) => table.name))];
+  return [...new Set(relationsOf(rules).map(({ rule }) => rule.name))];
 }
 
 /**
@@ -58,7 +68,7 @@ export class Names {
     if (!tables) return null;
     if (schema) return tables.find((table) => table.schema === schema) ?? null;
     const oid = this.resolution.get(fromBytes(name!));
-    return tables.find((table) => table.rule.oid === oid) ?? null;
+    return tables.find((table) => table.oid === oid) ?? null;
   }
 
   findVar(relation: RangeVar | undefined): PreparedTable | null {
@@ -77,8 +87,8 @@ export class Names {
  */
 export function signatureOf(rules: RuleSet, resolution: Resolution): string {
   let signature = '';
-  for (const table of rules.tables) {
-    signature += resolution.get(table.name) === table.oid ? '1' : '0';
+  for (const { oid, rule } of relationsOf(rules)) {
+    signature += resolution.get(rule.name) === oid ? '1' : '0';
   }
   return signature;
 }

@@ -50,7 +50,7 @@ export function opaque(
   writes = true,
 ): Rewrite {
   const named = tables.filter(({ rule }) => namePattern([rule.name]).test(bytes));
-  const touches = named.map(({ rule }) => rule.oid);
+  const touches = [...new Set(named.map(({ rule }) => rule.oid))];
   const rewrite: Rewrite = { outcome: 'guarded', text, touches, reason, refusal: null, edits: [] };
   if (!writes) return rewrite;
   for (const table of named) {

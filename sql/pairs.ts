@@ -79,6 +79,23 @@ function isWritten(
   return leadsOf(pair).some((lead) => write.isGiven(lead) || derived.has(lead));
 }
 
+/**
+ * What DEFAULT means for a follow column that is written without its lead: it has no default of its
+ * own, and what it is made from is the lead's. Null where it is no such column.
+ */
+export function impliedDefault(
+  table: PreparedTable,
+  column: ByteString,
+  isGiven: (column: ByteString) => boolean,
+): Fragment | null {
+  const pair = table.pairs.find(({ follow, backward }) => follow === column && backward !== null);
+  const [lead, ...others] = pair ? leadsOf(pair) : [];
+  if (!pair || lead === undefined || others.length > 0 || isGiven(lead)) return null;
+  const { rule, fallback, type } = columnOfTable(table, lead);
+  if (rule.default === null || rule.generated || rule.identity) return null;
+  return fill(pair.forward, () => castTo(fallback, type));
+}
+
 /** What a column holds when the statement leaves it to its default. */
 export function fallbackOf(table: PreparedTable, name: ByteString): Fragment {
   const { rule, type, fallback } = columnOfTable(table, name);

@@ -6,11 +6,14 @@ import {
   prepareType,
   type Template,
 } from './fragment.js';
+import { relationsOf } from './relations.js';
 import type { ColumnRule, RuleSet, TableRule, View } from './rules.js';
 import { type ByteString, toBytes } from './tree.js';
 
 /** A rule set made ready: names as byte strings, expressions and types parsed once. */
 export interface PreparedTable {
+  /** `pg_class.oid` of what is named; of a partition it is not `rule.oid`, the table's. */
+  oid: number;
   rule: TableRule;
   schema: ByteString;
   name: ByteString;
@@ -48,7 +51,13 @@ export interface PreparedPair {
 
 /** @throws when an expression or a type of the rules does not parse: a rule set is all or nothing. */
 export function prepareRules(rules: RuleSet): PreparedTable[] {
-  return rules.tables.map(prepareTable);
+  const tables = new Map<number, PreparedTable>();
+  return relationsOf(rules).map(({ oid, rule }) => {
+    // A partition differs in its name only: there may be hundreds, and sessions wait for this.
+    const table = tables.get(rule.oid) ?? prepareTable(rule);
+    tables.set(rule.oid, table);
+    return { ...table, oid, rule, schema: toBytes(rule.schema), name: toBytes(rule.name) };
+  });
 }
 
 /** The tables as a session sees them that has said on which side it is. */
@@ -70,6 +79,7 @@ function shown({ columns }: TableRule, visible: readonly string[]) {
 
 function prepareTable(rule: TableRule): PreparedTable {
   return {
+    oid: rule.oid,
     rule,
     schema: toBytes(rule.schema),
     name: toBytes(rule.name),

@@ -41,13 +41,14 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
   const templates = new Templates();
   const views = { old: inView(tables, 'old'), new: inView(tables, 'new') };
   const shapes = new Shapes();
+  const signed = signer(rules);
   return {
     rules,
     names,
     mayTouch: (text) => pattern?.test(text.toString('latin1')) ?? false,
     rewrite(text, resolution, plain, view = null) {
       const bytes = text.toString('latin1');
-      const signature = (plain ? signatureOf(rules, resolution) : '-') + (view ?? '');
+      const signature = (plain ? signed(resolution) : '-') + (view ?? '');
       const key = signature + bytes;
       const known = cache.get(key);
       if (known) return known;
@@ -63,7 +64,11 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
         return [rewriteText(own), own];
       };
       const [made, { named }] = make(bytes);
-      const namedOf = (table: PreparedTable) => named?.get(table) ?? namedIn(bytes, null, table);
+      const namedOf = (one: readonly PreparedTable[]) => {
+        const read = one.filter((table) => named?.has(table));
+        if (read.length === 0) return namedIn(bytes, null, one[0]!);
+        return read.flatMap((table) => named!.get(table)!);
+      };
       const rewrite = shapes.added(made, bytes, seen, namedOf);
       if (skeleton && !rewrite.copies)
         templates.learn(signature, bytes, skeleton, rewrite, (its) => make(its)[0]);
@@ -74,6 +79,24 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
       return rewrite;
     },
     mapPosition,
+  };
+}
+
+/**
+ * Short names of the answers' signatures. A session has one answer for a long time, and there may be
+ * hundreds of names in it.
+ */
+function signer(rules: RuleSet): (resolution: Resolution) => string {
+  const names = new Map<string, string>();
+  const known = new WeakMap<Resolution, string>();
+  return (resolution) => {
+    const name = known.get(resolution);
+    if (name !== undefined) return name;
+    const signature = signatureOf(rules, resolution);
+    const own = names.get(signature) ?? `${names.size}.`;
+    names.set(signature, own);
+    known.set(resolution, own);
+    return own;
   };
 }
 
@@ -89,7 +112,7 @@ interface Work {
 }
 
 function unchanged(text: Buffer, touched: Iterable<PreparedTable>): Rewrite {
-  const touches = [...touched].map((table) => table.rule.oid);
+  const touches = [...new Set([...touched].map((table) => table.rule.oid))];
   return { outcome: 'unchanged', text, touches, reason: null, refusal: null, edits: [] };
 }
 

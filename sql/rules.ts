@@ -46,6 +46,16 @@ export interface TableRule {
   observed?: true;
   /** Empty while columns are hidden only, with no dual write. */
   pairs: Pair[];
+  /** Of a partitioned table: its partitions at every level, which statements may name too. */
+  parts?: PartRule[];
+}
+
+/** What differs of a partition from the table's own rule: under its name nothing else does. */
+export interface PartRule {
+  /** `pg_class.oid`. */
+  oid: number;
+  schema: string;
+  name: string;
 }
 
 /** On which side of a migration a session is: what it has put in `pgtandem.view`. */

@@ -1,5 +1,8 @@
 import type { Node, RangeVar, SelectStmt } from 'libpg-query';
+import type { Fragment } from './fragment.js';
+import { impliedDefault } from './pairs.js';
 import { type Plan, Unsure, Wrong } from './plan.js';
+import type { PreparedTable } from './prepared.js';
 import type { Cell } from './rows.js';
 import { isPlain, readTargets } from './select.js';
 import type { Source, Span } from './source.js';
@@ -35,7 +38,7 @@ export interface SetItem {
 }
 
 /** @throws Unsure when it is not as it was expected, Wrong when the server refuses it. */
-export function readSet(plan: Plan, list: SetList): SetItem[] {
+export function readSet(plan: Plan, list: SetList, table: PreparedTable): SetItem[] {
   const { source } = plan;
   const { targets, limit } = list;
   const first = targets[0];
@@ -44,12 +47,15 @@ export function readSet(plan: Plan, list: SetList): SetItem[] {
   if (source.word(start - 1) === '(') start--;
   source.expect(start - 1, 'set');
   const spans = source.items(start, (index) => index === limit || endsSet(source, index));
+  const names = targets.map(nameOfTarget);
+  const meant = (column: ByteString) =>
+    impliedDefault(table, column, (other) => names.includes(other));
   let next = 0;
   const items = spans.map((span): SetItem => {
     const count = source.word(span.first) === '(' ? columnsOf(targets[next]) : 1;
     const group = targets.slice(next, next + count);
     next += count;
-    return readItem(plan, span, group);
+    return readItem(plan, span, group, meant);
   });
   if (next !== targets.length) throw new Unsure('shape');
   return items;
@@ -76,7 +82,13 @@ export function nameOfTarget(target: Node): ByteString {
   return 'ResTarget' in target ? (target.ResTarget.name ?? '') : '';
 }
 
-function readItem(plan: Plan, span: Span, targets: Node[]): SetItem {
+/** @param meant what DEFAULT means for a column where that is not its own. */
+function readItem(
+  plan: Plan,
+  span: Span,
+  targets: Node[],
+  meant: (column: ByteString) => Fragment | null,
+): SetItem {
   const { source } = plan;
   const columns = targets.map(nameOfTarget);
   const first = targets[0];
@@ -90,7 +102,9 @@ function readItem(plan: Plan, span: Span, targets: Node[]): SetItem {
     source.expect(equals, '=');
     // In SET it is one value, a row; elsewhere it would be several.
     if (isStar(value)) throw new Unsure('row');
-    const cell = cellOf(plan, { first: equals + 1, last: span.last }, value);
+    const place = { first: equals + 1, last: span.last };
+    const cell = cellOf(plan, place, value, () => meant(columns[0]!));
+    if (cell !== 'default' && 'ResTarget' in first!) first.ResTarget.val = cell.node;
     return { form: 'plain', span, targets, columns, cells: [cell], select: null };
   }
   const row = value.MultiAssignRef.source;
@@ -115,7 +129,11 @@ function readItem(plan: Plan, span: Span, targets: Node[]): SetItem {
   // A star may stand for any number of values.
   if (nodes.some(isStar)) throw new Unsure('row');
   if (nodes.length !== columns.length) throw new Wrong('as many values as columns');
-  const cells = nodes.map((node, i) => cellOf(plan, spans[i]!, node));
+  const cells = nodes.map((node, i) => {
+    const cell = cellOf(plan, spans[i]!, node, () => meant(columns[i]!));
+    if (cell !== 'default') nodes[i] = cell.node;
+    return cell;
+  });
   return { form: 'row', span, targets, columns, cells, select: null };
 }
 
@@ -128,6 +146,10 @@ function startsOf(plan: Plan, select: SelectStmt, count: number): number[] | nul
   return starts.length === count && targets.length === count ? starts : null;
 }
 
-function cellOf(plan: Plan, span: Span, node: Node): Cell {
-  return 'SetToDefault' in node ? 'default' : plan.copy(span, node);
+function cellOf(plan: Plan, span: Span, node: Node, meant: () => Fragment | null): Cell {
+  if (!('SetToDefault' in node)) return plan.copy(span, node);
+  const value = meant();
+  if (!value) return 'default';
+  plan.replace(plan.source.start(span.first), plan.source.end(span.last), value);
+  return value;
 }

@@ -21,27 +21,28 @@ export class Shapes {
 
   /**
    * Adds to a rewrite what is recorded of it.
-   * @param namedOf the watched columns of a table that the text names.
+   * @param tables a table before its partitions.
+   * @param namedOf the watched columns, named by the text, of a table and its partitions.
    */
   added(
     rewrite: Rewrite,
     bytes: ByteString,
     tables: readonly PreparedTable[],
-    namedOf: (table: PreparedTable) => readonly ByteString[],
+    namedOf: (one: readonly PreparedTable[]) => readonly ByteString[],
   ): Rewrite {
     if (rewrite.touches.length === 0) return rewrite;
-    const observed = tables.filter(
-      ({ rule }) => rule.observed && rewrite.touches.includes(rule.oid),
-    );
+    const observed = rewrite.touches
+      .map((oid) => tables.filter(({ rule }) => rule.observed && rule.oid === oid))
+      .filter((one) => one.length > 0);
     if (observed.length === 0) return rewrite;
     const { outcome, reason } = rewrite;
     const rest = {
       outcome,
       reason,
-      tables: observed.map((table) => ({
-        oid: table.rule.oid,
-        name: `${table.rule.schema}.${table.rule.name}`,
-        named: namedOf(table).map(fromBytes),
+      tables: observed.map((one) => ({
+        oid: one[0]!.rule.oid,
+        name: `${one[0]!.rule.schema}.${one[0]!.rule.name}`,
+        named: [...new Set(namedOf(one))].map(fromBytes),
       })),
     };
     return { ...rewrite, shape: this.quickly(bytes, rest) };

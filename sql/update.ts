@@ -58,7 +58,7 @@ function readColumn(
 const selectName = (place: number) => `${ONCE} ${place} of`;
 
 function addAssignments(plan: Plan, list: SetList, table: PreparedTable): void {
-  const items = readSet(plan, list);
+  const items = readSet(plan, list, table);
   const inner = new Inner();
   const assignments = assignmentsOf(items);
   const alias = list.relation.alias?.aliasname;

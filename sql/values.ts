@@ -1,7 +1,7 @@
 import type { List, Node } from 'libpg-query';
 import { insertCells } from './cells.js';
 import { insertOnce } from './once.js';
-import { type Addition, additionsTo, assigned, fallbackOf } from './pairs.js';
+import { type Addition, additionsTo, assigned, fallbackOf, impliedDefault } from './pairs.js';
 import { type Plan, Unsure, Wrong } from './plan.js';
 import { type Cell, hasParts, type Layout, listColumns, type Rows } from './rows.js';
 
@@ -38,7 +38,15 @@ function readRows(plan: Plan, layout: Layout, lists: readonly Node[]): Rows {
     if (items.some(isStar)) throw new Unsure('star');
     if (items.length !== layout.columns.length) throw new Wrong('as many values as columns');
     rows.cells.push(
-      items.map((item, i) => ('SetToDefault' in item ? 'default' : plan.copy(spans[i]!, item))),
+      items.map((item, i) => {
+        if (!('SetToDefault' in item)) return plan.copy(spans[i]!, item);
+        const { table, columns } = layout;
+        const value = impliedDefault(table, columns[i]!, (column) => columns.includes(column));
+        if (!value) return 'default';
+        plan.replace(source.start(spans[i]!.first), source.end(spans[i]!.last), value);
+        items[i] = value.node;
+        return value;
+      }),
     );
     rows.spans.push(spans);
     const close = source.close(open);

@@ -33,10 +33,12 @@ export class CatalogLook {
     const wanted = this.sources.filter((source) => isWanted(source, this.settings));
     const answers = new Map<Source, unknown>();
     if (wanted.length > 0) {
-      const { rows } = await connection.query(
-        `SELECT $1::oid AS oid, ${wanted.map(({ sql }, i) => `${sql} AS s${i}`).join(', ')}`,
-        [this.tableOid],
-      );
+      const { rows } = await connection.query({
+        // Prepared, under a name for each choice of signals: see `readReplication`.
+        name: `catalogs ${wanted.map((source) => this.sources.indexOf(source)).join(' ')}`,
+        text: `SELECT $1::oid AS oid, ${wanted.map(({ sql }, i) => `${sql} AS s${i}`).join(', ')}`,
+        values: [this.tableOid],
+      });
       for (const [i, source] of wanted.entries()) {
         answers.set(source, source.take(rows[0][`s${i}`], atMs));
       }

@@ -26,10 +26,25 @@ export class SignalWatch {
   }
 
   /** As {@link LagReader.refresh}; what these settings ask for is observed from now on. */
-  async refresh(settings: ThrottleSettings, limitMs: number, signal: AbortSignal): Promise<void> {
+  async refresh(
+    settings: ThrottleSettings,
+    sinceMs: number,
+    limitMs: number,
+    signal: AbortSignal,
+  ): Promise<void> {
     this.catalog.settings = settings;
     this.probes.follow(settings);
-    await this.reader.refresh(limitMs, signal);
+    await this.reader.refresh(sinceMs, limitMs, signal);
+  }
+
+  /** How long ago the last look began, milliseconds. */
+  get ageMs(): number {
+    return performance.now() - this.reader.lookedMs;
+  }
+
+  /** How many others are at work, on average; not a number before the first look. */
+  get others(): number {
+    return this.reader.others.average;
   }
 
   signals(settings: ThrottleSettings): Signal[] {

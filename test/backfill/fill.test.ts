@@ -231,7 +231,8 @@ for (const major of [14, 18]) {
       });
       await until('a chunk is under way', async () => {
         const { rows } = await client.query(
-          `SELECT FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%UPDATE ONLY%slow%'`,
+          `SELECT FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%UPDATE ONLY%slow%'
+             AND pid <> pg_backend_pid()`,
         );
         return rows.length > 0;
       });

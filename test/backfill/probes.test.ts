@@ -125,7 +125,7 @@ t.test('signals', async (t) => {
     const job = await makeJob(cluster, 300_000, { table: 'slowed' });
     const held = {
       ...DEFAULT_THROTTLE,
-      chunkTargetMs: 5,
+      chunkTargetMs: 1,
       query: 'SELECT 9',
       queryMax: 3,
       levels: { query: 'soft' },

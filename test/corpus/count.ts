@@ -1,3 +1,4 @@
+import { readCommand } from '../../proxy/command.js';
 import { parse, SyntaxFailure } from '../../sql/parser.js';
 import { loadParser, makeRewriter } from '../../sql/rewriter.js';
 import type { Pair, RuleSet } from '../../sql/rules.js';
@@ -63,6 +64,9 @@ export class Counter {
     const all = facts.columns.filter(({ generated }) => !generated);
     const columns = named.kind === 'SELECT' || named.kind === 'COPY TO' ? all.slice(0, 1) : all;
     const isStatement = !/^(COPY|PREPARE)/.test(named.kind);
+    // What is prepared by SQL is rewritten by itself, as the proxy does it.
+    const read =
+      (named.kind.startsWith('PREPARE') && readCommand(sql, true)?.prepares?.body) || sql;
     let asked = isStatement ? ASKED : 0;
     let counted = false;
     for (const column of columns) {
@@ -70,7 +74,7 @@ export class Counter {
         const type = pair.backward ? column.type : 'text';
         const rewriter = makeRewriter(rulesOf(facts, pair, type));
         const resolution = new Map([[facts.name, facts.oid]]);
-        const rewrite = rewriter.rewrite(Buffer.from(sql), resolution, true);
+        const rewrite = rewriter.rewrite(Buffer.from(read), resolution, true);
         const { outcome, reason, text } = rewrite;
         if (rewrite.touches.length === 0) continue;
         if (reason === 'unverified') this.wrong.push({ what: 'unverified', text: sql, sent: '' });

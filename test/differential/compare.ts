@@ -4,14 +4,23 @@ import type { Message } from '../proxy/harness.js';
 
 /** What oids mean in one database. */
 export class Catalog {
+  /** Oids as they stand in a record, before the length of a field, with the names of their types. */
+  private readonly marks: readonly (readonly [RegExp, string])[];
+
   private constructor(
     private readonly types: ReadonlyMap<number, string>,
     private readonly columns: ReadonlyMap<string, readonly [string, string]>,
-  ) {}
+  ) {
+    this.marks = [...types].map(([oid, name]) => {
+      const bytes = oid.toString(16).padStart(8, '0').replace(/../g, '\\x$&');
+      return [new RegExp(`${bytes}(?=\\xff{4}|\\0\\0)`, 'g'), `<${name}>`];
+    });
+  }
 
   static async read(control: pg.Client): Promise<Catalog> {
     const types = await control.query(
-      `SELECT oid::int8 AS oid, typname AS name FROM pg_type WHERE oid >= 16384`,
+      `SELECT oid::int8 AS oid, typname AS name FROM pg_type
+       WHERE oid >= 16384 AND typnamespace = 'public'::regnamespace`,
     );
     const columns = await control.query(
       `SELECT attrelid::int8 || '.' || attnum AS at, c.relname AS table, attname AS name
@@ -26,6 +35,13 @@ export class Catalog {
 
   type(oid: number): string {
     return oid < 16384 ? String(oid) : (this.types.get(oid) ?? 'new');
+  }
+
+  /** A row without oids: a record in binary has those of its fields' types. */
+  row(body: Buffer): string {
+    let bytes = body.toString('latin1');
+    for (const [mark, name] of this.marks) bytes = bytes.replace(mark, name);
+    return readable(Buffer.from(bytes, 'latin1'));
   }
 
   /** Names of a table and of its column. */
@@ -56,7 +72,7 @@ export function describe(messages: readonly Message[], shown: Shown): string[] {
   };
   for (const { type, body } of messages) {
     if (type === 'D' || type === 'd') {
-      rows.push(`${type} ${readable(body)}`);
+      rows.push(`${type} ${shown.catalog.row(body)}`);
       continue;
     }
     flush();

@@ -15,7 +15,7 @@ import { Counts } from './trial.js';
  * fails on the other side as well. Stages: dual writing (rows not filled, the rules in force and not
  * yet acknowledged), ready, soaking, reverted. A failure is made smaller, and printed with its seed.
  *
- * Left out, since docs/limits.md has it: lastval(), and the row in the CONTEXT of COPY. A parameter of a declared type that is used for columns
+ * Left out, since docs/limits.md has it: lastval() and the row in the CONTEXT of COPY. A parameter of a declared type that is used for columns
  * of two types is not tried: a cast may let pass what the assignment would not. Rows without ORDER BY are compared as a set. Hidden
  * columns may show where the outcome is `guarded`; that is counted.
  *

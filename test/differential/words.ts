@@ -127,9 +127,7 @@ export class Words {
   /** A value for a column; `own` is how the lead is called there, null where it cannot be. */
   value(column: Column, own: string | null, isDefaultAllowed: boolean): string {
     const { random } = this;
-    // By its other name a column has no default of its own.
-    const isOther = this.aliased && column.role === 'lead';
-    if (isDefaultAllowed && !isOther && random.chance(0.08)) return 'DEFAULT';
+    if (isDefaultAllowed && random.chance(0.08)) return 'DEFAULT';
     if (column.role === 'lead') return this.leadValue(column, own);
     const bound = (value: string) =>
       this.bind && random.chance(0.5) ? this.param(value, column.type) : value;

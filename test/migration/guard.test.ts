@@ -22,6 +22,7 @@ t.test('the guard keeps what no proxy has seen', async (t) => {
     await plane.query(`INSERT INTO users (email) VALUES ('NEW@x'), (NULL)`);
     await plane.query(`UPDATE users SET email = 'CHANGED@x' WHERE id = 7`);
     t.equal(await repairs(), 2, 'NULL is in order as it is');
+    t.equal(await one('SELECT (lastval() = max(id))::text FROM users'), 'true');
     const wrong = `SELECT count(*)::int FROM users WHERE lower(email) IS DISTINCT FROM _pgtandem_new_email`;
     t.equal(await one(wrong), 0);
     await plane.query('UPDATE users SET n = 6');
@@ -112,6 +113,31 @@ t.test('the guard keeps what no proxy has seen', async (t) => {
       { email: 'Kept' },
     ]);
     await plane.ask('g', 'abort', 'aborted');
+  });
+
+  t.test('a value that the up expression makes of NULL is not taken for a misfit', async (t) => {
+    await plane.query(
+      `ALTER TABLE users ADD r int4range; UPDATE users SET r = '[1,3)' WHERE id < 3`,
+    );
+    const up = 'int8range(lower(r), upper(r))';
+    const down = 'int4range(lower(r)::int, upper(r)::int)';
+    const sql = `ALTER TABLE users ALTER COLUMN r TYPE int8range USING ${up}; -- pgtandem: down(${down})`;
+    await plane.start('i', sql);
+    await plane.reach('i', 'ready');
+    await plane.ask('i', 'cutover', 'soaking');
+    await plane.query(`UPDATE users SET r = '(,)' WHERE id < 3; UPDATE users SET n = 1 WHERE id = 4;
+      INSERT INTO users (id, r) VALUES (100, '(,)')`);
+    const found = 'SELECT id, r::text FROM users WHERE id IN (2, 3, 4, 100) ORDER BY id';
+    t.same(
+      (await plane.query(found)).map(({ r }) => r),
+      ['(,)', '(,)', '(,)', '(,)'],
+    );
+    const old = found.replace('r::text', '_pgtandem_old_r::text AS r');
+    t.same(
+      (await plane.query(old)).map(({ r }) => r),
+      ['(,)', null, null, '(,)'],
+    );
+    await plane.ask('i', 'complete', 'completed');
   });
 
   t.test('a trigger may write the same table between our two, by either name', async (t) => {

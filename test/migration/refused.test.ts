@@ -79,7 +79,10 @@ const CASES: [string, RegExp, RegExp?][] = [
   [alter('policed'), /Policy p on table public.users/],
   [alter('trig'), /Trigger on_trig on table public.users/],
   [alter('stat'), /Statistics object public.st/],
-  ['ALTER TABLE parts ALTER COLUMN x TYPE bigint', /a partitioned table/],
+  [
+    'ALTER TABLE parts ALTER COLUMN id TYPE bigint',
+    /id is part of the partition key of public.parts/,
+  ],
   ['ALTER TABLE child ALTER COLUMN x TYPE bigint', /inheritance/],
   ['ALTER TABLE seen_users ALTER COLUMN seen TYPE bigint', /a view|does not parse|not a change/],
   ['ALTER TABLE ruled ALTER COLUMN x TYPE bigint', /has rules/],

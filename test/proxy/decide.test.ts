@@ -51,10 +51,11 @@ t.test(
   async (t) => {
     t.equal(
       lookupText(['users', 'a"b', "o'x\\", 'ä']),
-      `SELECT pg_catalog.to_regclass(E'"users"')::pg_catalog.oid, ` +
+      `SELECT pg_catalog.array_to_string(ARRAY[` +
+        `pg_catalog.to_regclass(E'"users"')::pg_catalog.oid, ` +
         `pg_catalog.to_regclass(E'"a""b"')::pg_catalog.oid, ` +
         `pg_catalog.to_regclass(E'"o''x\\\\"')::pg_catalog.oid, ` +
-        `pg_catalog.to_regclass(E'"\\U000000e4"')::pg_catalog.oid, ` +
+        `pg_catalog.to_regclass(E'"\\U000000e4"')::pg_catalog.oid], ' ', '0'), ` +
         `pg_catalog.current_setting('pgtandem.view', true)`,
     );
   },

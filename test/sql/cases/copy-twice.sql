@@ -86,3 +86,11 @@ COPY orders (id, "id_new", "mail") FROM STDIN; COPY other FROM STDIN; COPY order
 COPY orders (id, email) FROM STDIN (ON_ERROR ignore, LOG_VERBOSITY verbose, REJECT_LIMIT 3)
 --> rewritten
 COPY orders (id, email, "id_new", "mail") FROM STDIN (ON_ERROR ignore, LOG_VERBOSITY verbose, REJECT_LIMIT 3)
+
+--# An option twice: the server refuses it.
+COPY orders (id, email) FROM STDIN (FORMAT csv, FORMAT csv)
+--> unchanged
+
+--# So it does an option of COPY TO.
+COPY orders (id, email) FROM STDIN (FORMAT csv, FORCE_QUOTE (id))
+--> unchanged
