@@ -8,10 +8,6 @@ import { randomFrom } from './setup.js';
 
 /**
  * The application's p99, from the proxies' counts to the signal, without a server.
- *
- * What was broken on purpose: a bucket more or less in latencies.ts (what a proxy counts); the report
- * a window ago not taken away (a window); counts of a proxy that began anew taken for requests; the
- * floor, or the minimum of requests, left out; `since` of any message (which tables).
  */
 
 const OID = 77;

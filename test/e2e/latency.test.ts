@@ -12,9 +12,6 @@ const MAIN = resolve(import.meta.dirname, '..', '..', 'cli', 'main.js');
 /**
  * An application gets slow while its table is filled: the proxy sees it, the fill stands still for
  * the right reason, and goes on by itself.
- *
- * What was broken on purpose: reports not sent (no baseline is learned); requests of other tables
- * counted (the baseline has the slow ones); `latencyStop` not looked at (it does not stop).
  */
 
 interface Backfill {
