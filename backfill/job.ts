@@ -8,6 +8,8 @@ export interface BackfillJob {
   /** For metrics and messages. */
   migration: string;
   table: { oid: number; schema: string; name: string };
+  /** `pg_class.oid` of the table as applications name it, where that is another (of a partition). */
+  namedOid?: number;
   /** What a fill assigns: SQL over the row's columns, schema-qualified. */
   set: { column: string; value: string }[];
   /** SQL predicate, never NULL: true of a row that is not in order yet. */
@@ -44,6 +46,12 @@ export interface ThrottleSettings {
   maxWalBytes: number | null;
   /** Size of the table with its indexes and its TOAST table, bytes. */
   maxTableBytes: number | null;
+  /** The application's p99 on the table before the backfill, milliseconds; null: not compared with. */
+  latencyBaselineMs: number | null;
+  /** So many times that slows the fill down. */
+  latencySlow: number | null;
+  /** So many times that stops it. */
+  latencyStop: number | null;
   /** A query of the user's, whose value is held against `queryMax`. */
   query: string | null;
   queryMax: number;
@@ -64,6 +72,9 @@ export const DEFAULT_THROTTLE: ThrottleSettings = {
   maxWalRate: null,
   maxWalBytes: null,
   maxTableBytes: null,
+  latencyBaselineMs: null,
+  latencySlow: 2,
+  latencyStop: 4,
   query: null,
   queryMax: 0,
   url: null,

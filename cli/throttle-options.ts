@@ -9,7 +9,7 @@ export interface Threshold {
   flags: string;
   help: string;
   key: Exclude<keyof ThrottleSettings, 'levels'>;
-  parse: (text: string) => number | string | null;
+  parse: (text: string) => number | string;
   show: (value: number | string | null) => string;
 }
 
@@ -18,10 +18,13 @@ const FIXED: readonly string[] = ['stale', 'privilege', 'blocking', 'lock-wait']
 const NAMES: readonly string[] = REASONS.filter((name) => !FIXED.includes(name));
 const LEVELS: readonly string[] = ['soft', 'hard', 'critical', 'off'];
 
+/** What `off` is parsed to: commander makes an empty string of null. */
+const OFF = 'off';
+
 const orOff =
   <T>(parse: (text: string) => T) =>
-  (text: string): T | null =>
-    text === 'off' ? null : parse(text);
+  (text: string): T | typeof OFF =>
+    text === OFF ? OFF : parse(text);
 
 function number(text: string): number {
   const value = Number(text);
@@ -126,6 +129,27 @@ export const THRESHOLDS: readonly Threshold[] = [
     show: size,
   },
   {
+    flags: '--latency-baseline <duration>',
+    help: "the application's p99 on the table before the backfill, or off",
+    key: 'latencyBaselineMs',
+    parse: orOff(duration),
+    show: (value) => (value === null ? 'off' : `${Number(value).toFixed(1)}ms`),
+  },
+  {
+    flags: '--latency-slow <times>',
+    help: 'so many times that slows the backfill down, or off',
+    key: 'latencySlow',
+    parse: orOff(number),
+    show: plain,
+  },
+  {
+    flags: '--latency-stop <times>',
+    help: 'so many times that stops it, or off',
+    key: 'latencyStop',
+    parse: orOff(number),
+    show: plain,
+  },
+  {
     flags: '--throttle-query <sql>',
     help: 'a query that gives a number, or off',
     key: 'query',
@@ -174,7 +198,7 @@ export function throttleChanges(
   const changes: Record<string, unknown> = {};
   for (const { flags, key } of THRESHOLDS) {
     const value = given[new Option(flags).attributeName()];
-    if (value !== undefined) changes[key] = value;
+    if (value !== undefined) changes[key] = value === OFF ? null : value;
   }
   const levels = given.level as Record<string, Level | 'off'> | undefined;
   if (levels) changes.levels = { ...before.levels, ...levels };

@@ -1,7 +1,7 @@
 import { type Connection, transaction } from './connect.js';
 
 /** Version of the layout below; raised by one with each change, with a step in `UPGRADES`. */
-export const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 3;
 
 /** NOTIFY channel on which rules, requests and acknowledgements are announced. */
 export const CHANNEL = 'pgtandem';
@@ -70,6 +70,10 @@ CREATE TABLE IF NOT EXISTS pgtandem.proxy (
 
 -- Up to when it has told what it has seen (pgtandem.seen).
 ALTER TABLE pgtandem.proxy ADD COLUMN IF NOT EXISTS seen_at timestamptz;
+
+-- How long requests took that touched a table, counted by oid and bucket since the proxy began.
+ALTER TABLE pgtandem.proxy ADD COLUMN IF NOT EXISTS latency jsonb;
+ALTER TABLE pgtandem.proxy ADD COLUMN IF NOT EXISTS latency_at timestamptz;
 
 -- Tables whose statements are recorded although they are not under migration.
 CREATE TABLE IF NOT EXISTS pgtandem.observed (

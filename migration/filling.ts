@@ -18,6 +18,7 @@ export function backfillJob(migration: Migration): BackfillJob {
     migrationId: migration.id,
     migration: migration.name,
     table: plan.table,
+    namedOid: plan.table.oid,
     set: all.map((side) => ({ column: side.follow, value: printExpression(side.forward) })),
     pending: all.map((side) => `NOT ${side.holds('')}`).join(' OR '),
     silenceTriggers: plan.silenceTriggers,

@@ -103,6 +103,8 @@ export interface Settings
   soakMs: number;
   /** How long the old name must be unused before the old column is dropped by itself; 0: no matter. */
   unusedForMs?: number;
+  /** How long the application's p99 is learned before the backfill at most; 0: not. Milliseconds. */
+  learnMs?: number;
   /** While a cutover waits, its rows are compared again so long after the last time; 0: never. */
   verifyEveryMs?: number;
   maxLagMs: number;

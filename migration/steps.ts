@@ -2,6 +2,7 @@ import { describeCompared, describeShares } from '../backfill/words.js';
 import { type Connection, transaction } from '../db/connect.js';
 import { readTree } from '../db/tree.js';
 import type { PartRule } from '../sql/rules.js';
+import { learnBaseline } from './baseline.js';
 import { acknowledged, type Context, runDdl, showWaiting, stopIfAborted } from './context.js';
 import { abortSql, completeSql, expandSql } from './ddl.js';
 import { stillThere, writers } from './drain.js';
@@ -91,6 +92,7 @@ async function dualWriting(context: Context, migration: Migration): Promise<void
 
 async function backfilling(context: Context, migration: Migration): Promise<void> {
   const { connection, log } = context;
+  await learnBaseline(context, migration);
   const last = await fill(context, migration);
   const done = { ...last, ratio: 1, rowsLeft: 0, etaSeconds: 0, throttled: null, slowed: null };
   await saveProgress(connection, migration.id, { backfill: done });

@@ -189,6 +189,7 @@ export class Backend implements FrameSink {
     const { d } = this;
     const kind = d.ledger.headKind;
     const side = d.ledger.headSide;
+    const touched = d.touches.any ? d.touches.since(d.ledger.lastReady) : null;
     const fate = d.ledger.reply(BACKEND.readyForQuery, status);
     if (fate === MISMATCH) return FAIL;
     if (kind === QUERY) d.statements.queried();
@@ -198,6 +199,7 @@ export class Backend implements FrameSink {
     else if (fate === FORWARD) {
       const seconds = (performance.now() - d.ledger.readySince) / 1000;
       this.timings.record(seconds);
+      for (const oid of touched ?? []) d.latencies.record(oid, seconds);
     }
     // The answer to our question was an error, and it stands for the client's own Query.
     const endsQuery = side instanceof Errand && side.failed && side.forQuery;

@@ -4,6 +4,7 @@ import { CopyIn } from './copy-in.js';
 import { PASS, TAKE, type Verdict, WAIT } from './frames.js';
 import type { GateView } from './gate.js';
 import { CLOSE, type Kind, type LedgerListener, PARSE } from './kinds.js';
+import { Latencies } from './latencies.js';
 import { IDLE, Ledger } from './ledger.js';
 import { type Ending, Errand, Lookup } from './lookup.js';
 import { Portals } from './portals.js';
@@ -110,16 +111,20 @@ export class Dialogue implements LedgerListener<Side>, GateView {
   lookup: Errand | null = null;
   waiting: Waiting = null;
 
+  /** How long requests take that touch tables under migration, of all sessions. */
+  readonly latencies: Latencies;
+
   constructor(
     limits: { statementBytes: number; replayBytes: number },
     attentive: boolean,
-    shared: SharedSchema,
+    shared: SharedSchema & { seen?: { latencies: Latencies } },
     user = '',
   ) {
     this.witness = new Witness(user);
     this.statements = new StatementTable(limits.statementBytes);
     this.retained = new Retained(limits.replayBytes);
     this.schema = new SchemaWatch(shared);
+    this.latencies = shared.seen?.latencies ?? new Latencies();
     this.attentive = attentive;
   }
 

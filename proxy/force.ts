@@ -15,6 +15,8 @@ const RETIRED_MAX = 16;
 /** The rules in force, with what is asked of them again and again. A value: never changed. */
 export class Force {
   readonly oids: readonly number[];
+  /** Those whose columns are written together: a migration is under way on them. */
+  readonly migrating: readonly number[];
   /** Whether names and expressions are the same bytes in every encoding that a client may have. */
   readonly isAscii: boolean;
   private readonly versions: ReadonlyMap<number, number>;
@@ -29,6 +31,7 @@ export class Force {
   ) {
     this.isAscii = isAscii(rules);
     this.oids = rules.tables.map((table) => table.oid);
+    this.migrating = rules.tables.filter(({ pairs }) => pairs.length > 0).map(({ oid }) => oid);
     this.versions = new Map(rules.tables.map((table) => [table.oid, table.version]));
     this.heldOids = new Set(rules.tables.filter((table) => table.held).map((table) => table.oid));
   }

@@ -8,6 +8,7 @@ import { describeUpstream, dial, type Upstream } from './dial.js';
 import { Drain } from './drain.js';
 import { Force } from './force.js';
 import type { Control } from './gate.js';
+import type { Counts } from './latencies.js';
 import type { Limits } from './limits.js';
 import type { ScramOptions } from './login.js';
 import type { Outbox } from './outbox.js';
@@ -198,6 +199,15 @@ export class Realm {
   /** Whether there are rules, so that what is not seen is not there. */
   get isWatched(): boolean {
     return this.control.force.oids.length > 0;
+  }
+
+  /**
+   * How long requests took on the tables on which a migration is under way, by `pg_class.oid` and
+   * bucket, since this began; null: there is none.
+   */
+  latencies(): Record<string, Counts> | null {
+    const { migrating } = this.control.force;
+    return migrating.length > 0 ? this.seen.latencies.of(migrating) : null;
   }
 
   /** The statements that were seen on its tables since the last call. */

@@ -1,5 +1,6 @@
 import type { Metrics } from '../metrics/registry.js';
 import type { Outcome, Shape } from '../sql/outcome.js';
+import { Latencies } from './latencies.js';
 
 /** A statement that was seen on a table, with who sent it: plain data, for whoever keeps it. */
 export interface Sighting {
@@ -80,6 +81,7 @@ export class Witness implements Identity {
  * one is to look up an object and to add one; all else is done when they are taken.
  */
 export class Sightings {
+  readonly latencies = new Latencies();
   private readonly all = new Map<string, Who>();
   private readonly others = new Who(OTHERS, '');
   private active: Tally[] = [];

@@ -36,6 +36,11 @@ export class Touches {
     return this.known.size > 0 || this.unknown.size > 0;
   }
 
+  /** Tables that messages after this one touch, without those that may be touched. */
+  since(seq: number): number[] {
+    return [...this.known].filter(([, { last }]) => last > seq).map(([oid]) => oid);
+  }
+
   /** Whether something that has not ended touches a table of `oids`, or may. */
   touching(oids: Iterable<number>): boolean {
     for (const oid of oids) if (this.known.has(oid) || this.unknown.has(oid)) return true;

@@ -5,6 +5,7 @@ import { active } from './active.js';
 import { archiver } from './archiver.js';
 import { autovacuum } from './autovacuum.js';
 import { horizon } from './horizon.js';
+import { latency } from './latency.js';
 import { slots } from './slots.js';
 import type { CatalogSource } from './source.js';
 import { walRate } from './wal-rate.js';
@@ -15,17 +16,17 @@ type Source = CatalogSource<unknown, unknown>;
 export class CatalogLook {
   /** What is asked from the next look on. */
   settings: ThrottleSettings = DEFAULT_THROTTLE;
-  private readonly sources = [
-    slots(),
-    archiver(),
-    active(),
-    walRate(),
-    autovacuum(),
-    horizon(),
-  ] as unknown as Source[];
+  private readonly sources: Source[];
   private look: { atMs: number; answers: Map<Source, unknown> } = { atMs: 0, answers: new Map() };
 
-  constructor(private readonly tableOid: number) {}
+  /** @param namedOid of the table as applications name it, where that is another. */
+  constructor(
+    private readonly tableOid: number,
+    namedOid = tableOid,
+  ) {
+    const all = [slots(), archiver(), active(), walRate(), autovacuum(), horizon()] as unknown[];
+    this.sources = [...all, ...latency(namedOid)] as Source[];
+  }
 
   /** @throws Error when the connection is lost: the catalogs themselves refuse nobody. */
   async ask(connection: Connection, atMs: number): Promise<void> {

@@ -20,7 +20,7 @@ export class SignalWatch {
 
   /** @throws Error of `pg`, when the server cannot be reached or refuses the login. */
   static async open(url: string, job: BackfillJob, metrics: Metrics): Promise<SignalWatch> {
-    const catalog = new CatalogLook(job.table.oid);
+    const catalog = new CatalogLook(job.table.oid, job.namedOid);
     const reader = await LagReader.open(url, metrics, catalog);
     return new SignalWatch(reader, catalog, new Probes(url, job.table.oid));
   }

@@ -37,6 +37,7 @@ interface StartOptions {
   soak: number;
   unusedFor?: number;
   verifyEvery: number;
+  learn: number;
   maxLag: number;
   maxLagBytes: number;
   chunkTime: number;
@@ -109,6 +110,14 @@ function withOptions(command: Command): Command {
     .addOption(unusedForOption())
     .addOption(
       new Option(
+        '--learn <duration>',
+        'how long its latency is learned before the backfill; 0: not',
+      )
+        .argParser(duration)
+        .default(10_000, '10s'),
+    )
+    .addOption(
+      new Option(
         '--verify-every <duration>',
         'compare all rows again while a cutover waits; 0: never',
       )
@@ -169,6 +178,7 @@ function settingsOf(options: StartOptions): Settings {
     cutover: options.cutover,
     columnOrder: options.columnOrder,
     soakMs: options.soak,
+    learnMs: options.learn,
     verifyEveryMs: options.verifyEvery,
     unusedForMs: options.unusedFor ?? UNUSED_FOR_MS,
     maxLagMs: options.maxLag,

@@ -10,8 +10,7 @@ import { makeJob, pendingRows, run } from './setup.js';
  * The progress of real runs. How far the estimates were off is printed and not asserted, since what
  * else the machine does is not the estimate's fault; account.test.ts asserts it under a clock of its own.
  *
- * What was broken on purpose: `spent` of the run before not taken over (a restart); gauges not cleared,
- * or not shown (the numbers); rows to do by the blocks that are done (a restart).
+ * What was broken on purpose: `spent` of the run before not taken over, and gauges not cleared (a restart).
  */
 
 /** One row costs some tens of microseconds, so that a run of seconds needs no large table. */

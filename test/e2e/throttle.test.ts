@@ -28,8 +28,6 @@ t.test('what a threshold can be', async (t) => {
     t.throws(() => parse(flag, text), `${flag} ${text}`);
   }
   t.equal(parse('--max-wal', '1GB'), 1024 ** 3);
-  t.equal(parse('--max-wal', 'off'), null);
-  t.equal(parse('--throttle-query', 'off'), null);
   t.equal(parse('--throttle-max', '-0.5'), -0.5);
   t.same(parse('--level', 'wal-rate=hard'), { 'wal-rate': 'hard' });
 });
@@ -69,6 +67,16 @@ t.test('the thresholds are shown and changed while it runs', async (t) => {
   t.equal(pgtandem('throttle', 'm', '--level', 'wal-rate=often').code, 2);
 
   const query = ['--throttle-query', 'SELECT 7', '--throttle-max', '5'];
+  const wal = ['--max-wal', '1GB', '--max-wal-rate', 'off', '--throttle-url', 'off'];
+  t.match(JSON.parse(pgtandem('throttle', 'm', ...wal, '--json').out), {
+    maxWalBytes: 1024 ** 3,
+    maxWalRate: null,
+    url: null,
+  });
+  t.equal(
+    JSON.parse(pgtandem('throttle', 'm', '--max-wal', 'off', '--json').out).maxWalBytes,
+    null,
+  );
   const off = ['--level', 'standby-lost=off', '--max-lag', '500ms', '--json'];
   const changed = JSON.parse(pgtandem('throttle', 'm', ...query, ...off).out);
   t.match(changed, { maxLagMs: 500, query: 'SELECT 7', queryMax: 5, maxActive: null });

@@ -13,10 +13,8 @@ import { Plane } from './plane.js';
  * guard's back (its trigger off, its constraint gone), or because a function gives something else
  * than it did. They are found, counted, named, repaired, and no cutover is taken before.
  *
- * What was broken on purpose, and where it showed: the repair left out (it pauses); the proof not
- * withdrawn (a cutover is taken while rows disagree); the comparison of one range only (rows
- * elsewhere); `relfilenode` not looked at (a table that gets another file); a row that is locked
- * passed over (the phase is `ready` too early).
+ * What was broken on purpose, and where it showed: the proof not withdrawn (they are found again and
+ * again, and never repaired); the comparison of one range only (it pauses with the server's message).
  */
 
 t.test('rows that disagree', async (t) => {

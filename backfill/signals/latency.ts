@@ -1,0 +1,64 @@
+import type { Level, ThrottleSettings } from '../job.js';
+import { type Latency, LatencyWindow, type Report } from '../percentile.js';
+import { since } from '../throttle.js';
+import type { CatalogSource, Judged } from './source.js';
+
+/** Over which time the percentile is, milliseconds: long enough for some hundred requests. */
+const WINDOW_MS = 5_000;
+/** A proxy that lives reports every second; from an older report nothing is known. */
+const OLD_MS = 5_000;
+/** Where the application waits for less than this nobody minds twice as much, milliseconds. */
+const FLOOR_MS = 2;
+
+/** What the proxies that live report of the table that applications name. A scalar of type json. */
+export function reportsSql(oid: number): string {
+  return `(SELECT coalesce(json_agg(json_build_object('proxy', id, 'counts', latency->'${oid}',
+      'ageMs', extract(epoch FROM clock_timestamp() - latency_at) * 1000)), '[]')
+    FROM pgtandem.proxy WHERE lease_until > clock_timestamp() AND latency_at IS NOT NULL)`;
+}
+
+/**
+ * The application's p99 on the table, as all proxies see it, against its own of before the backfill.
+ * Two signals, since it slows the fill down first and stops it only where that did not help.
+ * @param oid of the table that applications name.
+ */
+export const latency = (oid: number) => [
+  source(oid, 'latency', 'soft', (settings) => settings.latencySlow),
+  source(oid, 'latency-stop', 'hard', (settings) => settings.latencyStop),
+];
+
+function source(
+  oid: number,
+  name: 'latency' | 'latency-stop',
+  level: Level,
+  limit: (settings: ThrottleSettings) => number | null,
+): CatalogSource<Report[], Latency> {
+  const window = new LatencyWindow(WINDOW_MS);
+  return {
+    name,
+    level,
+    sql: reportsSql(oid),
+    wanted: (settings) => settings.latencyBaselineMs !== null && limit(settings) !== null,
+    take: (reports, atMs) => window.take(reports, atMs),
+    judge: (now, settings) => judge(now, settings, limit(settings) ?? Number.NaN),
+  };
+}
+
+function judge(
+  { p99Ms, ageMs }: Latency,
+  { latencyBaselineMs }: ThrottleSettings,
+  times: number,
+): Judged[] {
+  const common = { subject: 'application', threshold: times };
+  if (ageMs > OLD_MS) {
+    const detail = `a proxy has not told for ${since(ageMs)} how long requests take`;
+    return [{ ...common, observed: null, detail }];
+  }
+  if (p99Ms === null) return [];
+  const baseMs = Math.max(FLOOR_MS, latencyBaselineMs ?? Number.NaN);
+  const observed = p99Ms / baseMs;
+  const detail =
+    `the application’s p99 is ${p99Ms.toFixed(1)} ms on this table, ${observed.toFixed(1)} times ` +
+    `the ${baseMs.toFixed(1)} ms before (limit ${times})`;
+  return [{ ...common, observed, detail }];
+}

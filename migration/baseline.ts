@@ -1,0 +1,69 @@
+import { type Counts, p99Of, type Report } from '../backfill/percentile.js';
+import { reportsSql } from '../backfill/signals/latency.js';
+import { type Context, showWaiting, stopIfAborted } from './context.js';
+import { changeSettings, type Migration } from './store.js';
+
+/** So many requests are enough. */
+const REQUESTS_ENOUGH = 3_000;
+const POLL_MS = 250;
+const WHAT = 'the application’s requests, to know its p99 on the table before the backfill';
+/** Where no application was seen on the table for so long, there is none. */
+const SILENT_MS = 3_000;
+
+/**
+ * Learns how long the application's requests on the table take while nothing is filled yet, and
+ * saves it with the settings. It waits for as long as the settings say at most; not at all where
+ * there is no proxy, and for three seconds where no application uses the table.
+ */
+export async function learnBaseline(context: Context, migration: Migration): Promise<void> {
+  const { connection, log } = context;
+  const { learnMs = 0, latencyBaselineMs } = migration.settings;
+  // Also null says that it is known: there is to be none.
+  if (learnMs <= 0 || latencyBaselineMs !== undefined) return;
+  const startedMs = performance.now();
+  const first = new Map((await reports(context, migration)).map((each) => [each.proxy, each]));
+  let told = false;
+  for (;;) {
+    const sinceMs = performance.now() - startedMs;
+    const now = await reports(context, migration);
+    const sum = now.reduce<Counts>(
+      (all, { proxy, counts }) => add(all, counts, first.get(proxy)),
+      {},
+    );
+    const requests = Object.values(sum).reduce((a, b) => a + b, 0);
+    const isSilent = requests === 0 && sinceMs >= SILENT_MS;
+    const isOver = isSilent || (await live(context)) === 0;
+    if (isOver || requests >= REQUESTS_ENOUGH || sinceMs >= learnMs) {
+      if (told) await showWaiting(context, migration, []);
+      const p99Ms = p99Of(sum);
+      const fields = { migration: migration.name, requests, p99Ms };
+      log.info(fields, p99Ms === null ? 'too few requests to compare with' : 'p99 before');
+      if (p99Ms === null) return;
+      await changeSettings(connection, migration.id, { latencyBaselineMs: p99Ms });
+      return;
+    }
+    if (!told) await showWaiting(context, migration, [WHAT]);
+    told = true;
+    await context.wake.wait(POLL_MS, context.signal);
+    stopIfAborted(context);
+  }
+}
+
+async function reports({ connection }: Context, { plan }: Migration): Promise<Report[]> {
+  const { rows } = await connection.query(`SELECT ${reportsSql(plan.table.oid)} AS reports`);
+  return rows[0].reports;
+}
+
+async function live({ connection }: Context): Promise<number> {
+  const { rows } = await connection.query(
+    'SELECT count(*)::int AS n FROM pgtandem.proxy WHERE lease_until > clock_timestamp()',
+  );
+  return rows[0].n;
+}
+
+function add(sum: Counts, counts: Counts | null, first: Report | undefined): Counts {
+  for (const [bucket, n] of Object.entries(counts ?? {})) {
+    sum[bucket] = (sum[bucket] ?? 0) + Math.max(0, n - (first?.counts?.[bucket] ?? 0));
+  }
+  return sum;
+}

@@ -1,0 +1,103 @@
+import t from 'tap';
+import { DEFAULT_THROTTLE } from '../../backfill/job.js';
+import { LatencyWindow, p99Of, REQUESTS_MIN } from '../../backfill/percentile.js';
+import { latency } from '../../backfill/signals/latency.js';
+import { Latencies } from '../../proxy/latencies.js';
+import { Touches } from '../../proxy/touches.js';
+import { randomFrom } from './setup.js';
+
+/**
+ * The application's p99, from the proxies' counts to the signal, without a server.
+ */
+
+const OID = 77;
+
+t.test('what a proxy counts has its percentile right to a fifth', async (t) => {
+  const seed = Date.now() % 1e9;
+  t.comment(`seed ${seed}`);
+  const random = randomFrom(seed);
+  for (let i = 0; i < 200; i++) {
+    const all = new Latencies();
+    const n = 200 + Math.floor(random() * 2_000);
+    const times = Array.from({ length: n }, () => 10 ** (random() * 5 - 3.9));
+    for (const seconds of times) all.record(OID, seconds);
+    const exact = times.sort((a, b) => a - b)[Math.ceil(n * 0.99) - 1]! * 1000;
+    const found = p99Of(all.of([OID])[String(OID)]!)!;
+    // The bound above it, which is a fourth of a factor of two away at most.
+    if (!(found >= exact * 0.999 && found <= exact * 2 ** 0.2501)) t.fail(`${found} of ${exact}`);
+  }
+  const extreme = new Latencies();
+  for (const seconds of [0, 1e-9, 1e9]) extreme.record(OID, seconds);
+  t.same(Object.values(extreme.of([OID])[OID]!), [2, 1]);
+  t.same(extreme.of([1]), { 1: {} }, 'a table that is not asked for is forgotten');
+  t.same(extreme.of([OID]), { [OID]: {} });
+  const few = (n: number) => p99Of({ 8: n });
+  t.equal(few(REQUESTS_MIN - 1), null);
+  t.equal(few(REQUESTS_MIN), 0.4);
+});
+
+t.test('a request counts for the tables that its own messages touch', async (t) => {
+  const touches = new Touches();
+  touches.mark([1], 5);
+  touches.mark([2], 8);
+  t.same(touches.since(4), [1, 2]);
+  t.same(touches.since(5), [2], 'a transaction that touched another before says nothing of it');
+  t.same(touches.since(8), []);
+});
+
+t.test('a window is of the last seconds of every proxy that reports', async (t) => {
+  const window = new LatencyWindow(5_000);
+  const take = (atMs: number, counts: Record<string, [number, number]>) =>
+    window.take(
+      Object.entries(counts).map(([proxy, [fast, slow]]) => ({
+        proxy,
+        ageMs: proxy === 'b' ? 300 : 100,
+        counts: { 10: fast, 40: slow },
+      })),
+      atMs,
+    );
+  t.match(take(0, { a: [5_000, 700] }), { requests: 0, p99Ms: null, ageMs: 100 });
+  const quick = 0.1 * 2 ** (10 / 4);
+  const slow = 0.1 * 2 ** (40 / 4);
+  t.match(take(1_000, { a: [5_200, 700] }), { requests: 200, p99Ms: quick });
+  t.match(take(2_000, { a: [5_200, 710], b: [9_000, 900] }), { requests: 210, p99Ms: slow });
+  // One that has just come counts from its first report on.
+  t.match(take(3_000, { a: [5_400, 710], b: [9_500, 900] }), { requests: 910, ageMs: 300 });
+  // One that goes takes its requests with it; the slow ones of before are out of the window.
+  t.match(take(8_000, { a: [5_600, 710] }), { requests: 200, p99Ms: quick });
+  t.match(take(9_000, { a: [10, 0] }), { requests: 0 }, 'one that began anew has no debts');
+});
+
+t.test(
+  'the signal compares with the time before, and says nothing where nothing is known',
+  async (t) => {
+    const settings = { ...DEFAULT_THROTTLE, latencyBaselineMs: 10 };
+    const [slow, stop] = latency(OID);
+    t.match([slow!.level, stop!.level], ['soft', 'hard']);
+    const seen = (p99Ms: number | null, ageMs = 0) => ({ p99Ms, requests: 500, ageMs });
+    const text = (now: ReturnType<typeof seen>, change = {}) =>
+      slow!
+        .judge(now, { ...settings, ...change })
+        .map(({ observed, detail }) => ({ observed, detail }));
+    t.same(text(seen(25)), [
+      {
+        observed: 2.5,
+        detail:
+          'the application’s p99 is 25.0 ms on this table, 2.5 times the 10.0 ms before (limit 2)',
+      },
+    ]);
+    t.match(
+      text(seen(3), { latencyBaselineMs: 0.1 }),
+      [{ observed: 1.5 }],
+      'microseconds are noise',
+    );
+    t.same(text(seen(null)), [], 'too few requests');
+    t.match(text(seen(25, 7_000)), [
+      { observed: null, detail: 'a proxy has not told for 7.0 s how long requests take' },
+    ]);
+    t.match(stop!.judge(seen(25), settings), [{ observed: 2.5, threshold: 4 }]);
+    t.ok(slow!.wanted(settings));
+    t.notOk(slow!.wanted(DEFAULT_THROTTLE), 'without a baseline there is nothing to compare with');
+    t.notOk(stop!.wanted({ ...settings, latencyStop: null }));
+  },
+);

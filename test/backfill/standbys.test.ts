@@ -1,0 +1,108 @@
+import t from 'tap';
+import { DEFAULT_THROTTLE } from '../../backfill/job.js';
+import { Cluster } from '../../cli/demo/cluster.js';
+import { Link } from './link.js';
+import { makeJob, pendingRows, until } from './setup.js';
+import { filled, Watched } from './watched.js';
+
+/**
+ * A primary with two standbys, one of them behind a link that can be made slow: the one that is in
+ * trouble is named, however well the other does, no more is written than a chunk beyond the limit, and
+ * it goes on by itself.
+ */
+
+t.test('a primary with two standbys', async (t) => {
+  const primary = await Cluster.create();
+  t.teardown(() => primary.destroy());
+  const link = await Link.open(primary.port);
+  t.teardown(() => link.close());
+  const near = await primary.standby('near');
+  t.teardown(() => near.destroy());
+  const far = await primary.standby('far', {
+    primary_conninfo: `host=127.0.0.1 port=${link.port} user=postgres application_name=far`,
+  });
+  t.teardown(() => far.destroy());
+  const client = await primary.client();
+  t.teardown(() => client.end());
+  const url = primary.url();
+  await until('both stream', async () => {
+    const { rows } = await client.query(
+      `SELECT FROM pg_stat_replication WHERE state = 'streaming' AND replay_lsn IS NOT NULL`,
+    );
+    return rows.length === 2;
+  });
+  const settings = { ...DEFAULT_THROTTLE, chunkTargetMs: 10 };
+
+  t.test(
+    'one behind a slow link stops it by bytes, a chunk beyond the limit at most',
+    async (t) => {
+      const job = await makeJob(primary, 60_000, { table: 'slow_link' });
+      await until('both have it', async () => {
+        const { rows } = await client.query(
+          'SELECT bool_and(replay_lsn >= pg_current_wal_flush_lsn()) AS yes FROM pg_stat_replication',
+        );
+        return rows[0].yes;
+      });
+      const limit = 2 * 1024 * 1024;
+      link.bytesPerSecond = 200_000;
+      const held = { ...settings, maxLagMs: 1e9, maxLagBytes: limit };
+      const watched = new Watched({ url, job }, () => held);
+      t.teardown(() => watched.stop());
+      let highest = 0;
+      const far = () => watched.last?.lag.find(({ standby }) => standby === 'far')?.bytes ?? 0;
+      await until('it has stopped for it', () => {
+        highest = Math.max(highest, far());
+        return /^replica-bytes: far \d+\.\d MB behind \(limit 2\.0 MB\)$/.test(
+          watched.last?.throttled?.text ?? '',
+        );
+      });
+      await until('a second of it was counted', () => {
+        highest = Math.max(highest, far());
+        return watched.seconds('replica-bytes') > 1;
+      });
+      // What one chunk writes: two versions of a block, and an image of each page after a checkpoint.
+      const chunk = Math.max(16, watched.largestChunk) * 8192 * 4;
+      t.comment(
+        `${highest} bytes behind at most, with chunks of up to ${watched.largestChunk} blocks`,
+      );
+      t.ok(
+        highest > limit && highest < limit + chunk,
+        `${highest} of ${limit}, a chunk is ${chunk}`,
+      );
+      t.ok((await filled(client, job)) < 60_000);
+      t.notOk(
+        watched.texts.some((text) => text.includes(' near ')),
+        'the other one is in step',
+      );
+      link.bytesPerSecond = Number.POSITIVE_INFINITY;
+      t.equal(await watched.ended, 'complete', 'it goes on by itself');
+      t.equal(await pendingRows(client, 'slow_link'), 0);
+    },
+  );
+
+  t.test('each in its own trouble is named, and both have to be well again', async (t) => {
+    const job = await makeJob(primary, 100_000, { table: 'both' });
+    const watched = new Watched({ url, job }, () => ({ ...settings, maxLagMs: 300 }));
+    t.teardown(() => watched.stop());
+    await watched.underWay();
+    const other = await near.client();
+    await other.query('SELECT pg_wal_replay_pause()');
+    await watched.stopped(/^replica-lag: near \d+\.\d s behind \(limit 0\.3 s\)$/);
+    const before = await filled(client, job);
+    await far.end('SIGKILL');
+    // The graver one is told.
+    await watched.stopped(/^standby-lost: far is not streaming$/);
+    await other.query('SELECT pg_wal_replay_resume()');
+    await other.end();
+    await until('near is in step again', () =>
+      Boolean(
+        watched.last?.lag.some(({ standby, seconds }) => standby === 'near' && seconds === 0),
+      ),
+    );
+    t.match(watched.last?.throttled, { name: 'standby-lost' }, 'and it still waits for the other');
+    t.equal(await filled(client, job), before, 'not a row meanwhile');
+    await far.start();
+    t.equal(await watched.ended, 'complete');
+    t.equal(await pendingRows(client, 'both'), 0);
+  });
+});

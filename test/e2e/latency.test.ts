@@ -1,0 +1,105 @@
+import { execFile } from 'node:child_process';
+import { resolve } from 'node:path';
+import { promisify } from 'node:util';
+import pg from 'pg';
+import t from 'tap';
+import { REQUESTS_MIN } from '../../backfill/percentile.js';
+import { until } from '../backfill/setup.js';
+import { Rig } from './rig.js';
+
+const MAIN = resolve(import.meta.dirname, '..', '..', 'cli', 'main.js');
+
+/**
+ * An application gets slow while its table is filled: the proxy sees it, the fill stands still for
+ * the right reason, and goes on by itself.
+ */
+
+interface Backfill {
+  ratio?: number;
+  throttled?: { text: string } | null;
+}
+
+t.test('an application that gets slow stops the backfill', async (t) => {
+  const rig = await Rig.open();
+  t.teardown(() => rig.close());
+  await rig.query(`CREATE TABLE orders (id int PRIMARY KEY, amount int, pad text);
+    CREATE TABLE other (id int);
+    INSERT INTO orders SELECT i, i, repeat('x', 100) FROM generate_series(1, 60000) i;
+    CREATE TABLE knob (seconds float8); INSERT INTO knob VALUES (0.003)`);
+  /** Not spawnSync: the application goes on meanwhile. */
+  const pgtandem = async (...args: string[]) => {
+    const env = { ...process.env, PGTANDEM_DATABASE: rig.cluster.url() };
+    const { stdout } = await promisify(execFile)(process.execPath, [MAIN, ...args], { env });
+    return stdout;
+  };
+
+  const port = Number(rig.proxy.address.split(':').at(-1));
+  const clients = Array.from(
+    { length: 4 },
+    () => new pg.Client({ host: '127.0.0.1', port, user: 'postgres', database: 'postgres' }),
+  );
+  for (const client of clients) await client.connect();
+  let running = true;
+  /** Each statement takes as long as the knob says; those of the other table a quarter second. */
+  const load = clients.map(async (client, i) => {
+    for (let n = 0; running; n++) {
+      if (i === 0 && n % 20 === 0)
+        await client.query('SELECT pg_sleep(0.25) FROM (SELECT count(*) FROM other) o');
+      await client.query('SELECT pg_sleep(seconds) FROM knob, orders WHERE id = $1', [n + 1]);
+    }
+  });
+  const stopLoad = async () => {
+    running = false;
+    await Promise.all(load);
+    await Promise.all(clients.map((client) => client.end()));
+  };
+  t.teardown(() => running && stopLoad());
+
+  // The WAL rate, a soft signal, makes a fill of seconds of what would be over at once.
+  await until('our schema is there', async () =>
+    Boolean(await rig.one(`SELECT to_regclass('pgtandem.standby')`)),
+  );
+  await rig.query(`INSERT INTO pgtandem.standby (name) VALUES ('ghost')`);
+  const action = 'ALTER TABLE orders ALTER COLUMN amount TYPE bigint';
+  await pgtandem('start', '-e', action, '--name', 'm', '--learn', '4s', '--chunk-time', '5ms');
+  await pgtandem('throttle', 'm', '--max-wal-rate', '1MB', '--latency-slow', 'off');
+  const { settings } = await rig.when(
+    'm',
+    ({ settings }) => settings.latencyBaselineMs !== undefined,
+  );
+  const baseline = settings.latencyBaselineMs!;
+  t.comment(`baseline ${baseline.toFixed(1)} ms`);
+  t.ok(baseline >= 3 && baseline < 200, `${baseline} ms: of this table, and not of the other`);
+  t.match(rig.proxy.log.join('\n'), /"requests":\d{3,}.*p99 before/, `at least ${REQUESTS_MIN}`);
+  t.match(
+    await pgtandem('throttle', 'm'),
+    /latency-baseline +\d+\.\dms\n +latency-slow +off\n +latency-stop +4\n/,
+  );
+
+  const backfill = (is: (now: Backfill) => boolean) =>
+    rig.when('m', ({ progress }) => is((progress.backfill ?? {}) as Backfill));
+  await rig.query(`DELETE FROM pgtandem.standby WHERE name = 'ghost'`);
+  await backfill(({ ratio }) => (ratio ?? 0) > 0);
+  const startMs = performance.now();
+  await rig.query('UPDATE knob SET seconds = $1', [(baseline * 8) / 1000]);
+  const stopped = await backfill(({ throttled }) => /^latency-stop/.test(throttled?.text ?? ''));
+  const { throttled } = stopped.progress.backfill as Backfill;
+  t.comment(`after ${Math.round(performance.now() - startMs)} ms: ${throttled!.text}`);
+  t.match(
+    throttled!.text,
+    /^latency-stop: the application’s p99 is \d+\.\d ms on this table, \d+\.\d times the \d+\.\d ms before \(limit 4\)$/,
+  );
+  const filled = 'SELECT count(*) FROM orders WHERE _pgtandem_new_amount IS NOT NULL';
+  const before = Number(await rig.one(filled));
+  await backfill(({ throttled }) => /^latency-stop/.test(throttled?.text ?? ''));
+  t.equal(Number(await rig.one(filled)), before, 'not a row meanwhile');
+  t.ok(before < 60_000, `${before} rows were filled before`);
+
+  await rig.query('UPDATE knob SET seconds = 0.003');
+  await backfill(({ throttled }) => throttled === null);
+  t.pass('it goes on by itself');
+  await pgtandem('throttle', 'm', '--max-wal-rate', 'off');
+  await stopLoad();
+  await rig.reach('m', 'ready');
+  t.equal(Number(await rig.one(filled)), 60_000);
+});
