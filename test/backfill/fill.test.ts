@@ -264,6 +264,47 @@ for (const major of [14, 18]) {
       t.equal(await left(), 0);
     });
 
+    t.test('never reads the whole table, whatever its statistics say', async (t) => {
+      const rows = 20_000;
+      // What a session did is told when it ends, at the latest.
+      const scans = async (table: string, updated: number) => {
+        let found = { whole: 0, byIndex: 0, updated: 0, inserted: 0 };
+        await until('the statistics are there', async () => {
+          const { rows: all } = await client.query(
+            `SELECT seq_scan::int AS whole, coalesce(idx_scan, 0)::int AS "byIndex",
+               n_tup_upd::int AS updated, n_tup_ins::int AS inserted
+             FROM pg_stat_all_tables WHERE relname = $1`,
+            [table],
+          );
+          found = all[0];
+          return found.updated === updated && found.inserted === rows;
+        });
+        return { whole: found.whole, byIndex: found.byIndex };
+      };
+      const insert = (table: string) =>
+        `INSERT INTO public.${table} (id) SELECT i FROM generate_series(1, ${rows}) AS i;`;
+      const cases = {
+        never_analysed: (table: string) => insert(table),
+        analysed_when_empty: (table: string) => `ANALYZE public.${table}; ${insert(table)}`,
+        analysed_when_filled: (table: string) =>
+          `${insert(table)} CREATE INDEX ON public.${table} (id_new);
+           UPDATE public.${table} SET id_new = id; ANALYZE public.${table};
+           UPDATE public.${table} SET id_new = NULL`,
+      };
+      for (const [table, sql] of Object.entries(cases)) {
+        const job = await makeJob(cluster, 0, { table });
+        const own = await cluster.client();
+        await own.query(`ALTER TABLE public.${table} SET (autovacuum_enabled = off)`);
+        await own.query(sql(table));
+        await own.end();
+        const updated = table === 'analysed_when_filled' ? 2 * rows : 0;
+        const before = await scans(table, updated);
+        const { result } = await run(cluster, job);
+        t.equal(result.rowsFilled, rows);
+        t.same(await scans(table, updated + rows), before, table);
+      }
+    });
+
     t.test('reads a range of blocks also when an index seems to serve the predicate', async (t) => {
       const job = await makeJob(cluster, 20_000, { table: 'tempting' });
       job.pending = '("id_new" IS NULL)';
