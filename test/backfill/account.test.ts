@@ -12,8 +12,8 @@ import {
 import { randomFrom } from './setup.js';
 
 /**
- * What was broken on purpose, and which test failed: standing still left out of the estimate, or
- * counted as filling (reasons come and go); VACUUM left out (a quiet run); a new pass that counts
+ * What was broken on purpose, and which test failed: standing still left out of the estimate
+ * (reasons come and go); VACUUM left out (a quiet run); a new pass that counts
  * backwards (blocks of a new pass); nothing taken over from the run before (a restart).
  */
 

@@ -7,8 +7,7 @@ import { untilMigration } from './drive.js';
 import { Plane } from './plane.js';
 
 /**
- * What was broken on purpose: `spent` not handed to the next run, or not saved at its end; the lines of
- * the status without the reason.
+ * What was broken on purpose: `spent` not handed to the next run.
  */
 
 t.test(
