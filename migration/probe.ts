@@ -18,6 +18,15 @@ export interface Probe {
 const BEFORE = '_pgtandem_probe_before';
 const AFTER = '_pgtandem_probe_after';
 
+/** SQLSTATE class 42: of the statement, not of a value. */
+const SYNTAX_OR_ACCESS = '42';
+
+/** undefined_column: a way back that needs more than its column is refused later, in other words. */
+const OTHER_COLUMN = '42703';
+
+/** A row of NULLs, with the columns of a copy. */
+const nullsOf = (copy: string) => `(SELECT (NULL::pg_temp.${copy}).*)`;
+
 /**
  * Runs the user's own ALTER on an empty copy of the table. What a plain ALTER would do (types,
  * defaults, indexes), and whether it would do it at all, is the server's word and not ours; and
@@ -42,7 +51,9 @@ export async function probe(
   const after = await run.read((copy) => readColumns(connection, copy), AFTER);
   const expressions = [];
   for (const change of definition.changes) {
-    expressions.push(await run.expressions(change, before, after));
+    const pair = await run.expressions(change, before, after);
+    await run.compute(change, pair, oid);
+    expressions.push(pair);
   }
   for (const change of definition.changes) {
     if (change.kind === 'change-type') {
@@ -153,6 +164,61 @@ class ProbeRun {
     );
     await this.connection.query(`ALTER TABLE ${table} DROP COLUMN ${column}`);
     return columns.rows[0].text;
+  }
+
+  /**
+   * Computes the expressions once, of a row of NULLs and of a few that are there, as the guard and the
+   * fill do: with an empty search_path, under which a function may not find what its body names. Of
+   * the way back such an error would make every value one that does not fit.
+   */
+  async compute(
+    change: Change,
+    { up, down }: { up: string; down: string | null },
+    oid: number,
+  ): Promise<void> {
+    if (change.kind === 'rename') return;
+    const path = await this.connection.query('SHOW search_path');
+    await this.connection.query(`SELECT set_config('search_path', '', true)`);
+    const { rows } = await this.connection.query('SELECT $1::oid::regclass::text AS table', [oid]);
+    const few = `(SELECT * FROM ${rows[0].table} LIMIT 10)`;
+    const { column } = change;
+    const made = (from: string) => `(SELECT ${up} AS ${q(column)} FROM ${from} r)`;
+    await this.computes(change, 'up', up, nullsOf(BEFORE));
+    await this.computes(change, 'up', up, few);
+    if (down !== null) {
+      await this.computes(change, 'down', down, nullsOf(AFTER));
+      await this.computes(change, 'down', down, made(few));
+    }
+    await this.connection.query(`SELECT set_config('search_path', $1, true)`, [
+      path.rows[0].search_path,
+    ]);
+  }
+
+  private async computes(
+    change: Change,
+    direction: 'up' | 'down',
+    expression: string,
+    from: string,
+  ): Promise<void> {
+    await this.connection.query('SAVEPOINT probe');
+    try {
+      await this.connection.query(`SELECT count((${expression})) FROM ${from} r`);
+    } catch (error) {
+      // What is wrong with a value is told of where it is met.
+      const code = sqlState(error);
+      if (code === undefined) throw error;
+      if (!code.startsWith(SYNTAX_OR_ACCESS) || code === OTHER_COLUMN) {
+        await this.connection.query('ROLLBACK TO probe');
+        return;
+      }
+      throw new UserError(
+        `The expression ${direction}(${expression}) can't be used: ${(error as Error).message}`,
+        'It is computed with an empty search_path: qualify the names in its functions, or ' +
+          'ALTER FUNCTION ... SET search_path = the schemas that they need.',
+        `${this.definition.file}:${change.line}`,
+      );
+    }
+    await this.connection.query('RELEASE probe');
   }
 
   private async attempt(

@@ -75,7 +75,10 @@ function line(type: string, body: Buffer, { catalog, alias }: Shown): string {
     return `t ${types.join(' ')}`;
   }
   if (type === 'E' || type === 'N') {
-    const text = JSON.stringify(fields(body));
+    const said = fields(body);
+    // "Perhaps you meant ..." goes by how a name is spelled, and the two sides spell it differently.
+    if (alias && said.C === '42703') delete said.H;
+    const text = JSON.stringify(said);
     // In messages a name is quoted, or behind that of its table.
     const told = alias
       ? text

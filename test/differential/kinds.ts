@@ -23,7 +23,7 @@ export const PREAMBLE = `
   CREATE FUNCTION mood_text(mood) RETURNS text LANGUAGE sql IMMUTABLE
     AS $$SELECT CASE $1 WHEN 'sad' THEN 'sad' WHEN 'ok' THEN 'ok' WHEN 'happy' THEN 'happy' END$$;
   CREATE FUNCTION text_mood(text) RETURNS mood LANGUAGE sql IMMUTABLE
-    AS $$SELECT CASE WHEN $1 IN ('sad', 'ok', 'happy') THEN $1::mood END$$;
+    AS $$SELECT CASE WHEN $1 IN ('sad', 'ok', 'happy') THEN $1::public.mood END$$;
   CREATE FUNCTION ticket_uuid() RETURNS uuid LANGUAGE sql VOLATILE
     AS $$SELECT lpad(nextval('ticket')::text, 32, '0')::uuid$$;
 `;

@@ -26,8 +26,6 @@ export interface RunOptions {
   cases: number;
   steps: number;
   stages?: readonly Stage[];
-  /** Whether one session goes on through all stages. */
-  goesOn?: boolean;
   /** Only this case; -1: all. */
   only?: number;
   counts: Counts;
@@ -52,7 +50,7 @@ export async function runWorld(
   const found: Found[] = [];
   counts.add(`guard ${world.guard}`);
   // After a rename the old name is another column's, or none, in the plain database.
-  const long = options.goesOn && world.before.alias === null ? await Long.open(pair) : null;
+  const long = world.before.alias === null ? await Long.open(pair) : null;
   try {
     for (const stage of STAGES) {
       if (stage !== 'dual-writing') await pair.advance(stage);

@@ -84,9 +84,11 @@ export class Trial {
     try {
       const taken: Call[] = [];
       for (const call of talk.known) if (await plain.prepare(call)) taken.push(call);
-      talk.known = taken;
+      talk.known = [...taken];
       counts.add('prepared in an earlier stage', taken.length);
       const steps = Array.from({ length: count }, () => talk.next());
+      // The plain side's session is another one, in which no sequence has been drawn from.
+      await tandem.ask('DISCARD SEQUENCES');
       const trial = new Trial(pair, plain, tandem, await pair.now(), false, counts);
       for (const { name } of taken) trial.done.add(name);
       const failure = await trial.all(steps);

@@ -32,6 +32,13 @@ const SETUP = `
   CREATE TABLE typed (x int);
   CREATE FUNCTION all_typed() RETURNS SETOF typed LANGUAGE sql AS 'SELECT * FROM typed';
   CREATE TABLE published (x int); CREATE PUBLICATION pub FOR TABLE published;
+  CREATE TYPE mood AS ENUM ('sad', 'ok');
+  CREATE FUNCTION to_mood(text) RETURNS mood LANGUAGE sql IMMUTABLE AS 'SELECT $1::mood';
+  CREATE FUNCTION to_mood_strict(text) RETURNS mood LANGUAGE plpgsql STRICT IMMUTABLE
+    AS 'BEGIN RETURN $1::mood; END';
+  CREATE FUNCTION mood_text(mood) RETURNS text LANGUAGE sql IMMUTABLE
+    AS $$SELECT CASE $1 WHEN 'sad' THEN 'sad' END$$;
+  CREATE TABLE moody (t text, m mood); INSERT INTO moody VALUES ('sad', 'sad');
   CREATE TABLE busy (x int);
   CREATE TABLE early (x int); CREATE TABLE late (x int);
   CREATE TRIGGER "!" BEFORE INSERT ON early FOR EACH ROW EXECUTE FUNCTION nop();
@@ -67,6 +74,12 @@ const CASES: [string, RegExp, RegExp?][] = [
   ['ALTER TABLE users ADD COLUMN x text; -- pgtandem: up((SELECT 1))', /subquery/],
   ['ALTER TABLE users ADD COLUMN x text; -- pgtandem: up(random()::text)', /not immutable/],
   ['ALTER TABLE users ADD COLUMN x text; -- pgtandem: up(nocolumn)', /"nocolumn" does not exist/],
+  ['ALTER TABLE moody ADD COLUMN x mood; -- pgtandem: up(to_mood(t))', /up.* type "mood" does not/],
+  ['ALTER TABLE moody ADD COLUMN x mood; -- pgtandem: up(to_mood_strict(t))', /"mood" does not/],
+  [
+    'ALTER TABLE moody ALTER m TYPE text USING mood_text(m); -- pgtandem: down(to_mood(m))',
+    /down\(public.to_mood\(m\)\) can't be used: type "mood" does not exist/,
+  ],
   [`${alter('age')};\nALTER TABLE users ADD COLUMN y int; -- pgtandem: up(age)`, /changes too/],
   [alter('id'), /users_pkey/],
   [alter('name', 'varchar(80)'), /Generated column plan/],
