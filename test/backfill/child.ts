@@ -8,7 +8,7 @@ const job: BackfillJob = JSON.parse(text!);
 const engine = runBackfill({
   url: url!,
   job,
-  settings: () => ({ ...DEFAULT_THROTTLE, chunkTargetMs: 20 }),
+  settings: () => ({ ...DEFAULT_THROTTLE, chunkTargetMs: 2 }),
   metrics: new Metrics(),
   signal: new AbortController().signal,
 });

@@ -9,14 +9,23 @@ import { makeJob, pendingRows, randomFrom, run, until } from './setup.js';
 const ROWS = 80_000;
 
 /** Starts a process that fills; kills it `afterMs` after its first chunk. True: it was complete. */
-async function fillUntilKilled(url: string, job: BackfillJob, afterMs: number): Promise<boolean> {
+async function fillUntilKilled(
+  url: string,
+  job: BackfillJob,
+  after: { chunks: number; ms: number },
+): Promise<boolean> {
   const script = join(import.meta.dirname, 'child.js');
   const child = spawn(process.execPath, [script, url, JSON.stringify(job)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = once(child, 'exit');
-  await Promise.race([once(child.stdout!, 'data'), ended]);
-  const timer = setTimeout(() => child.kill('SIGKILL'), afterMs);
+  // By chunks, since how long a fill takes depends on the machine; within one by time.
+  let chunks = 0;
+  let timer: NodeJS.Timeout | undefined;
+  child.stdout!.on('data', (lines: Buffer) => {
+    chunks += lines.toString('latin1').split('\n').length - 1;
+    if (chunks >= after.chunks) timer ??= setTimeout(() => child.kill('SIGKILL'), after.ms);
+  });
   const [code] = await ended;
   clearTimeout(timer);
   if (code !== null && code !== 0) throw new Error(`The child ended with ${code}`);
@@ -35,7 +44,8 @@ t.test('a fill that is killed', async (t) => {
     t.comment(`seed ${seed}`);
     const random = randomFrom(seed);
     let kills = 0;
-    while (!(await fillUntilKilled(cluster.url(), job, random() * 500))) {
+    const after = () => ({ chunks: 1 + Math.floor(random() * 12), ms: random() * 10 });
+    while (!(await fillUntilKilled(cluster.url(), job, after()))) {
       kills++;
       await until('its backend is gone', async () => {
         const { rows } = await client.query(
