@@ -5,6 +5,7 @@ import { misplacing, type Plan, Unsure, Wrong } from './plan.js';
 import { columnOfTable, type PreparedTable } from './prepared.js';
 import type { Cell } from './rows.js';
 import { quoteIdentifier } from './rules.js';
+import { isRepeatable } from './safety.js';
 import type { Source } from './source.js';
 import type { ByteString } from './tree.js';
 import { rewriteSet } from './update.js';
@@ -41,14 +42,43 @@ export function rewriteMerge(plan: Plan, stmt: MergeStmt, table: PreparedTable):
     if (table.pairs.length > 0) plan.guardWrite(table, error.reason);
     return;
   }
+  const updates = actions.map(({ clause }) => (isUpdate(clause) ? clause : null));
+  const crowded = updates.filter((clause) => clause && mayTakeSubselect(clause, table)).length > 1;
   for (const action of actions) {
     const { commandType, targetList } = action.clause;
-    if (commandType === 'CMD_UPDATE' && targetList && stmt.relation) {
+    if (isUpdate(action.clause) && crowded) {
+      if (table.pairs.length > 0) plan.guardWrite(table, 'volatile');
+    } else if (commandType === 'CMD_UPDATE' && targetList && stmt.relation) {
       const { relation } = stmt;
       const list = { targets: targetList, relation, limit: action.limit, reads: null };
       rewriteSet(plan, list, table);
     } else if (commandType === 'CMD_INSERT') rewriteAction(plan, action, table);
   }
+}
+
+const isUpdate = (clause: MergeWhenClause) => clause.commandType === 'CMD_UPDATE';
+
+/**
+ * Whether the SET of an action has, or may be given, several columns from a subselect. PostgreSQL (15
+ * to 18 at least) takes the subselects of two actions of one MERGE for each other: it fails with 42804,
+ * or the server crashes.
+ */
+function mayTakeSubselect({ targetList }: MergeWhenClause, table: PreparedTable): boolean {
+  return (targetList ?? []).some((node) => {
+    if (!('ResTarget' in node) || !node.ResTarget.val) return true;
+    const { name = '', val } = node.ResTarget;
+    if (!table.columns.has(name) || !('MultiAssignRef' in val)) return !isPlain(val, name, table);
+    const { source, colno = 1 } = val.MultiAssignRef;
+    const row = source && 'RowExpr' in source ? source.RowExpr.args : undefined;
+    const cell = row?.[colno - 1];
+    return !cell || !isPlain(cell, name, table);
+  });
+}
+
+/** A value that may be given twice. */
+function isPlain(value: Node, column: ByteString, table: PreparedTable): boolean {
+  if ('SetToDefault' in value || !table.columns.has(column)) return false;
+  return isRepeatable(value, columnOfTable(table, column).type.node, false);
 }
 
 function findActions(source: Source, stmt: MergeStmt): Action[] {

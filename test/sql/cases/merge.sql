@@ -34,9 +34,18 @@ MERGE INTO orders o USING x ON o.id = x.id WHEN NOT MATCHED THEN INSERT (id, ema
 MERGE INTO orders o USING x ON o.id = x.id WHEN NOT MATCHED THEN INSERT (id, email) VALUES (f(x.id), 'a') WHEN MATCHED THEN UPDATE SET email = 'b', "email_new" = lower((('b')::character varying(5)))
 
 --# In an UPDATE it is evaluated once.
-MERGE INTO orders o USING x ON o.id = x.id WHEN MATCHED THEN UPDATE SET email = f(x.a), note = 'n' WHEN MATCHED THEN UPDATE SET (email, n) = (SELECT a, b FROM y)
+MERGE INTO orders o USING x ON o.id = x.id WHEN MATCHED THEN UPDATE SET email = f(x.a), note = 'n'
 --> rewritten
-MERGE INTO orders o USING x ON o.id = x.id WHEN MATCHED THEN UPDATE SET ("email", "email_new") = (SELECT "pgtandem"."pgtandem 1", lower((("pgtandem"."pgtandem 1")::character varying(5))) FROM (VALUES (f(x.a)) OFFSET 0) AS "pgtandem" ("pgtandem 1") WHERE ("o"."email" IS NULL) IS NOT NULL), note = 'n' WHEN MATCHED THEN UPDATE SET (email, n, "email_new") = (WITH "pgtandem 0 of" ("pgtandem 1", "pgtandem 2") AS MATERIALIZED (SELECT a, b FROM y) SELECT "pgtandem 0 of"."pgtandem 1", "pgtandem 0 of"."pgtandem 2", lower((("pgtandem 0 of"."pgtandem 1")::character varying(5))) FROM (VALUES (1)) AS "pgtandem one" LEFT JOIN "pgtandem 0 of" ON true)
+MERGE INTO orders o USING x ON o.id = x.id WHEN MATCHED THEN UPDATE SET ("email", "email_new") = (SELECT "pgtandem"."pgtandem 1", lower((("pgtandem"."pgtandem 1")::character varying(5))) FROM (VALUES (f(x.a)) OFFSET 0) AS "pgtandem" ("pgtandem 1") WHERE ("o"."email" IS NULL) IS NOT NULL), note = 'n'
+
+--# The same of several columns.
+MERGE INTO orders o USING x ON o.id = x.id WHEN MATCHED THEN UPDATE SET (email, n) = (SELECT a, b FROM y)
+--> rewritten
+MERGE INTO orders o USING x ON o.id = x.id WHEN MATCHED THEN UPDATE SET (email, n, "email_new") = (WITH "pgtandem 0 of" ("pgtandem 1", "pgtandem 2") AS MATERIALIZED (SELECT a, b FROM y) SELECT "pgtandem 0 of"."pgtandem 1", "pgtandem 0 of"."pgtandem 2", lower((("pgtandem 0 of"."pgtandem 1")::character varying(5))) FROM (VALUES (1)) AS "pgtandem one" LEFT JOIN "pgtandem 0 of" ON true)
+
+--# Of two actions that set columns from subselects the server takes one for the other, and crashes: the guard's.
+MERGE INTO orders o USING x ON o.id = x.id WHEN MATCHED THEN UPDATE SET email = f(x.a), note = 'n' WHEN MATCHED THEN UPDATE SET (email, n) = (SELECT a, b FROM y)
+--> guarded volatile
 
 --# RETURNING: a bare star is the source's columns, then the table's.
 MERGE INTO orders o USING x ON o.id = x.id WHEN MATCHED THEN DELETE RETURNING merge_action(), *, o.*
