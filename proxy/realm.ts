@@ -66,8 +66,8 @@ export class UnreachableError extends Error {
 /** A server for as long as nobody doubts that it is the right one. */
 interface Place {
   readonly upstream: Upstream;
-  readonly ruled: SessionContext;
-  readonly elsewhere: SessionContext;
+  readonly ruled: SessionContext<Session>;
+  readonly elsewhere: SessionContext<Session>;
   /** Aborts when it is not the place any more. */
   readonly left: AbortController;
 }
@@ -246,7 +246,7 @@ export class Realm {
   }
 
   /** @param context of `reach`; it may have moved since. */
-  admit(session: Session, context: SessionContext): void {
+  admit(session: Session, context: SessionContext<Session>): void {
     this.sessions.add(session);
     const { place } = this;
     if (context !== place?.ruled && context !== place?.elsewhere) session.leave(MOVED);
@@ -260,7 +260,7 @@ export class Realm {
   async reach(
     database: string | undefined,
     signal: AbortSignal,
-  ): Promise<{ server: Socket; context: SessionContext }> {
+  ): Promise<{ server: Socket; context: SessionContext<Session> }> {
     const deadline = performance.now() + this.house.limits.connectTimeoutMs;
     for (;;) {
       const place = await this.located(deadline, signal);
@@ -278,7 +278,7 @@ export class Realm {
     }
   }
 
-  private contextOf(database: string | undefined, place: Place): SessionContext {
+  private contextOf(database: string | undefined, place: Place): SessionContext<Session> {
     if (this.options.isRuled === false) return place.elsewhere;
     const here = this.name !== null || sameDatabase(database, this.database);
     return here ? place.ruled : place.elsewhere;
@@ -331,7 +331,7 @@ export class Realm {
 
   private makePlace(upstream: Upstream): Place {
     const { limits, metrics, cancels, out } = this.house;
-    const ruled: SessionContext = {
+    const ruled: SessionContext<Session> = {
       upstream,
       control: this.control,
       limits,
