@@ -125,14 +125,15 @@ export class DatabaseTarget {
   realm(): RealmOptions {
     const { database, cluster, url } = this.found;
     const common = { name: this.settings.name, database, verifierOf: this.verifierOf };
-    if (!moves(this.target)) return { ...common, cluster, upstream: this.lead(url) };
+    const stray = () => this.follower?.stray();
+    if (!moves(this.target)) return { ...common, cluster, upstream: this.lead(url), stray };
     if (!this.follower) {
       const standby = this.target.attrs === 'standby' ? true : null;
       const doubt = () => this.wake();
       return { ...common, upstream: this.lead(url), isRuled: false, standby, doubt };
     }
     const doubt = () => this.follower?.doubt();
-    return { ...common, cluster, upstream: null, standby: false, doubt };
+    return { ...common, cluster, upstream: null, standby: false, doubt, stray };
   }
 
   /**
@@ -188,7 +189,7 @@ export class DatabaseTarget {
         this.following = true;
         first();
       } else if (item.kind === 'place') {
-        realm.settle(this.lead(item.place.url));
+        realm.settle(this.lead(item.place.url), item.place.started);
       } else if (item.kind === 'strangers') {
         if (!realm.endStrangers(item.pids)) continue;
         this.house.log.warn({ ...this.state() }, 'the address leads to another server now');
@@ -215,7 +216,7 @@ export class DatabaseTarget {
     const tables = rules.tables.map((table) => table.name);
     const server = describeUpstream(upstream);
     log.info({ ...this.state(), epoch: rules.epoch, tables, server }, 'rules');
-    const enter = async () => realm.begin(upstream, rules);
+    const enter = async () => realm.begin(upstream, rules, place.started);
     // Not awaited: the next rules may come before this drain is over.
     const drained = place.term === this.term ? realm.apply(rules) : enter();
     if (place.term !== this.term && this.term > 0) this.leaveBehind();

@@ -25,6 +25,8 @@ export interface Place {
    * commits were lost in a crash. What was put in force and acknowledged before counts no more.
    */
   term: number;
+  /** When the server was started, seconds since 1970 with six decimals. */
+  started: string;
 }
 
 /** What a follower yields: rules to put in force, where, or what became of the lease. */
@@ -101,6 +103,8 @@ export class Follower {
       const attempt = performance.now();
       let rules: RuleSet | null = null;
       let again = false;
+      // A server that was started anew has cut the connection first: its sessions are no strangers.
+      if (at?.over()) this.strayed = false;
       if (this.doubted) at = abandon(at);
       this.doubted = false;
       try {
@@ -124,7 +128,7 @@ export class Follower {
         }
         const isNew = at.history !== this.history;
         if (isNew) this.begin(at.history);
-        const place = { url: at.url, term: this.term };
+        const place = { url: at.url, term: this.term, started: at.started };
         if (isNew || rules.epoch !== epoch) yield { kind: 'rules', rules, place };
         else if (again) yield { kind: 'place', place };
         epoch = rules.epoch;
@@ -157,13 +161,19 @@ export class Follower {
       await connection.query(`LISTEN ${CHANNEL}`);
       const { rows } = await connection.query(
         `SELECT system_identifier AS cluster,
-           left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) AS timeline
+           left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) AS timeline,
+           extract(epoch FROM pg_postmaster_start_time())::text AS started
          FROM pg_control_system()`,
       );
       this.wake.listenTo(connection);
-      const { cluster, timeline } = rows[0];
+      const { cluster, timeline, started } = rows[0];
       const history = `${url} ${cluster} ${timeline}`;
-      return { connection, url, history, instance: await instanceOf(connection) };
+      let isOver = false;
+      connection.once('end', () => {
+        isOver = true;
+      });
+      const over = () => isOver;
+      return { connection, url, history, started, instance: await instanceOf(connection), over };
     } catch (error) {
       connection.end().catch(() => undefined);
       throw error;
@@ -230,6 +240,9 @@ interface Opened {
   url: string;
   /** Address, cluster and timeline: an address may lead to another cluster than before. */
   history: string;
+  started: string;
+  /** Whether the connection was cut. */
+  over(): boolean;
   /** @see instanceOf */
   instance: string;
 }

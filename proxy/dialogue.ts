@@ -111,13 +111,18 @@ export class Dialogue implements LedgerListener<Side>, GateView {
   lookup: Errand | null = null;
   waiting: Waiting = null;
 
+  /** When its server was started, as that has said; null: not asked yet. */
+  private started: string | null = null;
   /** How long requests take that touch tables under migration, of all sessions. */
   readonly latencies: Latencies;
 
   constructor(
     limits: { statementBytes: number; replayBytes: number },
     attentive: boolean,
-    shared: SharedSchema & { seen?: { latencies: Latencies } },
+    private readonly shared: SharedSchema & {
+      seen?: { latencies: Latencies };
+      started?: string | null;
+    },
     user = '',
   ) {
     this.witness = new Witness(user);
@@ -208,6 +213,12 @@ export class Dialogue implements LedgerListener<Side>, GateView {
     errand.ended(how, kind);
     if (!(errand instanceof Lookup) || !errand.done || errand.failed || errand.dropped) return;
     this.resolver.learn(errand.names, errand.row);
+    this.started = errand.row[2] ?? null;
+  }
+
+  get isElsewhere(): boolean {
+    const wanted = this.shared.started ?? null;
+    return wanted !== null && this.started !== null && this.started !== wanted;
   }
 
   /** Whether a portal may be alive that was made before now. */

@@ -11,6 +11,8 @@ export interface Control extends SharedSchema {
   force: Force;
   /** The lease is in doubt: everything that touches a table under migration waits. */
   fenced: boolean;
+  /** When the server was started at which the lease is, as it says itself; null: not known. */
+  started: string | null;
   /** What is seen of the statements on its tables. */
   readonly seen: Sightings;
 }
@@ -24,6 +26,8 @@ export interface GateView {
   readonly resolver: Resolver;
   readonly touches: Touches;
   readonly schema: Pick<SchemaWatch, 'version'>;
+  /** The session is at another server than the lease. */
+  readonly isElsewhere: boolean;
   /** Transaction status of the last ReadyForQuery; 0 before the first. */
   readonly status: number;
 }
@@ -85,7 +89,7 @@ export function gate(
   { force, fenced }: Control,
 ): Decision {
   for (const oid of send.touches) {
-    if (fenced) return { step: 'hold' };
+    if (fenced || view.isElsewhere) return { step: 'hold' };
     if (!force.isHeld(oid) || view.touches.goesOn(oid, view.ledger, view.status)) continue;
     return { step: view.ledger.pending === 0 ? 'hold' : 'settle' };
   }

@@ -4,6 +4,7 @@ import type { Metrics } from '../metrics/registry.js';
 import type { StatementRewriter } from '../sql/outcome.js';
 import type { RuleSet } from '../sql/rules.js';
 import type { Cancels } from './cancel.js';
+import { sameDatabase } from './database-name.js';
 import { describeUpstream, dial, type Upstream } from './dial.js';
 import { Drain } from './drain.js';
 import { Force } from './force.js';
@@ -35,6 +36,8 @@ export interface RealmOptions {
    * `begin` or `settle` is the answer. Without it there is one server, and an error is told at once.
    */
   doubt?: () => void;
+  /** Told that sessions are at another server than `begin` or `settle` said, if that said which. */
+  stray?: () => void;
   /** What `in_hot_standby` of a server has to be at login; null: either. */
   standby?: boolean | null;
   /**
@@ -63,7 +66,7 @@ export class UnreachableError extends Error {
   override readonly name = 'UnreachableError';
 }
 
-/** A server for as long as nobody doubts that it is the right one. */
+/** A server, until it is doubted. */
 interface Place {
   readonly upstream: Upstream;
   readonly ruled: SessionContext<Session>;
@@ -82,9 +85,9 @@ export class Realm {
   readonly name: string | null;
   readonly database: string;
   private readonly seen = new Sightings();
-  private control: Control = { force: Force.none, fenced: false, schema: 0, seen: this.seen };
+  private control = this.makeControl(Force.none);
   private readonly sessions = new Set<Session>();
-  /** Sessions that have logged in and of which nobody has been told. */
+  /** Those that have logged in since `takeNewcomers`. */
   private readonly newcomers = new Set<Session>();
   private readonly drains = new Set<Drain<Session>>();
   private place: Place | null = null;
@@ -121,8 +124,17 @@ export class Realm {
     return this.options.doubt !== undefined;
   }
 
-  /** Sessions go to this server, which is the same database with the same history as before. */
-  settle(upstream: Upstream): void {
+  /**
+   * Sessions go to this server, which is the same database with the same history as before.
+   * @param started when the server was started: what touches a table under migration waits in a
+   *   session whose server says another time, and such a session is ended when this is told anew.
+   */
+  settle(upstream: Upstream, started: string | null = null): void {
+    this.control.started = started;
+    for (const session of this.ruled()) {
+      if (session.view.isElsewhere) session.leave(MOVED);
+      else session.rulesChanged();
+    }
     const before = this.place;
     if (before && describeUpstream(before.upstream) === describeUpstream(upstream)) return;
     this.leave();
@@ -137,19 +149,23 @@ export class Realm {
    * new session.
    * @throws Error when the rewriter cannot be made; then clients wait, or are refused.
    */
-  begin(upstream: Upstream, rules: RuleSet): void {
+  begin(upstream: Upstream, rules: RuleSet, started: string | null = null): void {
     this.leave();
     const force =
       rules.epoch > 0 ? Force.none.followedBy(rules, this.house.makeRewriter) : Force.none;
     const old = [...this.sessions];
-    this.control = { force, fenced: false, schema: 0, seen: this.seen };
+    this.control = this.makeControl(force);
     this.showEpoch();
     for (const session of old) session.leave(MOVED);
     const last = setTimeout(() => {
       for (const session of old) if (this.sessions.has(session)) session.destroy();
     }, this.house.limits.connectTimeoutMs);
     last.unref();
-    this.settle(upstream);
+    this.settle(upstream, started);
+  }
+
+  private makeControl(force: Force, seen = this.seen): Control {
+    return { force, fenced: false, started: null, schema: 0, seen };
   }
 
   /** @see Proxy.apply */
@@ -219,17 +235,12 @@ export class Realm {
     return pids;
   }
 
-  /**
-   * Ends the sessions of these processes, which the server has not: they are at another one. Where
-   * that is has to be found out again; new clients wait for `settle` or `begin`.
-   * @returns false when there are no such sessions any more.
-   */
+  /** Ends the sessions of these processes, which are at another server. @returns false: there are none. */
   endStrangers(pids: readonly number[]): boolean {
     const strangers = this.all.filter((session) => pids.includes(pidOf(session) ?? 0));
-    if (strangers.length === 0) return false;
-    this.leave();
+    if (strangers.length > 0) this.leave();
     for (const session of strangers) session.leave(MOVED);
-    return true;
+    return strangers.length > 0;
   }
 
   /** The statements that were seen on its tables since the last call. */
@@ -347,6 +358,7 @@ export class Realm {
         this.lastFailure = `${describeUpstream(upstream)} is a server of the wrong kind`;
         if (this.moves) this.suspect(place);
       },
+      strayed: () => this.options.stray?.(),
       progressed: (session) => {
         for (const drain of this.drains) drain.progressed(session);
       },
@@ -356,9 +368,9 @@ export class Realm {
       },
       failed: (...what) => this.house.failed(...what),
     };
-    const control = { force: Force.none, fenced: false, schema: 0, seen: new Sightings() };
+    const control = this.makeControl(Force.none, new Sightings());
     const elsewhere = { ...ruled, control };
-    const place: Place = { upstream, ruled, elsewhere, left: new AbortController() };
+    const place = { upstream, ruled, elsewhere, left: new AbortController() };
     return place;
   }
 
@@ -383,17 +395,4 @@ export class Realm {
 /** Of the server; null: it has not said. */
 function pidOf({ keyData }: Session): number | null {
   return keyData && keyData.length >= 4 ? keyData.readInt32BE(0) : null;
-}
-
-/** Length at which older servers cut a database's name, bytes. */
-const NAME_BYTES = 63;
-
-/**
- * Whether a client that asks for one database gets the other. A longer name that begins alike is
- * taken for the same, since some servers cut it.
- * @param asked in latin1. Pure.
- */
-export function sameDatabase(asked: string | undefined, database: string): boolean {
-  const name = Buffer.from(database).toString('latin1');
-  return asked !== undefined && asked.slice(0, NAME_BYTES) === name.slice(0, NAME_BYTES);
 }

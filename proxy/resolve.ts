@@ -44,15 +44,18 @@ export function isSeveral(text: string): boolean {
 }
 
 /**
- * Asks what names mean, and for the view, on one row, without taking any lock. The names are in one
- * column: a partitioned table has more of them than a row may have columns.
+ * Asks what names mean, for the view, and which server it is, on one row, without taking any lock. The
+ * names are in one column: a partitioned table has more of them than a row may have columns.
  */
 export function lookupText(names: readonly string[]): string {
   const oids = names.map(
     (name) => `pg_catalog.to_regclass(${asciiLiteral(quoteIdentifier(name))})::pg_catalog.oid`,
   );
-  return `SELECT pg_catalog.array_to_string(ARRAY[${oids.join(', ')}], ' ', '0'), ${VIEW_SETTING}`;
+  return `SELECT pg_catalog.array_to_string(ARRAY[${oids.join(', ')}], ' ', '0'), ${VIEW_SETTING}, ${STARTED}`;
 }
+
+/** When the server was started, to the microsecond: no two servers say the same. */
+const STARTED = 'extract(epoch FROM pg_catalog.pg_postmaster_start_time())';
 
 /** On which side of a migration the session is; NULL or empty when it has not said so. */
 const VIEW_SETTING = `pg_catalog.current_setting('pgtandem.view', true)`;

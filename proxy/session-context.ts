@@ -18,6 +18,8 @@ export interface SessionContext<Session> {
   loggedIn(session: Session): void;
   /** The server was a standby where a primary is wanted, or the reverse; the client is told. */
   misplaced(session: Session): void;
+  /** A statement of it is held because its server is not the one where the lease is. */
+  strayed(): void;
   readonly out: Outbox;
   /** A ReadyForQuery has come. */
   progressed(session: Session): void;

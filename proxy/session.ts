@@ -111,7 +111,7 @@ export class Session {
   }
 
   /** What a drain looks at. */
-  get view(): DrainView {
+  get view(): DrainView & { isElsewhere: boolean } {
     return this.d;
   }
 
@@ -296,6 +296,7 @@ export class Session {
   private noteHold(): void {
     const { metrics } = this.context;
     if (this.d.waiting === 'hold' && !this.clientGone) {
+      if (this.d.isElsewhere) this.context.strayed();
       if (this.heldSince > 0) return;
       this.heldSince = performance.now();
       metrics.add('pgtandem_held_statements', {}, 1);

@@ -9,6 +9,7 @@
  * | follower: a renewal may take for ever          | hangs              |
  * | ssl: the name is not looked at                 | verify-full        |
  * | follower: no process is missing                | live on            |
+ * | target: it is not told when a server started   | live on            |
  * | target: the coordinator is not told            | live on            |
  * | coordinator: a server that hangs is waited for | hangs              |
  */
@@ -23,6 +24,9 @@ import t, { type Test } from 'tap';
 import { Cluster } from '../../cli/demo/cluster.js';
 import { ProxyProcess } from '../../cli/demo/proxy-process.js';
 import { connect } from '../../db/connect.js';
+import { requestMove } from '../../migration/request.js';
+import { loadParser } from '../../sql/rewriter.js';
+import { startMigration, untilMigration } from '../migration/drive.js';
 import { Address } from '../proxy/address.js';
 import { makeCertificate } from '../proxy/certificates.js';
 import { secureCluster } from '../proxy/secure.js';
@@ -210,11 +214,25 @@ t.test('an address that moves, and the connections that there are live on', asyn
   t.teardown(() => address.close());
   const proxy = await start(t, `postgres://postgres@127.0.0.1:${address.port}/postgres`);
   await until('the coordinator is there', () => coordinated(primary));
+  await loadParser();
+  const control = await connect({ url: primary.url(), role: 'test' });
+  await control.query('CREATE TABLE moving (id int PRIMARY KEY, n int)');
+  await startMigration(control, 'm', 'ALTER TABLE moving ALTER COLUMN n TYPE bigint');
+  await untilMigration(primary.url(), 'm', ({ phase }) => phase.name === 'ready');
+  await control.end();
+  const ready = `SELECT FROM pgtandem.migration WHERE phase ->> 'name' = 'ready'`;
+  await until('the standby has it', () => holds(standby, ready));
   const old = await guest(proxy.url());
   await promote(standby);
   address.turn(standby.port);
   const stranger = await guest(proxy.url());
-  t.match(await stranger.ended, { code: '57P01' }, 'who got there before the lease is ended');
+  const write = 'INSERT INTO moving VALUES (1, 1)';
+  await t.rejects(
+    stranger.client.query(write),
+    { code: '57P01' },
+    'nobody writes to it where the lease is not',
+  );
+  await stranger.ended;
   t.match(await old.ended, { code: '57P01' }, 'and then who is at the old one');
   t.same(await where(proxy), { port: standby.port, ssl: false });
   t.ok(await registered(standby), 'where sessions are, the lease is');
@@ -226,4 +244,14 @@ t.test('an address that moves, and the connections that there are live on', asyn
     ),
   );
   t.equal((await proxy.health()).lease, 'held');
+  const client = new pg.Client({ connectionString: proxy.url() });
+  await client.connect();
+  await client.query(write);
+  const there = await connect({ url: standby.url(), role: 'test' });
+  await requestMove(there, 'm', 'cutover');
+  await untilMigration(standby.url(), 'm', ({ phase }) => phase.name === 'soaking');
+  await client.query('UPDATE moving SET n = 5000000000');
+  t.same((await client.query('SELECT * FROM moving')).rows, [{ id: 1, n: '5000000000' }]);
+  await client.end();
+  await there.end();
 });

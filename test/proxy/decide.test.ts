@@ -47,7 +47,7 @@ t.test('a statement that is not known to leave names alone may change them', asy
 });
 
 t.test(
-  'the question is ASCII whatever the names are, quotes them, and asks for the view',
+  'the question is ASCII whatever the names are, quotes them, and asks for the view and the server',
   async (t) => {
     t.equal(
       lookupText(['users', 'a"b', "o'x\\", 'ä']),
@@ -56,7 +56,8 @@ t.test(
         `pg_catalog.to_regclass(E'"a""b"')::pg_catalog.oid, ` +
         `pg_catalog.to_regclass(E'"o''x\\\\"')::pg_catalog.oid, ` +
         `pg_catalog.to_regclass(E'"\\U000000e4"')::pg_catalog.oid], ' ', '0'), ` +
-        `pg_catalog.current_setting('pgtandem.view', true)`,
+        `pg_catalog.current_setting('pgtandem.view', true), ` +
+        'extract(epoch FROM pg_catalog.pg_postmaster_start_time())',
     );
   },
 );

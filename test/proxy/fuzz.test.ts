@@ -112,7 +112,13 @@ class Relay {
   private readonly sinks: Record<Side, Frontend | Backend>;
 
   constructor() {
-    const control = { force: Force.none, fenced: false, schema: 0, seen: new Sightings() };
+    const control = {
+      force: Force.none,
+      fenced: false,
+      started: null,
+      schema: 0,
+      seen: new Sightings(),
+    };
     this.d = new Dialogue(LIMITS, false, control);
     const client = new Frontend(this.d, control, LIMITS, METRICS, OUT);
     const server = new Backend(this.d, METRICS, client.reader, OUT);

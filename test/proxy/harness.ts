@@ -26,11 +26,11 @@ interface Teardown {
 /** A server with a proxy before it, both ended with the test. */
 export async function bench(
   t: Teardown,
-  options: ClusterOptions & { limits?: Partial<Limits> } = {},
+  options: ClusterOptions & { limits?: Partial<Limits>; more?: Partial<ProxyOptions> } = {},
 ): Promise<Bench> {
   const cluster = await Cluster.create(options);
   t.teardown(() => cluster.destroy());
-  return front(t, cluster, options.limits ?? {});
+  return front(t, cluster, options.limits ?? {}, options.more);
 }
 
 /** A proxy before a server that runs already. */

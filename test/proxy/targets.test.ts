@@ -9,7 +9,7 @@ import {
   suits,
   TargetError,
 } from '../../db/target.js';
-import { sameDatabase } from '../../proxy/realm.js';
+import { sameDatabase } from '../../proxy/database-name.js';
 import { withDatabase } from '../../proxy/startup.js';
 import { type Bench, front, RawClient, until } from './harness.js';
 import { tableRule } from './rewriter.js';
