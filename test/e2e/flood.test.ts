@@ -23,7 +23,7 @@ import { RawClient } from '../proxy/harness.js';
 import { B, brief, copyData, copyDone, E, H, P, Q, S, startupPacket } from '../proxy/wire.js';
 import { until } from './clients.js';
 
-t.setTimeout(300_000);
+t.setTimeout(process.env.LONG ? 3_600_000 : 300_000);
 
 const MB = 1024 * 1024;
 /** By which the proxy may grow, keeper and worker together, once it is warm. */

@@ -22,7 +22,7 @@ import { pick, seeded } from '../proxy/random.js';
 import { brief, Q, startupPacket } from '../proxy/wire.js';
 import { until } from './clients.js';
 
-t.setTimeout(300_000);
+t.setTimeout(process.env.LONG ? 3_600_000 : 300_000);
 
 const SEED = Number(process.env.SEED ?? Date.now() % 100_000);
 /** Connections beyond those of sessions that are let in, since they may be cancels. */
