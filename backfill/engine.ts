@@ -256,7 +256,7 @@ class Engine {
       if (leftMs <= FRESH_MS || options.signal.aborted) break;
       // A reason to stand still is found again before the next chunk.
       if (this.decide(await this.answer())) break;
-      if (this.isTimeToYield(null)) yield this.progress(null);
+      yield this.progress(null);
     }
     const reason = (this.slowedBy ?? slowedBy)?.name;
     if (reason === undefined) return;
