@@ -1,21 +1,23 @@
 import { cancelBackend } from '../db/backend.js';
 import type { Connection } from '../db/connect.js';
-import { blocksSomeone, readRelation } from '../db/relation.js';
+import { blocksSomeone } from '../db/relation.js';
 import type { Metrics } from '../metrics/registry.js';
-import { Account, type Spent } from './account.js';
+import type { Spent } from './account.js';
 import { lockedReason } from './blockers.js';
-import { type Checkpoint, readCheckpoint, tableOf } from './checkpoint.js';
+import { type Checkpoint, readCheckpoint } from './checkpoint.js';
 import { restMs, retryWaitMs, timeouts } from './chunk.js';
 import { beginFirstPass, choosePlan, fillChunk, type Limits, retryableState } from './fill.js';
-import { Gauges } from './gauges.js';
+import { inspect } from './inspect.js';
 import type { BackfillJob, ThrottleSettings } from './job.js';
 import { Pacer } from './pace.js';
 import type { PlannerSettings } from './plan.js';
 import type { Progress } from './progress.js';
+import { Question } from './question.js';
+import { Report } from './report.js';
 import { blockingReason } from './signals/blocking.js';
 import { SignalWatch } from './signals/watch.js';
 import { Stretches } from './stretch.js';
-import { CriticalError, decide, pressureOf, type Reason, STALE_MS } from './throttle.js';
+import { CriticalError, decide, pressureOf, type Reason } from './throttle.js';
 import { Vacuumer, vacuumDue } from './vacuum.js';
 import { endsWithin, wait } from './wait.js';
 import { Worker } from './worker.js';
@@ -41,11 +43,6 @@ export interface Result {
 
 /** How long it stands still before the question is asked again, milliseconds. */
 const TICK_MS = 100;
-/**
- * A chunk is not begun on a look that began longer ago, milliseconds: time for a look to be taken
- * while a chunk of the usual length is filled, and for its rest.
- */
-const FRESH_MS = 250;
 /** At most so long between two yields while it stands still. */
 const YIELD_MS = 500;
 
@@ -80,22 +77,15 @@ class Engine {
   private readonly job: BackfillJob;
   private readonly connection: Connection;
   private readonly stretches = new Stretches();
-  private readonly account: Account;
-  private readonly gauges: Gauges;
+  private readonly report: Report;
+  private readonly question: Question;
   private readonly pacer = new Pacer();
-  private readonly notes: string[] = [];
   private checkpoint: Checkpoint | null = null;
   private planner: PlannerSettings | null = null;
   private vacuumer: Vacuumer | null = null;
   private mayVacuum = false;
-  private chunkMs = 0;
-  private retries = 0;
   private failingSinceMs = 0;
-  private yieldedMs = performance.now();
-  private stoppedBy: string | null = null;
   private slowedBy: Reason | null = null;
-  /** The question for the next chunk, which is asked while this one is filled. */
-  private asked: Promise<ThrottleSettings> | null = null;
 
   constructor(
     private readonly options: EngineOptions,
@@ -104,42 +94,24 @@ class Engine {
   ) {
     this.job = options.job;
     this.connection = worker.connection;
-    this.account = new Account(performance.now(), options.spent);
-    this.gauges = new Gauges(options.metrics, options.job.migration);
+    this.report = new Report(options.metrics, options.job.migration, options.spent ?? null);
+    this.question = new Question(options.settings, reader, options.signal);
   }
 
   async *run(): AsyncGenerator<Progress, void> {
-    await this.inspect();
+    const { mayVacuum, notes } = await inspect(this.connection, this.job);
+    this.mayVacuum = mayVacuum;
+    this.report.notes.push(...notes);
+    this.checkpoint = await readCheckpoint(this.connection, this.job.migrationId);
+    this.report.reach(this.checkpoint, 0);
     while (!this.options.signal.aborted && !this.isComplete()) {
-      this.account.spend(performance.now(), 'filling');
-      const settings = await this.answer();
+      this.report.spend('filling');
+      const settings = await this.question.answer();
       const stop = this.decide(settings);
       if (stop) yield* this.standStill(stop, TICK_MS);
       else if (this.isVacuumDue()) yield* this.vacuum();
       else yield* this.step(settings);
     }
-  }
-
-  /** The settings, and a look that began after the chunk before the last one was committed. */
-  private async answer(): Promise<ThrottleSettings> {
-    const { asked } = this;
-    this.asked = null;
-    const settings = asked && (await asked);
-    return settings && this.reader.ageMs <= FRESH_MS ? settings : await this.ask();
-  }
-
-  private async ask(): Promise<ThrottleSettings> {
-    const sinceMs = performance.now();
-    const settings = await this.options.settings();
-    const patienceMs = this.stoppedBy ? YIELD_MS - TICK_MS : STALE_MS;
-    await this.reader.refresh(settings, sinceMs, patienceMs, this.options.signal);
-    return settings;
-  }
-
-  /** Asks while a chunk is filled; what fails is told to who takes the answer. */
-  private askAhead(): void {
-    this.asked = this.ask();
-    this.asked.catch(() => undefined);
   }
 
   /** Why to stand still; how fast to go otherwise is the pacer's. */
@@ -161,37 +133,17 @@ class Engine {
 
   async close(): Promise<void> {
     const { vacuumer } = this;
-    this.gauges.clear();
+    this.report.clear();
     // VACUUM by itself notices a lost client late. The fill's own connection is idle meanwhile.
     if (vacuumer?.running) await endsWithin(cancelBackend(this.connection, vacuumer.pid), 200);
-    const ends = [this.connection.end(), vacuumer?.close(), this.reader.close(), this.asked];
+    const ends = [this.connection.end(), vacuumer?.close(), this.reader.close()];
+    ends.push(this.question.ended());
     await endsWithin(Promise.allSettled(ends), 2_000);
   }
 
   private isComplete(): boolean {
     const { checkpoint } = this;
     return checkpoint !== null && checkpoint.nextBlock >= checkpoint.endBlock;
-  }
-
-  /** Refuses what ranges of blocks do not serve; reads the checkpoint. */
-  private async inspect(): Promise<void> {
-    const { connection, job } = this;
-    const relation = await readRelation(connection, job.table.oid);
-    if (relation?.kind !== 'r' || relation.accessMethod !== 'heap' || relation.temporary) {
-      throw new Error(
-        `${tableOf(job)} (oid ${job.table.oid}) is not an ordinary heap table that is there: ` +
-          'give a job for each partition of a partitioned table; nothing else can be filled.',
-      );
-    }
-    this.mayVacuum = relation.mayVacuum;
-    if (!this.mayVacuum) {
-      this.notes.push(
-        `The role ${relation.role} may not VACUUM ${tableOf(job)}: the table can double in size. ` +
-          `Let the owner run the backfill, or GRANT its owner's role to ${relation.role}.`,
-      );
-    }
-    this.checkpoint = await readCheckpoint(connection, job.migrationId);
-    this.record(0);
   }
 
   /** One transaction: begin the first pass, look at the plan, or fill a chunk. */
@@ -219,37 +171,33 @@ class Engine {
     const { connection, job, stretches } = this;
     const stretch = stretches.next(checkpoint, targetMs);
     const startedMs = performance.now();
+    let chunkMs = 0;
     const work = () => fillChunk(connection, job, checkpoint, stretch, limits, planner);
-    this.askAhead();
+    this.question.askAhead();
     const step = yield* this.attempt(work, limits, stretch.blocks);
     if (!step) return;
     this.checkpoint = step.checkpoint;
     if (step.kind === 'restarted') {
       this.planner = null;
       stretches.restarted();
-      this.record(0);
+      this.report.reach(step.checkpoint, 0);
     } else {
-      this.chunkMs = performance.now() - startedMs;
-      const labels = { migration: job.migration };
-      this.options.metrics.observe('pgtandem_backfill_chunk_seconds', labels, this.chunkMs / 1e3);
+      chunkMs = performance.now() - startedMs;
+      this.report.chunk(chunkMs);
       // What comes before and after the UPDATE does not depend on the number of blocks.
       stretches.filled(stretch, step.rows, step.stayed, step.ms);
-      this.record(step.rows);
+      this.report.reach(step.checkpoint, step.rows);
     }
-    if (!stretches.isWithin || this.isTimeToYield(null)) yield this.progress(null);
-    if (!this.isComplete()) await this.rest();
+    if (!stretches.isWithin || this.report.isDue(null)) yield this.progress(null);
+    if (!this.isComplete()) await this.rest(chunkMs);
   }
 
   /** As long as others are at work, and longer while a soft signal slows it down. */
-  private async rest(): Promise<void> {
-    const { chunkMs, pacer } = this;
-    const slowerMs = pacer.restMs(chunkMs / 4) - chunkMs / 4;
+  private async rest(chunkMs: number): Promise<void> {
+    const slowerMs = this.pacer.restMs(chunkMs / 4) - chunkMs / 4;
     const ms = restMs(chunkMs, this.reader.others) + slowerMs;
     if (ms >= 1) await wait(ms, this.options.signal);
-    if (!this.slowedBy) return;
-    const labels = { migration: this.job.migration, reason: this.slowedBy.name };
-    this.options.metrics.count('pgtandem_backfill_slowed_seconds_total', labels, slowerMs / 1000);
-    this.account.slow(this.slowedBy.name, slowerMs / 1000);
+    if (this.slowedBy) this.report.slow(this.slowedBy, slowerMs);
   }
 
   /** Does one piece of work; when it failed in a way that passes, waits a while and gives null. */
@@ -265,9 +213,7 @@ class Engine {
       if (sqlstate === null || this.options.signal.aborted) throw error;
       if (this.stretches.failures === 0) this.failingSinceMs = performance.now();
       this.stretches.failed(blocks);
-      this.retries++;
-      const labels = { migration: this.job.migration, sqlstate };
-      this.options.metrics.count('pgtandem_backfill_retries_total', labels);
+      this.report.retry(sqlstate);
       const failure = {
         from: this.checkpoint?.nextBlock ?? 0,
         blocks,
@@ -299,21 +245,19 @@ class Engine {
       await Promise.race([running, wait(TICK_MS, options.signal)]);
       if (options.signal.aborted) return;
       if (!vacuumer.running) break;
-      this.account.spend(performance.now(), 'vacuum');
+      this.report.spend('vacuum');
       const settings = await options.settings();
       await reader.refresh(settings, performance.now(), YIELD_MS, options.signal);
       const stop = decide(reader.signals(settings));
       // Autovacuum steps aside for a session that wants the table; a VACUUM by hand does not.
       const inTheWay = await blocksSomeone(this.connection, job.table.oid, vacuumer.pid);
       if (stop || inTheWay) await reader.cancel(vacuumer.pid);
-      if (this.isTimeToYield(null)) yield this.progress(null);
+      if (this.report.isDue(null)) yield this.progress(null);
     }
     const { outcome, error } = await running;
-    this.account.spend(performance.now(), 'vacuum');
-    const labels = { migration: job.migration, outcome };
-    options.metrics.count('pgtandem_backfill_vacuums_total', labels);
+    this.report.vacuumed(outcome);
     if (outcome !== 'failed') return;
-    this.notes.splice(0, this.notes.length, `An interleaved VACUUM failed: ${error}`);
+    this.report.notes.splice(0, this.report.notes.length, `An interleaved VACUUM failed: ${error}`);
     await vacuumer.close();
     this.vacuumer = null;
   }
@@ -321,61 +265,19 @@ class Engine {
   /** Waits, counts the time by its reason, and tells about it now and then. */
   private async *standStill(why: Reason, ms: number): AsyncGenerator<Progress> {
     const untilMs = performance.now() + ms;
+    this.question.isStill = true;
     while (!this.options.signal.aborted && performance.now() < untilMs) {
-      if (this.isTimeToYield(why)) yield this.progress(why);
+      if (this.report.isDue(why)) yield this.progress(why);
       await wait(Math.min(YIELD_MS, untilMs - performance.now()), this.options.signal);
-      const seconds = this.account.spend(performance.now(), why.name);
-      const labels = { migration: this.job.migration, reason: why.name };
-      this.options.metrics.count('pgtandem_backfill_throttled_seconds_total', labels, seconds);
+      this.report.still(why);
     }
-    this.record(0);
-  }
-
-  private isTimeToYield(why: Reason | null): boolean {
-    const changed = (why?.name ?? null) !== this.stoppedBy;
-    return changed || performance.now() - this.yieldedMs >= YIELD_MS - TICK_MS;
-  }
-
-  private record(rows: number): void {
-    const { checkpoint, options, job } = this;
-    if (!checkpoint) return;
-    this.account.spend(performance.now(), 'filling');
-    this.account.reach(checkpoint.nextBlock, checkpoint.rowsFilled);
-    const labels = { migration: job.migration };
-    options.metrics.count('pgtandem_backfill_rows_total', labels, rows);
-    options.metrics.set('pgtandem_backfill_progress_ratio', labels, ratioOf(checkpoint));
+    this.report.reach(this.checkpoint, 0);
   }
 
   private progress(throttled: Reason | null): Progress {
-    const { account, checkpoint } = this;
-    this.yieldedMs = performance.now();
-    this.stoppedBy = throttled?.name ?? null;
-    const { nextBlock, endBlock } = checkpoint ?? { nextBlock: 0, endBlock: 0 };
-    const progress: Progress = {
-      migration: this.job.migration,
-      pass: checkpoint?.pass ?? 1,
-      blocksDone: nextBlock,
-      blocksTotal: endBlock,
-      ratio: checkpoint ? ratioOf(checkpoint) : 0,
-      rowsFilled: checkpoint?.rowsFilled ?? 0,
-      rowsLeft: checkpoint && account.rowsLeft(endBlock - nextBlock),
-      rowsPerSecond: account.rowsPerSecond(),
-      etaSeconds: checkpoint && account.etaSeconds(endBlock - nextBlock, endBlock),
-      chunkMs: this.chunkMs,
-      throttled,
-      slowed: this.slowedBy,
-      restFactor: this.pacer.factor,
-      spent: account.spent(),
-      shares: account.shares(),
-      retries: this.retries,
-      notes: [...this.notes],
-      lag: this.reader.lags,
-    };
-    this.gauges.show(progress);
-    return progress;
+    this.question.isStill = throttled !== null;
+    const { checkpoint, slowedBy: slowed, pacer, reader } = this;
+    const restFactor = pacer.factor;
+    return this.report.progress({ checkpoint, throttled, slowed, restFactor, lag: reader.lags });
   }
-}
-
-function ratioOf({ nextBlock, endBlock }: Checkpoint): number {
-  return endBlock === 0 ? 1 : Math.min(1, nextBlock / endBlock);
 }
