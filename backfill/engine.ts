@@ -1,26 +1,24 @@
 import { cancelBackend } from '../db/backend.js';
-import type { Connection } from '../db/connect.js';
 import { blocksSomeone } from '../db/relation.js';
 import type { Metrics } from '../metrics/registry.js';
 import type { Spent } from './account.js';
 import { lockedReason } from './blockers.js';
-import { type Checkpoint, readCheckpoint } from './checkpoint.js';
+import { readCheckpoint } from './checkpoint.js';
 import { restMs, retryWaitMs, timeouts } from './chunk.js';
-import { beginFirstPass, choosePlan, fillChunk, type Limits, retryableState } from './fill.js';
+import { Crew } from './crew.js';
+import { beginNextPass, choosePlan, type Limits, retryableState } from './fill.js';
 import { inspect } from './inspect.js';
-import type { BackfillJob, ThrottleSettings } from './job.js';
-import { Pacer } from './pace.js';
+import { type BackfillJob, fillWorkersOf, type ThrottleSettings } from './job.js';
+import { crewOf, Pacer, restTimes } from './pace.js';
 import type { PlannerSettings } from './plan.js';
 import type { Progress } from './progress.js';
 import { Question } from './question.js';
 import { Report } from './report.js';
 import { blockingReason } from './signals/blocking.js';
 import { SignalWatch } from './signals/watch.js';
-import { Stretches } from './stretch.js';
 import { CriticalError, decide, pressureOf, type Reason } from './throttle.js';
 import { Vacuumer, vacuumDue } from './vacuum.js';
 import { endsWithin, wait } from './wait.js';
-import { Worker } from './worker.js';
 
 export interface EngineOptions {
   url: string;
@@ -47,25 +45,25 @@ const TICK_MS = 100;
 const YIELD_MS = 500;
 
 /**
- * Fills a table from its checkpoint to the end of its pass. Yields after each chunk, and about
- * twice a second while it stands still.
+ * Fills a table from its checkpoint to the end of its pass. Yields after each stretch of blocks, and
+ * about twice a second while it stands still.
  * @throws Error when the connection is lost, the job cannot be done or settings() fails; the caller
- *   starts it again, at the cost of one chunk.
+ *   starts it again, at the cost of one chunk for each worker.
  * @throws CriticalError when a signal that is critical is beyond its threshold: an operator decides.
  */
 export async function* runBackfill(options: EngineOptions): AsyncGenerator<Progress, Result> {
-  const worker = await Worker.open(options.url);
-  const { url, job, metrics } = options;
-  const reader = await SignalWatch.open(url, job, metrics).catch(async (error) => {
-    await worker.connection.end();
+  const { url, job, metrics, signal } = options;
+  const reader = await SignalWatch.open(url, job, metrics);
+  const crew = await Crew.open(url, job, reader, signal).catch(async (error) => {
+    await reader.close();
     throw error;
   });
-  const engine = new Engine(options, worker, reader);
+  const engine = new Engine(options, crew, reader);
   try {
     yield* engine.run();
   } catch (error) {
     // What was cancelled or cut off by the abort itself fails, and is not an error to the caller.
-    if (!options.signal.aborted) throw error;
+    if (!signal.aborted) throw error;
   } finally {
     await engine.close();
   }
@@ -75,38 +73,45 @@ export async function* runBackfill(options: EngineOptions): AsyncGenerator<Progr
 /** Sequences only: asks a decider, does the one effect, records it. */
 class Engine {
   private readonly job: BackfillJob;
-  private readonly connection: Connection;
-  private readonly stretches = new Stretches();
   private readonly report: Report;
   private readonly question: Question;
   private readonly pacer = new Pacer();
-  private checkpoint: Checkpoint | null = null;
   private planner: PlannerSettings | null = null;
   private vacuumer: Vacuumer | null = null;
   private mayVacuum = false;
+  /** How many fill, and what each one's rest is multiplied by. */
+  private crewNow = { count: 1, factor: 1 };
+  private workersMax = 1;
+  /** Of what is not a chunk: in a row, and since when. */
+  private failures = 0;
   private failingSinceMs = 0;
+  /** Why the latest chunk was given up. */
+  private lockedBy: Reason | null = null;
   private slowedBy: Reason | null = null;
 
   constructor(
     private readonly options: EngineOptions,
-    private readonly worker: Worker,
+    private readonly crew: Crew,
     private readonly reader: SignalWatch,
   ) {
     this.job = options.job;
-    this.connection = worker.connection;
     this.report = new Report(options.metrics, options.job.migration, options.spent ?? null);
     this.question = new Question(options.settings, reader, options.signal);
   }
 
   async *run(): AsyncGenerator<Progress, void> {
-    const { mayVacuum, notes } = await inspect(this.connection, this.job);
+    const { crew, job, report } = this;
+    const { connection } = crew.first;
+    const { mayVacuum, note } = await inspect(connection, job);
     this.mayVacuum = mayVacuum;
-    this.report.notes.push(...notes);
-    this.checkpoint = await readCheckpoint(this.connection, this.job.migrationId);
-    this.report.reach(this.checkpoint, 0);
-    while (!this.options.signal.aborted && !this.isComplete()) {
-      this.report.spend('filling');
+    if (note) report.notes.set('vacuum', note);
+    const checkpoint = await readCheckpoint(connection, job.migrationId);
+    if (checkpoint) crew.begin(checkpoint);
+    report.reach(crew.reached, 0);
+    while (!this.options.signal.aborted && !crew.isComplete) {
+      report.spend('filling');
       const settings = await this.question.answer();
+      this.learn();
       const stop = this.decide(settings);
       if (stop) yield* this.standStill(stop, TICK_MS);
       else if (this.isVacuumDue()) yield* this.vacuum();
@@ -122,142 +127,157 @@ class Engine {
     const { ratio, factorMax, reason } = pressureOf(signals);
     this.pacer.observe(performance.now(), ratio, factorMax);
     this.slowedBy = reason ?? (this.pacer.factor > 1.05 ? this.slowedBy : null);
+    this.workersMax = fillWorkersOf(settings);
+    this.crewNow = crewOf(this.workersMax, this.reader.others, this.pacer.factor);
     return stop;
   }
 
   result(): Result {
-    const outcome = this.isComplete() ? 'complete' : 'aborted';
-    const { pass, rowsFilled } = this.checkpoint ?? { pass: 0, rowsFilled: 0 };
-    return { outcome, pass, rowsFilled };
+    const { isComplete, checkpoint } = this.crew;
+    const { pass, rowsFilled } = checkpoint ?? { pass: 0, rowsFilled: 0 };
+    return { outcome: isComplete ? 'complete' : 'aborted', pass, rowsFilled };
   }
 
   async close(): Promise<void> {
-    const { vacuumer } = this;
+    const { vacuumer, crew, reader } = this;
     this.report.clear();
-    // VACUUM by itself notices a lost client late. The fill's own connection is idle meanwhile.
-    if (vacuumer?.running) await endsWithin(cancelBackend(this.connection, vacuumer.pid), 200);
-    const ends = [this.connection.end(), vacuumer?.close(), this.reader.close()];
-    ends.push(this.question.ended());
+    // VACUUM by itself notices a lost client late. The fill's own connections are idle meanwhile.
+    if (vacuumer?.running) {
+      await endsWithin(cancelBackend(crew.first.connection, vacuumer.pid), 200);
+    }
+    await crew.close();
+    const ends = [vacuumer?.close(), reader.close(), this.question.ended()];
     await endsWithin(Promise.allSettled(ends), 2_000);
   }
 
-  private isComplete(): boolean {
-    const { checkpoint } = this;
-    return checkpoint !== null && checkpoint.nextBlock >= checkpoint.endBlock;
-  }
-
-  /** One transaction: begin the first pass, look at the plan, or fill a chunk. */
+  /** Begins a pass, looks at the plan, or has chunks filled. */
   private async *step(settings: ThrottleSettings): AsyncGenerator<Progress> {
-    const { connection, job, checkpoint, planner } = this;
-    const limits = timeouts(settings.chunkTargetMs, this.stretches.failures);
-    if (!checkpoint) {
-      const work = () => beginFirstPass(connection, job, limits);
-      this.checkpoint = yield* this.attempt(work, limits, 1);
+    const { crew, job, planner } = this;
+    const { checkpoint } = crew;
+    const { connection } = crew.first;
+    const limits = timeouts(settings.chunkTargetMs, this.failures);
+    if (!checkpoint || crew.isOtherFile) {
+      await crew.allEnded();
+      const pass = (checkpoint?.pass ?? 0) + 1;
+      const work = () => beginNextPass(connection, job, pass, limits);
+      const begun = yield* this.attempt(work, limits);
+      if (!begun) return;
+      this.learn();
+      crew.begin(begun);
+      this.planner = null;
+      this.report.reach(crew.reached, 0);
+      if (pass > 1) yield this.progress(null);
     } else if (!planner) {
       const work = () => choosePlan(connection, job, checkpoint, limits);
-      this.planner = yield* this.attempt(work, limits, 1);
+      this.planner = yield* this.attempt(work, limits);
     } else {
-      yield* this.fill(checkpoint, planner, settings.chunkTargetMs, limits);
+      yield* this.fill(planner, settings.chunkTargetMs);
     }
   }
 
-  /** One part of a stretch of blocks; the last takes the checkpoint on to the next stretch. */
-  private async *fill(
-    checkpoint: Checkpoint,
-    planner: PlannerSettings,
-    targetMs: number,
-    limits: Limits,
-  ): AsyncGenerator<Progress> {
-    const { connection, job, stretches } = this;
-    const stretch = stretches.next(checkpoint, targetMs);
-    const startedMs = performance.now();
-    let chunkMs = 0;
-    const work = () => fillChunk(connection, job, checkpoint, stretch, limits, planner);
-    this.question.askAhead();
-    const step = yield* this.attempt(work, limits, stretch.blocks);
-    if (!step) return;
-    this.checkpoint = step.checkpoint;
-    if (step.kind === 'restarted') {
-      this.planner = null;
-      stretches.restarted();
-      this.report.reach(step.checkpoint, 0);
-    } else {
-      chunkMs = performance.now() - startedMs;
-      this.report.chunk(chunkMs);
-      // What comes before and after the UPDATE does not depend on the number of blocks.
-      stretches.filled(stretch, step.rows, step.stayed, step.ms);
-      this.report.reach(step.checkpoint, step.rows);
+  /** Gives chunks to those who have none, and waits until something is over. */
+  private async *fill(planner: PlannerSettings, chunkTargetMs: number): AsyncGenerator<Progress> {
+    const { crew, lockedBy, workersMax: countMax } = this;
+    const { count } = this.crewNow;
+    if (crew.handOut({ planner, chunkTargetMs, count, countMax })) this.question.askAhead();
+    const untilMs = crew.stuckUntilMs;
+    if (untilMs !== null && lockedBy) {
+      yield* this.standStill(lockedBy, untilMs - performance.now());
+      return;
     }
-    if (!stretches.isWithin || this.report.isDue(null)) yield this.progress(null);
-    if (!this.isComplete()) await this.rest(chunkMs);
+    await crew.untilNews(YIELD_MS);
+    if (this.learn() || this.report.isDue(null)) yield this.progress(null);
+  }
+
+  /** Records what has ended. @returns whether a whole stretch has. */
+  private learn(): boolean {
+    const { crew, report } = this;
+    let isNews = false;
+    for (const ended of crew.take()) {
+      if (ended.kind === 'failed') {
+        report.retry(ended.sqlstate);
+        this.lockedBy = ended.why;
+        continue;
+      }
+      isNews ||= ended.isWhole;
+      report.chunk(ended.ms);
+      report.reach(crew.reached, ended.rows);
+      if (!crew.isComplete) ended.worker.restsUntilMs = performance.now() + this.rest(ended.ms);
+    }
+    if (crew.trouble) report.notes.set('workers', crew.trouble);
+    else report.notes.delete('workers');
+    return isNews;
   }
 
   /** As long as others are at work, and longer while a soft signal slows it down. */
-  private async rest(chunkMs: number): Promise<void> {
-    const slowerMs = this.pacer.restMs(chunkMs / 4) - chunkMs / 4;
+  private rest(chunkMs: number): number {
+    const { count, factor } = this.crewNow;
+    const slowerMs = restTimes(chunkMs / 4, factor) - chunkMs / 4;
+    if (this.slowedBy) this.report.slow(this.slowedBy, slowerMs / count);
     const ms = restMs(chunkMs, this.reader.others) + slowerMs;
-    if (ms >= 1) await wait(ms, this.options.signal);
-    if (this.slowedBy) this.report.slow(this.slowedBy, slowerMs);
+    return ms >= 1 ? ms : 0;
   }
 
-  /** Does one piece of work; when it failed in a way that passes, waits a while and gives null. */
+  /** Does what is not a chunk; when it failed in a way that passes, waits a while and gives null. */
   private async *attempt<T>(
     work: () => Promise<T>,
     limits: Limits,
-    blocks: number,
   ): AsyncGenerator<Progress, T | null> {
+    const { reader, options, crew } = this;
+    const { first } = crew;
     try {
-      return await this.worker.interruptibly(work(), limits, this.reader, this.options.signal);
+      const done = await first.interruptibly(work(), limits, reader, options.signal);
+      this.failures = 0;
+      return done;
     } catch (error) {
       const sqlstate = retryableState(error);
-      if (sqlstate === null || this.options.signal.aborted) throw error;
-      if (this.stretches.failures === 0) this.failingSinceMs = performance.now();
-      this.stretches.failed(blocks);
+      if (sqlstate === null || options.signal.aborted) throw error;
+      if (this.failures++ === 0) this.failingSinceMs = performance.now();
       this.report.retry(sqlstate);
-      const failure = {
-        from: this.checkpoint?.nextBlock ?? 0,
-        blocks,
-        sqlstate,
-        failures: this.stretches.failures,
-        ms: performance.now() - this.failingSinceMs,
-      };
-      const why = this.worker.waiter
-        ? blockingReason(this.worker.waiter)
-        : await lockedReason(this.connection, this.job, failure);
-      yield* this.standStill(why, retryWaitMs(this.stretches.failures));
+      const from = crew.checkpoint?.nextBlock ?? 0;
+      const ms = performance.now() - this.failingSinceMs;
+      const failure = { from, blocks: 1, sqlstate, failures: this.failures, ms };
+      const why = first.waiter
+        ? blockingReason(first.waiter)
+        : await lockedReason(first.connection, this.job, failure);
+      yield* this.standStill(why, retryWaitMs(this.failures));
       return null;
     }
   }
 
   private isVacuumDue(): boolean {
-    const { nextBlock, endBlock } = this.checkpoint ?? { nextBlock: 0, endBlock: 0 };
-    return this.mayVacuum && vacuumDue(endBlock, endBlock - nextBlock, this.stretches.left);
+    const { reached, stretches } = this.crew;
+    const { blocksDone, blocksTotal } = reached ?? { blocksDone: 0, blocksTotal: 0 };
+    return this.mayVacuum && vacuumDue(blocksTotal, blocksTotal - blocksDone, stretches.left);
   }
 
   /** The fill waits for it; it gives way to whatever would have stopped a chunk, and to DDL. */
   private async *vacuum(): AsyncGenerator<Progress> {
-    const { reader, options, job } = this;
+    const { reader, options, job, crew, report } = this;
+    await crew.allEnded();
+    this.learn();
     const vacuumer = this.vacuumer ?? (await Vacuumer.open(options.url, job));
     this.vacuumer = vacuumer;
-    this.stretches.vacuumed();
+    crew.stretches.vacuumed();
     const running = vacuumer.run();
     while (vacuumer.running) {
       await Promise.race([running, wait(TICK_MS, options.signal)]);
       if (options.signal.aborted) return;
       if (!vacuumer.running) break;
-      this.report.spend('vacuum');
+      report.spend('vacuum');
       const settings = await options.settings();
       await reader.refresh(settings, performance.now(), YIELD_MS, options.signal);
       const stop = decide(reader.signals(settings));
       // Autovacuum steps aside for a session that wants the table; a VACUUM by hand does not.
-      const inTheWay = await blocksSomeone(this.connection, job.table.oid, vacuumer.pid);
+      const { connection } = crew.first;
+      const inTheWay = await blocksSomeone(connection, job.table.oid, vacuumer.pid);
       if (stop || inTheWay) await reader.cancel(vacuumer.pid);
-      if (this.report.isDue(null)) yield this.progress(null);
+      if (report.isDue(null)) yield this.progress(null);
     }
     const { outcome, error } = await running;
-    this.report.vacuumed(outcome);
+    report.vacuumed(outcome);
     if (outcome !== 'failed') return;
-    this.report.notes.splice(0, this.report.notes.length, `An interleaved VACUUM failed: ${error}`);
+    report.notes.set('vacuum', `An interleaved VACUUM failed: ${error}`);
     await vacuumer.close();
     this.vacuumer = null;
   }
@@ -265,19 +285,26 @@ class Engine {
   /** Waits, counts the time by its reason, and tells about it now and then. */
   private async *standStill(why: Reason, ms: number): AsyncGenerator<Progress> {
     const untilMs = performance.now() + ms;
-    this.question.isStill = true;
     while (!this.options.signal.aborted && performance.now() < untilMs) {
       if (this.report.isDue(why)) yield this.progress(why);
       await wait(Math.min(YIELD_MS, untilMs - performance.now()), this.options.signal);
       this.report.still(why);
+      this.learn();
     }
-    this.report.reach(this.checkpoint, 0);
+    this.report.reach(this.crew.reached, 0);
   }
 
   private progress(throttled: Reason | null): Progress {
     this.question.isStill = throttled !== null;
-    const { checkpoint, slowedBy: slowed, pacer, reader } = this;
-    const restFactor = pacer.factor;
-    return this.report.progress({ checkpoint, throttled, slowed, restFactor, lag: reader.lags });
+    const { crew, slowedBy: slowed, pacer, reader, workersMax } = this;
+    return this.report.progress({
+      reached: crew.reached,
+      throttled,
+      slowed,
+      workers: throttled ? 0 : this.crewNow.count,
+      workersMax,
+      restFactor: pacer.factor,
+      lag: reader.lags,
+    });
   }
 }

@@ -11,7 +11,7 @@ import type { BackfillJob } from './job.js';
 export async function inspect(
   connection: Connection,
   job: BackfillJob,
-): Promise<{ mayVacuum: boolean; notes: string[] }> {
+): Promise<{ mayVacuum: boolean; note: string | null }> {
   const relation = await readRelation(connection, job.table.oid);
   if (relation?.kind !== 'r' || relation.accessMethod !== 'heap' || relation.temporary) {
     throw new Error(
@@ -20,9 +20,9 @@ export async function inspect(
     );
   }
   const { mayVacuum, role } = relation;
-  if (mayVacuum) return { mayVacuum, notes: [] };
+  if (mayVacuum) return { mayVacuum, note: null };
   const note =
     `The role ${role} may not VACUUM ${tableOf(job)}: the table can double in size. ` +
     `Let the owner run the backfill, or GRANT its owner's role to ${role}.`;
-  return { mayVacuum, notes: [note] };
+  return { mayVacuum, note };
 }

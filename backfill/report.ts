@@ -1,21 +1,32 @@
 import type { Metrics } from '../metrics/registry.js';
 import { Account, type Expense, type Spent } from './account.js';
-import type { Checkpoint } from './checkpoint.js';
 import { Gauges } from './gauges.js';
 import type { Progress, StandbyLag } from './progress.js';
 import type { Reason } from './throttle.js';
 
+/** Where a backfill stands, in blocks wherever they are: with several workers not all in a row. */
+export interface Reached {
+  pass: number;
+  blocksDone: number;
+  blocksTotal: number;
+  rowsFilled: number;
+}
+
 /** Of a {@link Progress} what the engine knows and the report does not. */
 export interface Now {
-  checkpoint: Checkpoint | null;
+  reached: Reached | null;
   throttled: Reason | null;
   slowed: Reason | null;
+  workers: number;
+  workersMax: number;
   restFactor: number;
   lag: StandbyLag[];
 }
 
 /** At most so long between two reports while nothing changes, milliseconds. */
 const EVERY_MS = 400;
+
+const NOWHERE: Reached = { pass: 1, blocksDone: 0, blocksTotal: 0, rowsFilled: 0 };
 
 /** Keeps account of what a backfill does, in the metrics and for the next progress. */
 export class Report {
@@ -26,7 +37,8 @@ export class Report {
   private retries = 0;
   private toldMs = performance.now();
   private told: string | null = null;
-  readonly notes: string[] = [];
+  /** What the operator should know, by what it is of. */
+  readonly notes = new Map<string, string>();
 
   constructor(
     private readonly metrics: Metrics,
@@ -75,12 +87,12 @@ export class Report {
   }
 
   /** Where the fill is; so many rows have been filled since the last time. */
-  reach(checkpoint: Checkpoint | null, rows: number): void {
-    if (!checkpoint) return;
+  reach(reached: Reached | null, rows: number): void {
+    if (!reached) return;
     this.spend('filling');
-    this.account.reach(checkpoint.nextBlock, checkpoint.rowsFilled);
+    this.account.reach(reached.blocksDone, reached.rowsFilled);
     this.metrics.count('pgtandem_backfill_rows_total', this.labels, rows);
-    this.metrics.set('pgtandem_backfill_progress_ratio', this.labels, ratioOf(checkpoint));
+    this.metrics.set('pgtandem_backfill_progress_ratio', this.labels, ratioOf(reached));
   }
 
   /** @param why it stands still now, or null. */
@@ -90,30 +102,28 @@ export class Report {
   }
 
   /** Tells it, and shows it in the metrics. */
-  progress({ checkpoint, throttled, slowed, restFactor, lag }: Now): Progress {
+  progress({ reached, ...now }: Now): Progress {
     const { account } = this;
     this.toldMs = performance.now();
-    this.told = throttled?.name ?? null;
-    const { nextBlock, endBlock } = checkpoint ?? { nextBlock: 0, endBlock: 0 };
+    this.told = now.throttled?.name ?? null;
+    const { pass, blocksDone, blocksTotal, rowsFilled } = reached ?? NOWHERE;
+    const left = blocksTotal - blocksDone;
     const progress: Progress = {
       migration: this.migration,
-      pass: checkpoint?.pass ?? 1,
-      blocksDone: nextBlock,
-      blocksTotal: endBlock,
-      ratio: checkpoint ? ratioOf(checkpoint) : 0,
-      rowsFilled: checkpoint?.rowsFilled ?? 0,
-      rowsLeft: checkpoint && account.rowsLeft(endBlock - nextBlock),
+      pass,
+      blocksDone,
+      blocksTotal,
+      ratio: reached ? ratioOf(reached) : 0,
+      rowsFilled,
+      rowsLeft: reached && account.rowsLeft(left),
       rowsPerSecond: account.rowsPerSecond(),
-      etaSeconds: checkpoint && account.etaSeconds(endBlock - nextBlock, endBlock),
+      etaSeconds: reached && account.etaSeconds(left, blocksTotal),
       chunkMs: this.chunkMs,
-      throttled,
-      slowed,
-      restFactor,
+      ...now,
       spent: account.spent(),
       shares: account.shares(),
       retries: this.retries,
-      notes: [...this.notes],
-      lag,
+      notes: [...this.notes.values()],
     };
     this.gauges.show(progress);
     return progress;
@@ -125,6 +135,6 @@ export class Report {
   }
 }
 
-function ratioOf({ nextBlock, endBlock }: Checkpoint): number {
-  return endBlock === 0 ? 1 : Math.min(1, nextBlock / endBlock);
+function ratioOf({ blocksDone, blocksTotal }: Reached): number {
+  return blocksTotal === 0 ? 1 : Math.min(1, blocksDone / blocksTotal);
 }

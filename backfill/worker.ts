@@ -6,12 +6,14 @@ import { endsWithin } from './wait.js';
 
 /** A connection on which chunks are filled, one at a time. */
 export class Worker {
+  /** Of `performance.now()`. */
+  restsUntilMs = 0;
   /** Who waited for the last piece of work, so that it was cancelled. */
   waiter: Waiter | null = null;
 
   private constructor(
     readonly connection: Connection,
-    private readonly pid: number,
+    readonly pid: number,
   ) {}
 
   /** @throws Error of `pg`, when the server cannot be reached or refuses the login. */

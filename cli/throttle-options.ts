@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander';
 import ms from 'ms';
-import type { Level, ThrottleSettings } from '../backfill/job.js';
+import { type Level, MAX_FILL_WORKERS, type ThrottleSettings } from '../backfill/job.js';
 import { REASONS } from '../backfill/throttle.js';
 import { bytes, duration } from './options.js';
 
@@ -30,6 +30,14 @@ function number(text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value)) {
     throw new InvalidArgumentError('Write a number.');
+  }
+  return value;
+}
+
+function workers(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > MAX_FILL_WORKERS) {
+    throw new InvalidArgumentError(`Write a number from 1 to ${MAX_FILL_WORKERS}.`);
   }
   return value;
 }
@@ -78,6 +86,13 @@ export const THRESHOLDS: readonly Threshold[] = [
     key: 'chunkTargetMs',
     parse: duration,
     show: time,
+  },
+  {
+    flags: '--fill-workers <n>',
+    help: `chunks that are filled at once, 1 to ${MAX_FILL_WORKERS}`,
+    key: 'fillWorkers',
+    parse: workers,
+    show: plain,
   },
   {
     flags: '--max-slot-wal <size>',

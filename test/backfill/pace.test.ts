@@ -1,5 +1,5 @@
 import t from 'tap';
-import { Pacer } from '../../backfill/pace.js';
+import { Pacer, restTimes } from '../../backfill/pace.js';
 import { decide, pressureOf, type Signal } from '../../backfill/throttle.js';
 import { randomFrom } from './setup.js';
 
@@ -19,7 +19,7 @@ function simulate(floor: number, full: number, seconds: number, noise = () => 0)
     const mean = recent.reduce((sum, each) => sum + each, 0) / Math.max(1, recent.length);
     pacer.observe(ms, floor + full * mean * (1 + noise()));
     // A chunk of 50 ms and its rest of a quarter of it.
-    speeds.push(62.5 / (50 + pacer.restMs(12.5)));
+    speeds.push(62.5 / (50 + restTimes(12.5, pacer.factor)));
     factors.push(pacer.factor);
   }
   return factors;
@@ -68,8 +68,12 @@ t.test(
       const pacer = new Pacer();
       for (let ms = 0; ms < 60_000; ms += 100) pacer.observe(ms, ratio);
       t.equal(Math.round(pacer.factor), 64);
-      t.equal(Math.round(pacer.restMs(12.5)), 800);
-      t.equal(pacer.restMs(1_000), 2_000, 'never so long that a change is not noticed soon');
+      t.equal(Math.round(restTimes(12.5, pacer.factor)), 800);
+      t.equal(
+        restTimes(1_000, pacer.factor),
+        2_000,
+        'never so long that a change is not noticed soon',
+      );
       for (let ms = 60_000; ms < 120_000; ms += 100) pacer.observe(ms, 0);
       t.equal(pacer.factor, 1, 'and back');
     }
