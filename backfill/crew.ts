@@ -119,8 +119,7 @@ export class Crew {
     const { busy, ended, workers, lookedMs } = this;
     const isResting = workers.some(({ restsUntilMs }) => restsUntilMs > lookedMs);
     if (busy.size > 0 || ended.length > 0 || isResting) return null;
-    const untilMs = this.stretches.waitsUntilMs;
-    return untilMs !== null && untilMs > lookedMs ? untilMs : null;
+    return this.stretches.waitsUntilMs(lookedMs);
   }
 
   /** Waits until a chunk has ended or another one can be begun, and no longer than `ms`. */
@@ -128,9 +127,10 @@ export class Crew {
     if (this.ended.length > 0 || this.failure) return;
     const nowMs = performance.now();
     const times = this.workers.map(({ restsUntilMs }) => restsUntilMs);
-    times.push(this.stretches.waitsUntilMs ?? 0);
     // What was due already when chunks were given out waits for somebody who has one.
-    const untilMs = Math.min(nowMs + ms, ...times.filter((each) => each > this.lookedMs));
+    const due = times.filter((each) => each > this.lookedMs);
+    const againMs = this.stretches.waitsUntilMs(this.lookedMs);
+    const untilMs = Math.min(nowMs + ms, againMs ?? Number.POSITIVE_INFINITY, ...due);
     const over = new AbortController();
     const signal = this.busy.size > 0 ? over.signal : this.signal;
     await Promise.race([...this.busy.values(), wait(untilMs - nowMs, signal)]);

@@ -112,10 +112,11 @@ export class Stretches {
     return next;
   }
 
-  /** When something that waits may come again, of the same clock; null: nothing waits. */
-  get waitsUntilMs(): number | null {
+  /** When the next of those that wait may come again, of the same clock; null: none waits. */
+  waitsUntilMs(nowMs: number): number | null {
     const times = this.returned.map(({ notBeforeMs }) => notBeforeMs);
-    return times.length === 0 ? null : Math.min(...times);
+    const untilMs = Math.min(...times.filter((each) => each > nowMs));
+    return Number.isFinite(untilMs) ? untilMs : null;
   }
 
   /** Everything before this block is filled when the chunk, which is under way, is committed. */
