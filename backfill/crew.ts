@@ -1,7 +1,8 @@
+import type { Connection } from '../db/connect.js';
 import { lockedReason } from './blockers.js';
 import { advance, type Checkpoint } from './checkpoint.js';
 import { timeouts } from './chunk.js';
-import { type Filled, fillChunk, retryableState } from './fill.js';
+import { type Filled, fillChunk, inTransaction, retryableState } from './fill.js';
 import type { BackfillJob } from './job.js';
 import type { PlannerSettings } from './plan.js';
 import type { Reached } from './report.js';
@@ -10,7 +11,7 @@ import type { SignalWatch } from './signals/watch.js';
 import { type Stretch, Stretches } from './stretch.js';
 import type { Reason } from './throttle.js';
 import { endsWithin, wait } from './wait.js';
-import { Worker } from './worker.js';
+import { type Rest, Worker } from './worker.js';
 
 /** What has become of a chunk. */
 export type Ended =
@@ -94,6 +95,11 @@ export class Crew {
     return checkpoint !== null && checkpoint.nextBlock >= checkpoint.endBlock;
   }
 
+  /** Those who rest after a chunk. */
+  get resting(): { worker: Worker; rest: Rest }[] {
+    return this.workers.flatMap((worker) => (worker.rest ? [{ worker, rest: worker.rest }] : []));
+  }
+
   /** Gives a chunk to each that has none. @returns whether there was one to give. */
   handOut(orders: Orders): boolean {
     this.hire(orders);
@@ -164,10 +170,14 @@ export class Crew {
     const startedMs = performance.now();
     const limits = timeouts(orders.chunkTargetMs, stretch.failures);
     let isWhole = false;
-    const commit = async (filled: Filled) => {
-      isWhole = await this.inTurn(() => this.commit(worker, stretch, filled));
-    };
-    const work = fillChunk(worker.connection, job, stretch, limits, orders.planner, commit);
+    const { connection } = worker;
+    const work = inTransaction(connection, async () => {
+      const step = await fillChunk(connection, job, stretch, limits, orders.planner);
+      if (step.kind === 'filled') {
+        isWhole = await this.inTurn(() => this.commit(connection, stretch, step));
+      }
+      return step;
+    });
     try {
       const step = await worker.interruptibly(work, limits, reader, signal);
       if (step.kind === 'other-file') {
@@ -185,17 +195,12 @@ export class Crew {
   }
 
   /** @returns whether the stretch is done. */
-  private async commit(worker: Worker, stretch: Stretch, filled: Filled): Promise<boolean> {
+  private async commit(connection: Connection, stretch: Stretch, filled: Filled): Promise<boolean> {
     const { job, stretches } = this;
     const { rows, stayed, ms } = filled;
     const block = stretches.reachedWith(stretch);
-    this.checkpoint = await advance(
-      worker.connection,
-      job.migrationId,
-      this.checkpoint!,
-      block,
-      rows,
-    );
+    const before = this.checkpoint!;
+    this.checkpoint = await advance(connection, job.migrationId, before, block, rows);
     return stretches.filled(stretch, rows, stayed, ms);
   }
 

@@ -19,6 +19,7 @@ import { SignalWatch } from './signals/watch.js';
 import { CriticalError, decide, pressureOf, type Reason } from './throttle.js';
 import { Vacuumer, vacuumDue } from './vacuum.js';
 import { endsWithin, wait } from './wait.js';
+import type { Worker } from './worker.js';
 
 export interface EngineOptions {
   url: string;
@@ -41,6 +42,8 @@ export interface Result {
 
 /** How long it stands still before the question is asked again, milliseconds. */
 const TICK_MS = 100;
+/** At most so long between two looks while it waits for chunks and rests to end. */
+const LOOK_MS = 250;
 /** At most so long between two yields while it stands still. */
 const YIELD_MS = 500;
 
@@ -113,6 +116,7 @@ class Engine {
       const settings = await this.question.answer();
       this.learn();
       const stop = this.decide(settings);
+      this.endRests(stop !== null);
       if (stop) yield* this.standStill(stop, TICK_MS);
       else if (this.isVacuumDue()) yield* this.vacuum();
       else yield* this.step(settings);
@@ -125,7 +129,8 @@ class Engine {
     const stop = decide(signals);
     if (stop?.level === 'critical') throw new CriticalError(stop);
     const { ratio, factorMax, reason } = pressureOf(signals);
-    this.pacer.observe(performance.now(), ratio, factorMax);
+    // What is too old to go by stands for nothing; the fill stands still until it is known.
+    this.pacer.observe(performance.now(), stop?.name === 'stale' ? 1 : ratio, factorMax);
     this.slowedBy = reason ?? (this.pacer.factor > 1.05 ? this.slowedBy : null);
     this.workersMax = fillWorkersOf(settings);
     this.crewNow = crewOf(this.workersMax, this.reader.others, this.pacer.factor);
@@ -185,7 +190,7 @@ class Engine {
       yield* this.standStill(lockedBy, untilMs - performance.now());
       return;
     }
-    await crew.untilNews(YIELD_MS);
+    await crew.untilNews(LOOK_MS);
     if (this.learn() || this.report.isDue(null)) yield this.progress(null);
   }
 
@@ -202,7 +207,7 @@ class Engine {
       isNews ||= ended.isWhole;
       report.chunk(ended.ms);
       report.reach(crew.reached, ended.rows);
-      if (!crew.isComplete) ended.worker.restsUntilMs = performance.now() + this.rest(ended.ms);
+      if (!crew.isComplete) this.rest(ended.worker, ended.ms);
     }
     if (crew.trouble) report.notes.set('workers', crew.trouble);
     else report.notes.delete('workers');
@@ -210,12 +215,30 @@ class Engine {
   }
 
   /** As long as others are at work, and longer while a soft signal slows it down. */
-  private rest(chunkMs: number): number {
+  private rest(worker: Worker, chunkMs: number): void {
+    const usualMs = restMs(chunkMs, this.reader.others);
+    worker.rest = { startedMs: performance.now(), chunkMs, usualMs, reason: this.slowedBy };
+    this.endRests(false);
+  }
+
+  /**
+   * Ends the rests that are over. What is longer for a soft signal is cut as soon as the signal
+   * allows it, however long it was to be when it began.
+   */
+  private endRests(isStill: boolean): void {
     const { count, factor } = this.crewNow;
-    const slowerMs = restTimes(chunkMs / 4, factor) - chunkMs / 4;
-    if (this.slowedBy) this.report.slow(this.slowedBy, slowerMs / count);
-    const ms = restMs(chunkMs, this.reader.others) + slowerMs;
-    return ms >= 1 ? ms : 0;
+    const nowMs = performance.now();
+    for (const { worker, rest } of this.crew.resting) {
+      const slowerMs = restTimes(rest.chunkMs / 4, factor) - rest.chunkMs / 4;
+      worker.restsUntilMs = rest.startedMs + rest.usualMs + slowerMs;
+      // A reason to stand still is found again before the next chunk.
+      if (!isStill && worker.restsUntilMs - nowMs >= 1) continue;
+      worker.rest = null;
+      worker.restsUntilMs = 0;
+      const reason = this.slowedBy ?? rest.reason;
+      const ms = Math.max(0, nowMs - rest.startedMs - rest.usualMs);
+      if (reason) this.report.slow(reason, ms / count);
+    }
   }
 
   /** Does what is not a chunk; when it failed in a way that passes, waits a while and gives null. */

@@ -36,7 +36,7 @@ export type Step =
   | { kind: 'other-file' };
 
 /**
- * Fills a chunk, and commits it with the checkpoint, in one transaction. So the rows and the
+ * Fills a chunk; the caller commits it with the checkpoint (`advance`). So the rows and the
  * checkpoint are there both or neither, whatever is killed, and a chunk that is filled twice finds
  * nothing to do the second time. Of a stretch in parts only the last, which takes whatever is still
  * pending, counts for the checkpoint's block; the rows of those before it are counted as they come.
@@ -44,37 +44,33 @@ export type Step =
  * Blocks beyond the pass's end need no visit: every row version that was written since the pass
  * began is in order already (the strong invariant: writers dual-write before the first pass), no
  * matter where it was put. For the same reason a row that moves behind the checkpoint is not lost.
- * @param commit writes the checkpoint and commits.
+ * @returns with the transaction open where it was filled, and with none where there is another file.
  * @throws DatabaseError; `retryableState` tells those that pass by themselves.
  */
-export function fillChunk(
+export async function fillChunk(
   connection: Connection,
   job: BackfillJob,
   { from, to, relfilenode, part, parts }: Chunk,
   limits: Limits,
   planner: PlannerSettings,
-  commit: (filled: Filled) => Promise<unknown>,
 ): Promise<Step> {
   const file = relationFileSql(quoteLiteral(tableOf(job)));
   const soFar = `SELECT pg_catalog.pg_stat_get_xact_tuples_hot_updated(${job.table.oid})::float8
     AS stayed, extract(epoch FROM clock_timestamp())::float8 * 1000 AS "atMs"`;
   const update = `${updateOf(job, from, to, partCondition(part, parts))} AND ${isFile(job, relfilenode)}`;
-  return inTransaction(connection, async () => {
-    const results = await several(
-      connection,
-      `${beginSql(job, limits, planner)} ${soFar}; ${update}; ${soFar}; ${file}`,
-    );
-    const [before, filled, after, found] = results.slice(-4);
-    if (assertTable(job, found!).relfilenode !== relfilenode) {
-      await connection.query('ROLLBACK');
-      return { kind: 'other-file' };
-    }
-    const ms = after!.rows[0].atMs - before!.rows[0].atMs;
-    const rows = filled!.rowCount ?? 0;
-    const stayed = after!.rows[0].stayed - before!.rows[0].stayed;
-    await commit({ rows, stayed, ms });
-    return { kind: 'filled', rows, stayed, ms };
-  });
+  const results = await several(
+    connection,
+    `${beginSql(job, limits, planner)} ${soFar}; ${update}; ${soFar}; ${file}`,
+  );
+  const [before, filled, after, found] = results.slice(-4);
+  if (assertTable(job, found!).relfilenode !== relfilenode) {
+    await connection.query('ROLLBACK');
+    return { kind: 'other-file' };
+  }
+  const ms = after!.rows[0].atMs - before!.rows[0].atMs;
+  const rows = filled!.rowCount ?? 0;
+  const stayed = after!.rows[0].stayed - before!.rows[0].stayed;
+  return { kind: 'filled', rows, stayed, ms };
 }
 
 /** Begins a pass at block 0; the first is 1. */
@@ -130,7 +126,7 @@ function updateOf(
  * Runs `work`, which begins a transaction and commits it itself, in as few round trips as it can:
  * on a busy machine each is a wait for two processes to be given the processor.
  */
-async function inTransaction<T>(connection: Connection, work: () => Promise<T>): Promise<T> {
+export async function inTransaction<T>(connection: Connection, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {

@@ -2,7 +2,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import ms from 'ms';
 import { type Level, MAX_FILL_WORKERS, type ThrottleSettings } from '../backfill/job.js';
 import { REASONS } from '../backfill/throttle.js';
-import { bytes, duration } from './options.js';
+import { bytes, duration, fillWorkers } from './options.js';
 
 /** A threshold as it is written and shown; null: not asked for. */
 export interface Threshold {
@@ -30,14 +30,6 @@ function number(text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value)) {
     throw new InvalidArgumentError('Write a number.');
-  }
-  return value;
-}
-
-function workers(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > MAX_FILL_WORKERS) {
-    throw new InvalidArgumentError(`Write a number from 1 to ${MAX_FILL_WORKERS}.`);
   }
   return value;
 }
@@ -91,7 +83,7 @@ export const THRESHOLDS: readonly Threshold[] = [
     flags: '--fill-workers <n>',
     help: `chunks that are filled at once, 1 to ${MAX_FILL_WORKERS}`,
     key: 'fillWorkers',
-    parse: workers,
+    parse: fillWorkers,
     show: plain,
   },
   {
