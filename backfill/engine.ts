@@ -91,6 +91,8 @@ class Engine {
   /** Why the latest chunk was given up. */
   private lockedBy: Reason | null = null;
   private slowedBy: Reason | null = null;
+  /** A whole stretch was filled since the last progress. */
+  private isNews = false;
 
   constructor(
     private readonly options: EngineOptions,
@@ -115,12 +117,14 @@ class Engine {
       report.spend('filling');
       const settings = await this.question.answer();
       this.learn();
+      if (crew.isComplete) break;
       const stop = this.decide(settings);
       this.endRests(stop !== null);
       if (stop) yield* this.standStill(stop, TICK_MS);
       else if (this.isVacuumDue()) yield* this.vacuum();
       else yield* this.step(settings);
     }
+    if (this.isNews) yield this.progress(null);
   }
 
   /** Why to stand still; how fast to go otherwise is the pacer's. */
@@ -191,27 +195,26 @@ class Engine {
       return;
     }
     await crew.untilNews(LOOK_MS);
-    if (this.learn() || this.report.isDue(null)) yield this.progress(null);
+    this.learn();
+    if (this.isNews || this.report.isDue(null)) yield this.progress(null);
   }
 
-  /** Records what has ended. @returns whether a whole stretch has. */
-  private learn(): boolean {
+  /** Records what has ended. */
+  private learn(): void {
     const { crew, report } = this;
-    let isNews = false;
     for (const ended of crew.take()) {
       if (ended.kind === 'failed') {
         report.retry(ended.sqlstate);
         this.lockedBy = ended.why;
         continue;
       }
-      isNews ||= ended.isWhole;
+      this.isNews ||= ended.isWhole;
       report.chunk(ended.ms);
       report.reach(crew.reached, ended.rows);
       if (!crew.isComplete) this.rest(ended.worker, ended.ms);
     }
     if (crew.trouble) report.notes.set('workers', crew.trouble);
     else report.notes.delete('workers');
-    return isNews;
   }
 
   /** As long as others are at work, and longer while a soft signal slows it down. */
@@ -319,6 +322,7 @@ class Engine {
 
   private progress(throttled: Reason | null): Progress {
     this.question.isStill = throttled !== null;
+    this.isNews = false;
     const { crew, slowedBy: slowed, pacer, reader, workersMax } = this;
     return this.report.progress({
       reached: crew.reached,

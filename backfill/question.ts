@@ -13,7 +13,6 @@ const STILL_MS = 400;
 /** The question before each chunk: the settings as they are now, and a look at the signals. */
 export class Question {
   private asked: Promise<ThrottleSettings> | null = null;
-  private askedMs = Number.NEGATIVE_INFINITY;
   /** Whether the fill stands still. */
   isStill = false;
 
@@ -25,8 +24,7 @@ export class Question {
 
   /** Asks while a chunk is filled; what fails is told to who takes the answer. */
   askAhead(): void {
-    this.askedMs = performance.now();
-    this.asked = this.ask(this.askedMs);
+    this.asked = this.ask(performance.now());
     this.asked.catch(() => undefined);
   }
 
@@ -37,8 +35,8 @@ export class Question {
    */
   async answer(): Promise<ThrottleSettings> {
     const settings = this.asked && (await this.asked);
-    const { reader } = this;
-    if (settings && reader.lookedMs >= this.askedMs && reader.ageMs <= FRESH_MS) return settings;
+    // One that is as young as that and was waited for began when it was asked for, or later.
+    if (settings && this.reader.ageMs <= FRESH_MS) return settings;
     this.askAhead();
     return await this.asked!;
   }

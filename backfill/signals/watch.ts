@@ -37,14 +37,9 @@ export class SignalWatch {
     await this.reader.refresh(sinceMs, limitMs, signal);
   }
 
-  /** When the last look began, of `performance.now()`. */
-  get lookedMs(): number {
-    return this.reader.lookedMs;
-  }
-
-  /** How long ago that was, milliseconds. */
+  /** How long ago the last look began, milliseconds. */
   get ageMs(): number {
-    return performance.now() - this.lookedMs;
+    return performance.now() - this.reader.lookedMs;
   }
 
   /** How many others are at work, on average; not a number before the first look. */

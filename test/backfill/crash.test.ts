@@ -49,7 +49,7 @@ t.test('a fill that is killed', async (t) => {
       t.comment(`seed ${seed}`);
       const random = randomFrom(seed);
       let kills = 0;
-      const after = () => ({ chunks: 1 + Math.floor(random() * 12), ms: random() * 10 });
+      const after = () => ({ chunks: 1 + Math.floor(random() * 30), ms: random() * 10 });
       while (!(await fillUntilKilled(cluster.url(), job, after(), { fillWorkers }))) {
         kills++;
         await until('its backends are gone', async () => {

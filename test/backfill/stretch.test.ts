@@ -1,9 +1,11 @@
 /**
  * What was broken to see these tests fail:
- * - a stretch that failed gives back its first half only: "no block is left out";
- * - the blocks that were given back are not looked at for the checkpoint: "not beyond";
- * - a part comes as soon as the one before is committed (no horizon): "by turns";
- * - the horizon is what was under way beside the part, and not what had begun beside that: "by turns".
+ * - a stretch that failed gives back its first half only, the blocks that were given back are not
+ *   looked at for the checkpoint, a stretch is given to two: the first;
+ * - a part comes as soon as the one before is committed (no horizon), or the horizon is what was under
+ *   way beside the part, and not what had begun beside that: the second, none before its time;
+ * - what waits for its retry keeps no worker: the third;
+ * - stretches are begun however far ahead: the last.
  */
 import t from 'tap';
 import { PARTS } from '../../backfill/parts.js';

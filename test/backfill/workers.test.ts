@@ -1,5 +1,12 @@
 /**
  * Several workers on one table, on a real server. What was broken to see these tests fail:
+ * - commits are not by turns: the first, with "another process fills the same table";
+ * - workers beyond the setting keep their connections: "become as many";
+ * - a chunk does not look at the table's file: "begin again", with rows left out;
+ * - a connection that is refused ends the run: "that cannot all connect";
+ * - one chunk that waits for a row keeps all from going on: "go on beside a row";
+ * - the last progress is not told when a chunk ends while the question is asked: "become as many",
+ *   on a busy machine.
  */
 import type pg from 'pg';
 import t from 'tap';
