@@ -196,7 +196,9 @@ class Engine {
     }
     await crew.untilNews(LOOK_MS);
     this.learn();
-    if (this.isNews || this.report.isDue(null)) yield this.progress(null);
+    // Also how a rest goes that is long enough for another look.
+    const isResting = crew.resting.some((one) => one.worker.restsUntilMs > performance.now());
+    if (this.isNews || isResting || this.report.isDue(null)) yield this.progress(null);
   }
 
   /** Records what has ended. */

@@ -81,10 +81,8 @@ export async function runDdl(
 ): Promise<boolean> {
   let done = false;
   await retried(context, migration, LOCK_TIMEOUT_MS, async () => {
-    if (migration.plan.parts) {
-      await awaitVacuum(context.connection, migration.plan);
-      await lockTable(context.connection, migration.plan);
-    }
+    await awaitVacuum(context.connection, migration.plan);
+    if (migration.plan.parts) await lockTable(context.connection, migration.plan);
     done = await may();
     if (!done) return;
     for (const sql of statements) await context.connection.query(sql);

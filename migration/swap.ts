@@ -32,7 +32,7 @@ export async function attemptSwap(
   phase: (holdMs: number) => Phase,
 ): Promise<SwapResult> {
   const stage = direction === 'cutover' ? 'before' : 'after';
-  if (migration.plan.parts) await stepAside(context, migration);
+  await stepAside(context, migration);
   const started = performance.now();
   const epoch = await publish(context.connection, migration, stage, true);
   let released = false;
