@@ -95,6 +95,11 @@ export class Crew {
     return checkpoint !== null && checkpoint.nextBlock >= checkpoint.endBlock;
   }
 
+  /** Workers that are connected. */
+  get size(): number {
+    return this.workers.length;
+  }
+
   /** Those who rest after a chunk. */
   get resting(): { worker: Worker; rest: Rest }[] {
     return this.workers.flatMap((worker) => (worker.rest ? [{ worker, rest: worker.rest }] : []));

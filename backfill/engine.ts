@@ -330,7 +330,7 @@ class Engine {
       reached: crew.reached,
       throttled,
       slowed,
-      workers: throttled ? 0 : this.crewNow.count,
+      workers: throttled ? 0 : Math.min(this.crewNow.count, crew.size),
       workersMax,
       restFactor: pacer.factor,
       lag: reader.lags,

@@ -252,6 +252,7 @@ t.test('three workers on one table', async (t) => {
     const url = cluster.url('postgres', 'filler');
     const { result, seen } = await run(cluster, job, { url, settings: { fillWorkers: 3 } });
     t.same(result, { outcome: 'complete', pass: 1, rowsFilled: 60_000 });
+    t.ok(seen.every(({ workers }) => workers <= 1));
     t.match(seen.at(-1)!.notes, [/^One more worker could not connect: .*too many connections/]);
   });
 });
