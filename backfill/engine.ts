@@ -1,24 +1,25 @@
 import { cancelBackend } from '../db/backend.js';
-import type { Connection } from '../db/connect.js';
-import { blocksSomeone, readRelation } from '../db/relation.js';
+import { blocksSomeone } from '../db/relation.js';
 import type { Metrics } from '../metrics/registry.js';
-import { Account, type Spent } from './account.js';
+import type { Spent } from './account.js';
 import { lockedReason } from './blockers.js';
-import { type Checkpoint, readCheckpoint, tableOf } from './checkpoint.js';
+import { readCheckpoint } from './checkpoint.js';
 import { restMs, retryWaitMs, timeouts } from './chunk.js';
-import { beginFirstPass, choosePlan, fillChunk, type Limits, retryableState } from './fill.js';
-import { Gauges } from './gauges.js';
-import type { BackfillJob, ThrottleSettings } from './job.js';
-import { Pacer } from './pace.js';
+import { Crew } from './crew.js';
+import { beginNextPass, choosePlan, type Limits, retryableState } from './fill.js';
+import { inspect } from './inspect.js';
+import { type BackfillJob, fillWorkersOf, type ThrottleSettings } from './job.js';
+import { crewOf, Pacer, restTimes } from './pace.js';
 import type { PlannerSettings } from './plan.js';
 import type { Progress } from './progress.js';
+import { Question } from './question.js';
+import { Report } from './report.js';
 import { blockingReason } from './signals/blocking.js';
 import { SignalWatch } from './signals/watch.js';
-import { Stretches } from './stretch.js';
-import { CriticalError, decide, pressureOf, type Reason, STALE_MS } from './throttle.js';
+import { CriticalError, decide, pressureOf, type Reason } from './throttle.js';
 import { Vacuumer, vacuumDue } from './vacuum.js';
 import { endsWithin, wait } from './wait.js';
-import { Worker } from './worker.js';
+import type { Worker } from './worker.js';
 
 export interface EngineOptions {
   url: string;
@@ -41,34 +42,31 @@ export interface Result {
 
 /** How long it stands still before the question is asked again, milliseconds. */
 const TICK_MS = 100;
-/**
- * A chunk is not begun on a look that began longer ago, milliseconds: time for a look to be taken
- * while a chunk of the usual length is filled, and for its rest.
- */
-const FRESH_MS = 250;
+/** At most so long between two looks while it waits for chunks and rests to end. */
+const LOOK_MS = 250;
 /** At most so long between two yields while it stands still. */
 const YIELD_MS = 500;
 
 /**
- * Fills a table from its checkpoint to the end of its pass. Yields after each chunk, and about
- * twice a second while it stands still.
+ * Fills a table from its checkpoint to the end of its pass. Yields after each stretch of blocks, and
+ * about twice a second while it stands still.
  * @throws Error when the connection is lost, the job cannot be done or settings() fails; the caller
- *   starts it again, at the cost of one chunk.
+ *   starts it again, at the cost of one chunk for each worker.
  * @throws CriticalError when a signal that is critical is beyond its threshold: an operator decides.
  */
 export async function* runBackfill(options: EngineOptions): AsyncGenerator<Progress, Result> {
-  const worker = await Worker.open(options.url);
-  const { url, job, metrics } = options;
-  const reader = await SignalWatch.open(url, job, metrics).catch(async (error) => {
-    await worker.connection.end();
+  const { url, job, metrics, signal } = options;
+  const reader = await SignalWatch.open(url, job, metrics);
+  const crew = await Crew.open(url, job, reader, signal).catch(async (error) => {
+    await reader.close();
     throw error;
   });
-  const engine = new Engine(options, worker, reader);
+  const engine = new Engine(options, crew, reader);
   try {
     yield* engine.run();
   } catch (error) {
     // What was cancelled or cut off by the abort itself fails, and is not an error to the caller.
-    if (!options.signal.aborted) throw error;
+    if (!signal.aborted) throw error;
   } finally {
     await engine.close();
   }
@@ -78,68 +76,55 @@ export async function* runBackfill(options: EngineOptions): AsyncGenerator<Progr
 /** Sequences only: asks a decider, does the one effect, records it. */
 class Engine {
   private readonly job: BackfillJob;
-  private readonly connection: Connection;
-  private readonly stretches = new Stretches();
-  private readonly account: Account;
-  private readonly gauges: Gauges;
+  private readonly report: Report;
+  private readonly question: Question;
   private readonly pacer = new Pacer();
-  private readonly notes: string[] = [];
-  private checkpoint: Checkpoint | null = null;
   private planner: PlannerSettings | null = null;
   private vacuumer: Vacuumer | null = null;
   private mayVacuum = false;
-  private chunkMs = 0;
-  private retries = 0;
+  /** How many fill, and what each one's rest is multiplied by. */
+  private crewNow = { count: 1, factor: 1 };
+  private workersMax = 1;
+  /** Of what is not a chunk: in a row, and since when. */
+  private failures = 0;
   private failingSinceMs = 0;
-  private yieldedMs = performance.now();
-  private stoppedBy: string | null = null;
+  /** Why the latest chunk was given up. */
+  private lockedBy: Reason | null = null;
   private slowedBy: Reason | null = null;
-  /** The question for the next chunk, which is asked while this one is filled. */
-  private asked: Promise<ThrottleSettings> | null = null;
+  /** A whole stretch was filled since the last progress. */
+  private isNews = false;
 
   constructor(
     private readonly options: EngineOptions,
-    private readonly worker: Worker,
+    private readonly crew: Crew,
     private readonly reader: SignalWatch,
   ) {
     this.job = options.job;
-    this.connection = worker.connection;
-    this.account = new Account(performance.now(), options.spent);
-    this.gauges = new Gauges(options.metrics, options.job.migration);
+    this.report = new Report(options.metrics, options.job.migration, options.spent ?? null);
+    this.question = new Question(options.settings, reader, options.signal);
   }
 
   async *run(): AsyncGenerator<Progress, void> {
-    await this.inspect();
-    while (!this.options.signal.aborted && !this.isComplete()) {
-      this.account.spend(performance.now(), 'filling');
-      const settings = await this.answer();
+    const { crew, job, report } = this;
+    const { connection } = crew.first;
+    const { mayVacuum, note } = await inspect(connection, job);
+    this.mayVacuum = mayVacuum;
+    if (note) report.notes.set('vacuum', note);
+    const checkpoint = await readCheckpoint(connection, job.migrationId);
+    if (checkpoint) crew.begin(checkpoint);
+    report.reach(crew.reached, 0);
+    while (!this.options.signal.aborted && !crew.isComplete) {
+      report.spend('filling');
+      const settings = await this.question.answer();
+      this.learn();
+      if (crew.isComplete) break;
       const stop = this.decide(settings);
+      this.endRests(stop !== null);
       if (stop) yield* this.standStill(stop, TICK_MS);
       else if (this.isVacuumDue()) yield* this.vacuum();
       else yield* this.step(settings);
     }
-  }
-
-  /** The settings, and a look that began after the chunk before the last one was committed. */
-  private async answer(): Promise<ThrottleSettings> {
-    const { asked } = this;
-    this.asked = null;
-    const settings = asked && (await asked);
-    return settings && this.reader.ageMs <= FRESH_MS ? settings : await this.ask();
-  }
-
-  private async ask(): Promise<ThrottleSettings> {
-    const sinceMs = performance.now();
-    const settings = await this.options.settings();
-    const patienceMs = this.stoppedBy ? YIELD_MS - TICK_MS : STALE_MS;
-    await this.reader.refresh(settings, sinceMs, patienceMs, this.options.signal);
-    return settings;
-  }
-
-  /** Asks while a chunk is filled; what fails is told to who takes the answer. */
-  private askAhead(): void {
-    this.asked = this.ask();
-    this.asked.catch(() => undefined);
+    if (this.isNews) yield this.progress(null);
   }
 
   /** Why to stand still; how fast to go otherwise is the pacer's. */
@@ -151,183 +136,176 @@ class Engine {
     // What is too old to go by stands for nothing; the fill stands still until it is known.
     this.pacer.observe(performance.now(), stop?.name === 'stale' ? 1 : ratio, factorMax);
     this.slowedBy = reason ?? (this.pacer.factor > 1.05 ? this.slowedBy : null);
+    this.workersMax = fillWorkersOf(settings);
+    this.crewNow = crewOf(this.workersMax, this.reader.others, this.pacer.factor);
     return stop;
   }
 
   result(): Result {
-    const outcome = this.isComplete() ? 'complete' : 'aborted';
-    const { pass, rowsFilled } = this.checkpoint ?? { pass: 0, rowsFilled: 0 };
-    return { outcome, pass, rowsFilled };
+    const { isComplete, checkpoint } = this.crew;
+    const { pass, rowsFilled } = checkpoint ?? { pass: 0, rowsFilled: 0 };
+    return { outcome: isComplete ? 'complete' : 'aborted', pass, rowsFilled };
   }
 
   async close(): Promise<void> {
-    const { vacuumer } = this;
-    this.gauges.clear();
-    // VACUUM by itself notices a lost client late. The fill's own connection is idle meanwhile.
-    if (vacuumer?.running) await endsWithin(cancelBackend(this.connection, vacuumer.pid), 200);
-    const ends = [this.connection.end(), vacuumer?.close(), this.reader.close(), this.asked];
+    const { vacuumer, crew, reader } = this;
+    this.report.clear();
+    // VACUUM by itself notices a lost client late. The fill's own connections are idle meanwhile.
+    if (vacuumer?.running) {
+      await endsWithin(cancelBackend(crew.first.connection, vacuumer.pid), 200);
+    }
+    await crew.close();
+    const ends = [vacuumer?.close(), reader.close(), this.question.ended()];
     await endsWithin(Promise.allSettled(ends), 2_000);
   }
 
-  private isComplete(): boolean {
-    const { checkpoint } = this;
-    return checkpoint !== null && checkpoint.nextBlock >= checkpoint.endBlock;
-  }
-
-  /** Refuses what ranges of blocks do not serve; reads the checkpoint. */
-  private async inspect(): Promise<void> {
-    const { connection, job } = this;
-    const relation = await readRelation(connection, job.table.oid);
-    if (relation?.kind !== 'r' || relation.accessMethod !== 'heap' || relation.temporary) {
-      throw new Error(
-        `${tableOf(job)} (oid ${job.table.oid}) is not an ordinary heap table that is there: ` +
-          'give a job for each partition of a partitioned table; nothing else can be filled.',
-      );
-    }
-    this.mayVacuum = relation.mayVacuum;
-    if (!this.mayVacuum) {
-      this.notes.push(
-        `The role ${relation.role} may not VACUUM ${tableOf(job)}: the table can double in size. ` +
-          `Let the owner run the backfill, or GRANT its owner's role to ${relation.role}.`,
-      );
-    }
-    this.checkpoint = await readCheckpoint(connection, job.migrationId);
-    this.record(0);
-  }
-
-  /** One transaction: begin the first pass, look at the plan, or fill a chunk. */
+  /** Begins a pass, looks at the plan, or has chunks filled. */
   private async *step(settings: ThrottleSettings): AsyncGenerator<Progress> {
-    const { connection, job, checkpoint, planner } = this;
-    const limits = timeouts(settings.chunkTargetMs, this.stretches.failures);
-    if (!checkpoint) {
-      const work = () => beginFirstPass(connection, job, limits);
-      this.checkpoint = yield* this.attempt(work, limits, 1);
+    const { crew, job, planner } = this;
+    const { checkpoint } = crew;
+    const { connection } = crew.first;
+    const limits = timeouts(settings.chunkTargetMs, this.failures);
+    if (!checkpoint || crew.isOtherFile) {
+      await crew.allEnded();
+      const pass = (checkpoint?.pass ?? 0) + 1;
+      const work = () => beginNextPass(connection, job, pass, limits);
+      const begun = yield* this.attempt(work, limits);
+      if (!begun) return;
+      this.learn();
+      crew.begin(begun);
+      this.planner = null;
+      this.report.reach(crew.reached, 0);
+      if (pass > 1) yield this.progress(null);
     } else if (!planner) {
       const work = () => choosePlan(connection, job, checkpoint, limits);
-      this.planner = yield* this.attempt(work, limits, 1);
+      this.planner = yield* this.attempt(work, limits);
     } else {
-      yield* this.fill(checkpoint, planner, settings.chunkTargetMs, limits);
+      yield* this.fill(planner, settings.chunkTargetMs);
     }
   }
 
-  /** One part of a stretch of blocks; the last takes the checkpoint on to the next stretch. */
-  private async *fill(
-    checkpoint: Checkpoint,
-    planner: PlannerSettings,
-    targetMs: number,
-    limits: Limits,
-  ): AsyncGenerator<Progress> {
-    const { connection, job, stretches } = this;
-    const stretch = stretches.next(checkpoint, targetMs);
-    const startedMs = performance.now();
-    const work = () => fillChunk(connection, job, checkpoint, stretch, limits, planner);
-    this.askAhead();
-    const step = yield* this.attempt(work, limits, stretch.blocks);
-    if (!step) return;
-    this.checkpoint = step.checkpoint;
-    if (step.kind === 'restarted') {
-      this.planner = null;
-      stretches.restarted();
-      this.record(0);
-    } else {
-      this.chunkMs = performance.now() - startedMs;
-      const labels = { migration: job.migration };
-      this.options.metrics.observe('pgtandem_backfill_chunk_seconds', labels, this.chunkMs / 1e3);
-      // What comes before and after the UPDATE does not depend on the number of blocks.
-      stretches.filled(stretch, step.rows, step.stayed, step.ms);
-      this.record(step.rows);
+  /** Gives chunks to those who have none, and waits until something is over. */
+  private async *fill(planner: PlannerSettings, chunkTargetMs: number): AsyncGenerator<Progress> {
+    const { crew, lockedBy, workersMax: countMax } = this;
+    const { count } = this.crewNow;
+    if (crew.handOut({ planner, chunkTargetMs, count, countMax })) this.question.askAhead();
+    const untilMs = crew.stuckUntilMs;
+    if (untilMs !== null && lockedBy) {
+      yield* this.standStill(lockedBy, untilMs - performance.now());
+      return;
     }
-    if (!stretches.isWithin || this.isTimeToYield(null)) yield this.progress(null);
-    if (!this.isComplete()) yield* this.rest();
+    await crew.untilNews(LOOK_MS);
+    this.learn();
+    // Also how a rest goes that is long enough for another look.
+    const isResting = crew.resting.some((one) => one.worker.restsUntilMs > performance.now());
+    if (this.isNews || isResting || this.report.isDue(null)) yield this.progress(null);
+  }
+
+  /** Records what has ended. */
+  private learn(): void {
+    const { crew, report } = this;
+    for (const ended of crew.take()) {
+      if (ended.kind === 'failed') {
+        report.retry(ended.sqlstate);
+        this.lockedBy = ended.why;
+        continue;
+      }
+      this.isNews ||= ended.isWhole;
+      report.chunk(ended.ms);
+      report.reach(crew.reached, ended.rows);
+      if (!crew.isComplete) this.rest(ended.worker, ended.ms);
+    }
+    if (crew.trouble) report.notes.set('workers', crew.trouble);
+    else report.notes.delete('workers');
+  }
+
+  /** As long as others are at work, and longer while a soft signal slows it down. */
+  private rest(worker: Worker, chunkMs: number): void {
+    const usualMs = restMs(chunkMs, this.reader.others);
+    worker.rest = { startedMs: performance.now(), chunkMs, usualMs, reason: this.slowedBy };
+    this.endRests(false);
   }
 
   /**
-   * As long as others are at work, and longer while a soft signal slows it down: that part is cut
-   * as soon as the signal allows it, however long it was to be when it began.
+   * Ends the rests that are over. What is longer for a soft signal is cut as soon as the signal
+   * allows it, however long it was to be when it began.
    */
-  private async *rest(): AsyncGenerator<Progress> {
-    const { chunkMs, pacer, options, slowedBy } = this;
-    const usualMs = restMs(chunkMs, this.reader.others);
-    const startedMs = performance.now();
-    for (;;) {
-      const slowerMs = pacer.restMs(chunkMs / 4) - chunkMs / 4;
-      const leftMs = startedMs + usualMs + slowerMs - performance.now();
-      if (leftMs >= 1) await wait(Math.min(leftMs, FRESH_MS), options.signal);
-      if (leftMs <= FRESH_MS || options.signal.aborted) break;
+  private endRests(isStill: boolean): void {
+    const { count, factor } = this.crewNow;
+    const nowMs = performance.now();
+    for (const { worker, rest } of this.crew.resting) {
+      const slowerMs = restTimes(rest.chunkMs / 4, factor) - rest.chunkMs / 4;
+      worker.restsUntilMs = rest.startedMs + rest.usualMs + slowerMs;
       // A reason to stand still is found again before the next chunk.
-      if (this.decide(await this.answer())) break;
-      yield this.progress(null);
+      if (!isStill && worker.restsUntilMs - nowMs >= 1) continue;
+      worker.rest = null;
+      worker.restsUntilMs = 0;
+      const reason = this.slowedBy ?? rest.reason;
+      const ms = Math.max(0, nowMs - rest.startedMs - rest.usualMs);
+      if (reason) this.report.slow(reason, ms / count);
     }
-    const reason = (this.slowedBy ?? slowedBy)?.name;
-    if (reason === undefined) return;
-    const seconds = Math.max(0, performance.now() - startedMs - usualMs) / 1000;
-    const labels = { migration: this.job.migration, reason };
-    options.metrics.count('pgtandem_backfill_slowed_seconds_total', labels, seconds);
-    this.account.slow(reason, seconds);
   }
 
-  /** Does one piece of work; when it failed in a way that passes, waits a while and gives null. */
+  /** Does what is not a chunk; when it failed in a way that passes, waits a while and gives null. */
   private async *attempt<T>(
     work: () => Promise<T>,
     limits: Limits,
-    blocks: number,
   ): AsyncGenerator<Progress, T | null> {
+    const { reader, options, crew } = this;
+    const { first } = crew;
     try {
-      return await this.worker.interruptibly(work(), limits, this.reader, this.options.signal);
+      const done = await first.interruptibly(work(), limits, reader, options.signal);
+      this.failures = 0;
+      return done;
     } catch (error) {
       const sqlstate = retryableState(error);
-      if (sqlstate === null || this.options.signal.aborted) throw error;
-      if (this.stretches.failures === 0) this.failingSinceMs = performance.now();
-      this.stretches.failed(blocks);
-      this.retries++;
-      const labels = { migration: this.job.migration, sqlstate };
-      this.options.metrics.count('pgtandem_backfill_retries_total', labels);
-      const failure = {
-        from: this.checkpoint?.nextBlock ?? 0,
-        blocks,
-        sqlstate,
-        failures: this.stretches.failures,
-        ms: performance.now() - this.failingSinceMs,
-      };
-      const why = this.worker.waiter
-        ? blockingReason(this.worker.waiter)
-        : await lockedReason(this.connection, this.job, failure);
-      yield* this.standStill(why, retryWaitMs(this.stretches.failures));
+      if (sqlstate === null || options.signal.aborted) throw error;
+      if (this.failures++ === 0) this.failingSinceMs = performance.now();
+      this.report.retry(sqlstate);
+      const from = crew.checkpoint?.nextBlock ?? 0;
+      const ms = performance.now() - this.failingSinceMs;
+      const failure = { from, blocks: 1, sqlstate, failures: this.failures, ms };
+      const why = first.waiter
+        ? blockingReason(first.waiter)
+        : await lockedReason(first.connection, this.job, failure);
+      yield* this.standStill(why, retryWaitMs(this.failures));
       return null;
     }
   }
 
   private isVacuumDue(): boolean {
-    const { nextBlock, endBlock } = this.checkpoint ?? { nextBlock: 0, endBlock: 0 };
-    return this.mayVacuum && vacuumDue(endBlock, endBlock - nextBlock, this.stretches.left);
+    const { reached, stretches } = this.crew;
+    const { blocksDone, blocksTotal } = reached ?? { blocksDone: 0, blocksTotal: 0 };
+    return this.mayVacuum && vacuumDue(blocksTotal, blocksTotal - blocksDone, stretches.left);
   }
 
   /** The fill waits for it; it gives way to whatever would have stopped a chunk, and to DDL. */
   private async *vacuum(): AsyncGenerator<Progress> {
-    const { reader, options, job } = this;
+    const { reader, options, job, crew, report } = this;
+    await crew.allEnded();
+    this.learn();
     const vacuumer = this.vacuumer ?? (await Vacuumer.open(options.url, job));
     this.vacuumer = vacuumer;
-    this.stretches.vacuumed();
+    crew.stretches.vacuumed();
     const running = vacuumer.run();
     while (vacuumer.running) {
       await Promise.race([running, wait(TICK_MS, options.signal)]);
       if (options.signal.aborted) return;
       if (!vacuumer.running) break;
-      this.account.spend(performance.now(), 'vacuum');
+      report.spend('vacuum');
       const settings = await options.settings();
       await reader.refresh(settings, performance.now(), YIELD_MS, options.signal);
       const stop = decide(reader.signals(settings));
       // Autovacuum steps aside for a session that wants the table; a VACUUM by hand does not.
-      const inTheWay = await blocksSomeone(this.connection, job.table.oid, vacuumer.pid);
+      const { connection } = crew.first;
+      const inTheWay = await blocksSomeone(connection, job.table.oid, vacuumer.pid);
       if (stop || inTheWay) await reader.cancel(vacuumer.pid);
-      if (this.isTimeToYield(null)) yield this.progress(null);
+      if (report.isDue(null)) yield this.progress(null);
     }
     const { outcome, error } = await running;
-    this.account.spend(performance.now(), 'vacuum');
-    const labels = { migration: job.migration, outcome };
-    options.metrics.count('pgtandem_backfill_vacuums_total', labels);
+    report.vacuumed(outcome);
     if (outcome !== 'failed') return;
-    this.notes.splice(0, this.notes.length, `An interleaved VACUUM failed: ${error}`);
+    report.notes.set('vacuum', `An interleaved VACUUM failed: ${error}`);
     await vacuumer.close();
     this.vacuumer = null;
   }
@@ -336,60 +314,26 @@ class Engine {
   private async *standStill(why: Reason, ms: number): AsyncGenerator<Progress> {
     const untilMs = performance.now() + ms;
     while (!this.options.signal.aborted && performance.now() < untilMs) {
-      if (this.isTimeToYield(why)) yield this.progress(why);
+      if (this.report.isDue(why)) yield this.progress(why);
       await wait(Math.min(YIELD_MS, untilMs - performance.now()), this.options.signal);
-      const seconds = this.account.spend(performance.now(), why.name);
-      const labels = { migration: this.job.migration, reason: why.name };
-      this.options.metrics.count('pgtandem_backfill_throttled_seconds_total', labels, seconds);
+      this.report.still(why);
+      this.learn();
     }
-    this.record(0);
-  }
-
-  private isTimeToYield(why: Reason | null): boolean {
-    const changed = (why?.name ?? null) !== this.stoppedBy;
-    return changed || performance.now() - this.yieldedMs >= YIELD_MS - TICK_MS;
-  }
-
-  private record(rows: number): void {
-    const { checkpoint, options, job } = this;
-    if (!checkpoint) return;
-    this.account.spend(performance.now(), 'filling');
-    this.account.reach(checkpoint.nextBlock, checkpoint.rowsFilled);
-    const labels = { migration: job.migration };
-    options.metrics.count('pgtandem_backfill_rows_total', labels, rows);
-    options.metrics.set('pgtandem_backfill_progress_ratio', labels, ratioOf(checkpoint));
+    this.report.reach(this.crew.reached, 0);
   }
 
   private progress(throttled: Reason | null): Progress {
-    const { account, checkpoint } = this;
-    this.yieldedMs = performance.now();
-    this.stoppedBy = throttled?.name ?? null;
-    const { nextBlock, endBlock } = checkpoint ?? { nextBlock: 0, endBlock: 0 };
-    const progress: Progress = {
-      migration: this.job.migration,
-      pass: checkpoint?.pass ?? 1,
-      blocksDone: nextBlock,
-      blocksTotal: endBlock,
-      ratio: checkpoint ? ratioOf(checkpoint) : 0,
-      rowsFilled: checkpoint?.rowsFilled ?? 0,
-      rowsLeft: checkpoint && account.rowsLeft(endBlock - nextBlock),
-      rowsPerSecond: account.rowsPerSecond(),
-      etaSeconds: checkpoint && account.etaSeconds(endBlock - nextBlock, endBlock),
-      chunkMs: this.chunkMs,
+    this.question.isStill = throttled !== null;
+    this.isNews = false;
+    const { crew, slowedBy: slowed, pacer, reader, workersMax } = this;
+    return this.report.progress({
+      reached: crew.reached,
       throttled,
-      slowed: this.slowedBy,
-      restFactor: this.pacer.factor,
-      spent: account.spent(),
-      shares: account.shares(),
-      retries: this.retries,
-      notes: [...this.notes],
-      lag: this.reader.lags,
-    };
-    this.gauges.show(progress);
-    return progress;
+      slowed,
+      workers: throttled ? 0 : Math.min(this.crewNow.count, crew.size),
+      workersMax,
+      restFactor: pacer.factor,
+      lag: reader.lags,
+    });
   }
-}
-
-function ratioOf({ nextBlock, endBlock }: Checkpoint): number {
-  return endBlock === 0 ? 1 : Math.min(1, nextBlock / endBlock);
 }

@@ -2,11 +2,12 @@ import type { QueryResult } from 'pg';
 import { type Connection, sqlState } from '../db/connect.js';
 import { type RelationFile, relationFileSql } from '../db/relation.js';
 import { quoteIdentifier, quoteLiteral } from '../sql/rules.js';
-import { advance, beginPass, blockRange, type Checkpoint, tableOf } from './checkpoint.js';
+import { beginPass, blockRange, type Checkpoint, tableOf } from './checkpoint.js';
 import { MAX_BLOCKS } from './chunk.js';
 import type { BackfillJob } from './job.js';
 import { partCondition } from './parts.js';
 import { assertTidRangeScan, type PlannerSettings } from './plan.js';
+import type { Chunk } from './stretch.js';
 
 /**
  * READ COMMITTED whatever the role's default is: a stricter level fails on every row that the
@@ -21,79 +22,68 @@ export interface Limits {
   statementMs: number;
 }
 
-/** Blocks from the checkpoint on, and which part of their rows (from 0, of so many). */
-export interface Chunk {
-  blocks: number;
-  part: number;
-  parts: number;
+export interface Filled {
+  rows: number;
+  /** So many of them have their new version in the block of the old one (HOT). */
+  stayed: number;
+  /** What the UPDATE took, without the round trip. */
+  ms: number;
 }
 
-/**
- * `stayed`: so many of the rows have their new version in the block of the old one (HOT); `ms`: what
- * the UPDATE took, without the round trip.
- */
 export type Step =
-  | { kind: 'filled'; rows: number; stayed: number; ms: number; checkpoint: Checkpoint }
-  /** The table has another file than the checkpoint's: the next pass begins at block 0. */
-  | { kind: 'restarted'; checkpoint: Checkpoint };
+  | ({ kind: 'filled' } & Filled)
+  /** The table has another file than the one that the chunk is of. */
+  | { kind: 'other-file' };
 
 /**
- * Fills a chunk from the checkpoint on, and moves it, in one transaction. So the rows and the
+ * Fills a chunk; the caller commits it with the checkpoint (`advance`). So the rows and the
  * checkpoint are there both or neither, whatever is killed, and a chunk that is filled twice finds
- * nothing to do the second time. Of a chunk in parts only the last, which takes whatever is still
- * pending, moves the checkpoint to other blocks; those before it are counted there.
+ * nothing to do the second time. Of a stretch in parts only the last, which takes whatever is still
+ * pending, counts for the checkpoint's block; the rows of those before it are counted as they come.
  *
  * Blocks beyond the pass's end need no visit: every row version that was written since the pass
  * began is in order already (the strong invariant: writers dual-write before the first pass), no
  * matter where it was put. For the same reason a row that moves behind the checkpoint is not lost.
- * @throws DatabaseError; `isRetryable` tells those that pass by themselves.
+ * @returns with the transaction open where it was filled, and with none where there is another file.
+ * @throws DatabaseError; `retryableState` tells those that pass by themselves.
  */
-export function fillChunk(
+export async function fillChunk(
   connection: Connection,
   job: BackfillJob,
-  checkpoint: Checkpoint,
-  { blocks, part, parts }: Chunk,
+  { from, to, relfilenode, part, parts }: Chunk,
   limits: Limits,
   planner: PlannerSettings,
 ): Promise<Step> {
-  const to = Math.min(checkpoint.endBlock, checkpoint.nextBlock + blocks);
-  const condition = partCondition(part, parts);
   const file = relationFileSql(quoteLiteral(tableOf(job)));
   const soFar = `SELECT pg_catalog.pg_stat_get_xact_tuples_hot_updated(${job.table.oid})::float8
     AS stayed, extract(epoch FROM clock_timestamp())::float8 * 1000 AS "atMs"`;
-  const update =
-    `${updateOf(job, checkpoint.nextBlock, to, condition)} ` +
-    `AND ${isFile(job, checkpoint.relfilenode)}`;
-  return inTransaction(connection, async () => {
-    const results = await several(
-      connection,
-      `${beginSql(job, limits, planner)} ${soFar}; ${update}; ${soFar}; ${file}`,
-    );
-    const [before, filled, after, found] = results.slice(-4);
-    const now = assertTable(job, found!);
-    if (now.relfilenode !== checkpoint.relfilenode) {
-      const next = await nextPass(connection, job, now, checkpoint.pass + 1);
-      await connection.query('COMMIT');
-      return { kind: 'restarted', checkpoint: next };
-    }
-    const ms = after!.rows[0].atMs - before!.rows[0].atMs;
-    const rows = filled!.rowCount ?? 0;
-    const stayed = after!.rows[0].stayed - before!.rows[0].stayed;
-    const next = condition === null ? to : checkpoint.nextBlock;
-    const moved = await advance(connection, job.migrationId, checkpoint, next, rows);
-    return { kind: 'filled', rows, stayed, ms, checkpoint: moved };
-  });
+  const update = `${updateOf(job, from, to, partCondition(part, parts))} AND ${isFile(job, relfilenode)}`;
+  const results = await several(
+    connection,
+    `${beginSql(job, limits, planner)} ${soFar}; ${update}; ${soFar}; ${file}`,
+  );
+  const [before, filled, after, found] = results.slice(-4);
+  if (assertTable(job, found!).relfilenode !== relfilenode) {
+    await connection.query('ROLLBACK');
+    return { kind: 'other-file' };
+  }
+  const ms = after!.rows[0].atMs - before!.rows[0].atMs;
+  const rows = filled!.rowCount ?? 0;
+  const stayed = after!.rows[0].stayed - before!.rows[0].stayed;
+  return { kind: 'filled', rows, stayed, ms };
 }
 
-/** Begins the first pass. */
-export function beginFirstPass(
+/** Begins a pass at block 0; the first is 1. */
+export function beginNextPass(
   connection: Connection,
   job: BackfillJob,
+  pass: number,
   limits: Limits,
 ): Promise<Checkpoint> {
   return inTransaction(connection, async () => {
-    const file = await lockTable(connection, job, limits, {});
-    const checkpoint = await nextPass(connection, job, file, 1);
+    const { relfilenode, blocks: endBlock } = await lockTable(connection, job, limits, {});
+    const next = { relfilenode, pass, endBlock };
+    const checkpoint = await beginPass(connection, job.migrationId, next);
     await connection.query('COMMIT');
     return checkpoint;
   });
@@ -136,7 +126,7 @@ function updateOf(
  * Runs `work`, which begins a transaction and commits it itself, in as few round trips as it can:
  * on a busy machine each is a wait for two processes to be given the processor.
  */
-async function inTransaction<T>(connection: Connection, work: () => Promise<T>): Promise<T> {
+export async function inTransaction<T>(connection: Connection, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
@@ -215,16 +205,6 @@ function assertTable(job: BackfillJob, { rows }: QueryResult): RelationFile {
     );
   }
   return file;
-}
-
-function nextPass(
-  connection: Connection,
-  job: BackfillJob,
-  file: RelationFile,
-  pass: number,
-): Promise<Checkpoint> {
-  const { relfilenode, blocks: endBlock } = file;
-  return beginPass(connection, job.migrationId, { relfilenode, pass, endBlock });
 }
 
 /** lock_not_available, deadlock_detected, query_canceled, serialization_failure. */

@@ -26,6 +26,7 @@ export class Gauges {
     rows('left', rowsLeft);
     this.known('pgtandem_backfill_rows_per_second', rowsPerSecond);
     this.known('pgtandem_backfill_eta_seconds', etaSeconds);
+    metrics.set('pgtandem_backfill_workers', { migration }, progress.workers);
     this.wait(progress.throttled?.name ?? null);
     for (const [reason, share] of Object.entries(progress.shares)) {
       this.shared.add(reason);
@@ -42,6 +43,7 @@ export class Gauges {
     }
     this.known('pgtandem_backfill_rows_per_second', null);
     this.known('pgtandem_backfill_eta_seconds', null);
+    metrics.remove('pgtandem_backfill_workers', { migration });
     this.wait(null);
     for (const reason of this.shared) {
       metrics.remove('pgtandem_backfill_time_ratio', { migration, reason });

@@ -32,6 +32,8 @@ export interface ThrottleSettings {
   maxLagBytes: number;
   /** What one chunk should take, milliseconds. */
   chunkTargetMs: number;
+  /** At most so many chunks are filled at once, 1 to {@link MAX_FILL_WORKERS}. */
+  fillWorkers: number;
   /** WAL that a replication slot keeps from being removed, bytes. */
   maxSlotBytes: number | null;
   /** WAL that the archiver has not archived yet, bytes. */
@@ -61,10 +63,14 @@ export interface ThrottleSettings {
   levels: Partial<Record<string, Level | 'off'>>;
 }
 
+/** More would only wait for each other's WAL. */
+export const MAX_FILL_WORKERS = 16;
+
 export const DEFAULT_THROTTLE: ThrottleSettings = {
   maxLagMs: 1_000,
   maxLagBytes: 64 * 1024 * 1024,
   chunkTargetMs: 50,
+  fillWorkers: 1,
   maxSlotBytes: 4 * 1024 ** 3,
   maxArchiveBytes: 1024 ** 3,
   maxTransactionMs: 10 * 60_000,
@@ -80,3 +86,9 @@ export const DEFAULT_THROTTLE: ThrottleSettings = {
   url: null,
   levels: {},
 };
+
+/** What is written by SQL can be anything: of what is no number of workers one is left. */
+export function fillWorkersOf({ fillWorkers }: ThrottleSettings): number {
+  const whole = Math.floor(Number(fillWorkers));
+  return Number.isNaN(whole) ? 1 : Math.min(MAX_FILL_WORKERS, Math.max(1, whole));
+}

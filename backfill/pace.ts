@@ -44,11 +44,31 @@ export class Pacer {
   get factor(): number {
     return Math.exp(this.log);
   }
+}
 
-  /** @param usualMs the rest at full speed. */
-  restMs(usualMs: number): number {
-    return Math.max(usualMs, Math.min(MAX_REST_MS, usualMs * this.factor));
-  }
+/** A rest made longer. @param usualMs the rest at full speed. */
+export function restTimes(usualMs: number, factor: number): number {
+  return Math.max(usualMs, Math.min(MAX_REST_MS, usualMs * factor));
+}
+
+/**
+ * Of a rest that is a quarter of the chunk, so much of the full speed is left at a factor: chunk and
+ * rest take 1 + (factor - 1) / 4 times as long as the chunk alone.
+ */
+const speedAt = (factor: number) => 4 / (factor + 3);
+
+/**
+ * How many workers fill, and the factor of each one's rest: one alone while others are at work, and
+ * fewer before the rests get long where a soft signal slows them down. Together they are as fast as
+ * all of them would be with the factor.
+ * @param activeOthers sessions that run a statement, on average; not a number: not known.
+ */
+export function crewOf(workers: number, activeOthers: number, factor: number) {
+  const share = Number.isNaN(activeOthers) ? 1 : Math.min(1, Math.max(0, activeOthers));
+  const most = Math.max(1, workers - Math.round((workers - 1) * share));
+  const speed = most * speedAt(factor);
+  const count = Math.max(1, Math.ceil(speed - 1e-9));
+  return { count, factor: Math.max(1, (4 * count) / speed - 3) };
 }
 
 function errorOf(ratio: number): number {

@@ -39,6 +39,10 @@ export interface Progress {
   throttled: Reason | null;
   /** The soft reason for which it goes slower now. */
   slowed: Reason | null;
+  /** How many workers fill now; 0 while it stands still. */
+  workers: number;
+  /** How many may. */
+  workersMax: number;
   /** The rest after each chunk, as a multiple of the usual one; 1 at full speed. */
   restFactor: number;
   /** What the time went to since the migration began, over restarts. */

@@ -1,77 +1,210 @@
 import type { Checkpoint } from './checkpoint.js';
-import { ChunkSizer } from './chunk.js';
-import type { Chunk } from './fill.js';
+import { ChunkSizer, MAX_BLOCKS, retryWaitMs } from './chunk.js';
 import { Parts } from './parts.js';
 import type { Left } from './vacuum.js';
 
-/** Blocks from the checkpoint on that are being filled, in parts. */
+/** Blocks `from` to before `to` of a table's main fork. */
+interface Range {
+  from: number;
+  to: number;
+}
+
+/** A part of the rows of some blocks (from 0, of so many): what one transaction fills. */
+export interface Chunk extends Range {
+  /** The table, and the file to which the numbers of the blocks belong. */
+  oid: number;
+  relfilenode: number;
+  part: number;
+  parts: number;
+}
+
+/** Blocks that are being filled, in parts; `part` is the next one, or the one under way. */
 export interface Stretch extends Chunk {
+  /** Attempts at these blocks that have failed in a row, and since when. */
+  failures: number;
+  failingSinceMs: number;
+}
+
+/** What only this file needs to know of a stretch. */
+interface Open extends Stretch {
   /** Of the parts that are done: rows, those that stayed in their blocks, the longest part. */
   rows: number;
   stayed: number;
   ms: number;
+  isUnderWay: boolean;
+  /** The number of its latest chunk. */
+  number: number;
+}
+
+/** Blocks that were given back: an attempt has failed, and they come again, a half at a time. */
+interface Returned extends Range {
+  failures: number;
+  failingSinceMs: number;
+  notBeforeMs: number;
 }
 
 const NOTHING: Left = { blocks: 0, rows: 0, moved: 0 };
 
-/** Which chunk comes next, and what is learned from those that were filled or given up. Pure. */
+/** Stretches in work for each worker, where there are several. */
+const OPEN_EACH = 4;
+/** So far ahead of the checkpoint stretches are begun, for each worker: 64 MB. */
+const AHEAD_BLOCKS = 8 * MAX_BLOCKS;
+
+/**
+ * Which chunk comes next for a worker that has none, and what is learned from those that were filled
+ * or given up. No block is in two stretches at a time. Pure: the time is an argument.
+ *
+ * A part of a stretch finds the room of the part before it free only when no snapshot is left to
+ * which the old versions are visible. A chunk's snapshot sees as running every chunk that was under
+ * way when it began, so what must be over is not only the chunks beside the part before, but also
+ * those that began beside these: PostgreSQL's own xmin horizon, here with the chunks' numbers in
+ * place of transaction ids. Until then the workers go on with other stretches, by turns.
+ */
 export class Stretches {
   private readonly sizer = new ChunkSizer();
   private readonly parts = new Parts();
-  private current: Stretch | null = null;
+  private file = { oid: 0, relfilenode: 0 };
+  /** Blocks before it have been given out, those from `end` on are not part of the pass. */
+  private frontier = 0;
+  private end = 0;
+  private done = 0;
+  private open: Open[] = [];
+  private returned: Returned[] = [];
+  /** The chunks under way by their numbers, with the lowest number that each has seen under way. */
+  private readonly underWay = new Map<number, number>();
+  private numbers = 0;
   /** Since the last VACUUM, or since it started. */
   left: Left = { ...NOTHING };
 
-  /** Attempts that have failed since the last chunk that was filled. */
-  get failures(): number {
-    return this.sizer.failures;
-  }
-
-  /** Whether a stretch is filled in some of its parts only. */
-  get isWithin(): boolean {
-    return this.current !== null;
-  }
-
-  next({ nextBlock, endBlock }: Checkpoint, targetMs: number): Stretch {
-    if (this.current) return this.current;
-    const blocks = Math.min(endBlock - nextBlock, this.sizer.size(targetMs));
-    return { blocks, part: 0, parts: this.parts.count(blocks), rows: 0, stayed: 0, ms: 0 };
-  }
-
-  /** A part was filled: the next one comes, or the whole is learned from. */
-  filled(stretch: Stretch, rows: number, stayed: number, ms: number): void {
-    const so = {
-      ...stretch,
-      rows: stretch.rows + rows,
-      stayed: stretch.stayed + stayed,
-      ms: Math.max(stretch.ms, ms),
-    };
-    if (so.part + 1 < so.parts) {
-      this.current = { ...so, part: so.part + 1 };
-      return;
-    }
-    this.current = null;
-    // The target is of each transaction, so the longest part tells how many blocks come next.
-    this.sizer.filled(so.blocks, so.ms);
-    this.parts.filled(so.parts, so.rows, so.stayed);
-    this.left.blocks += so.blocks;
-    this.left.rows += so.rows;
-    this.left.moved += so.rows - so.stayed;
-  }
-
-  /** A chunk of so many blocks was given up: half of it comes next, from its first part on. */
-  failed(blocks: number): void {
-    this.sizer.failed(blocks);
-    this.current = null;
-  }
-
-  /** The table has another file. */
-  restarted(): void {
-    this.current = null;
+  /** A pass begins, or goes on where another run was. */
+  begin(oid: number, { relfilenode, nextBlock, endBlock }: Checkpoint): void {
+    this.file = { oid, relfilenode };
+    this.frontier = nextBlock;
+    this.end = endBlock;
+    this.done = nextBlock;
+    this.open = [];
+    this.returned = [];
+    this.underWay.clear();
     this.vacuumed();
+  }
+
+  /** Blocks that are filled, wherever the checkpoint stands. */
+  get blocksDone(): number {
+    return this.done;
+  }
+
+  /**
+   * @param workers how many chunks may be under way at once.
+   * @returns null when there is none for now; `filled` or `failed` is to follow.
+   */
+  take(targetMs: number, nowMs: number, workers: number): Stretch | null {
+    // What waits keeps its worker: where a whole table is locked, no others run against the lock.
+    const stuck = this.returned.filter((one) => one.failures > 0 && one.notBeforeMs > nowMs);
+    if (this.underWay.size + stuck.length >= workers) return null;
+    const idle = this.open.filter((one) => !one.isUnderWay);
+    const horizon = Math.min(...this.underWay.values());
+    const ready = lowest(idle.filter(({ number }) => number < horizon));
+    const next = ready ?? this.add(targetMs, nowMs, workers) ?? lowest(idle);
+    if (!next) return null;
+    next.number = ++this.numbers;
+    next.isUnderWay = true;
+    this.underWay.set(next.number, Math.min(next.number, ...this.underWay.keys()));
+    return next;
+  }
+
+  /** When the next of those that wait may come again, of the same clock; null: none waits. */
+  waitsUntilMs(nowMs: number): number | null {
+    const times = this.returned.map(({ notBeforeMs }) => notBeforeMs);
+    const untilMs = Math.min(...times.filter((each) => each > nowMs));
+    return Number.isFinite(untilMs) ? untilMs : null;
+  }
+
+  /** Everything before this block is filled when the chunk, which is under way, is committed. */
+  reachedWith(stretch: Stretch): number {
+    return this.lowWater(stretch.part + 1 === stretch.parts ? stretch : null);
+  }
+
+  /**
+   * A part was committed: the next one comes, or the whole is learned from.
+   * @param ms what its UPDATE took.
+   * @returns whether it was the last.
+   */
+  filled(stretch: Stretch, rows: number, stayed: number, ms: number): boolean {
+    const one = this.ended(stretch);
+    one.failures = 0;
+    one.rows += rows;
+    one.stayed += stayed;
+    one.ms = Math.max(one.ms, ms);
+    if (++one.part < one.parts) return false;
+    this.open = this.open.filter((other) => other !== one);
+    const blocks = one.to - one.from;
+    this.done += blocks;
+    // The target is of each transaction, so the longest part tells how many blocks come next.
+    this.sizer.filled(blocks, one.ms);
+    this.parts.filled(one.parts, one.rows, one.stayed);
+    this.left.blocks += blocks;
+    this.left.rows += one.rows;
+    this.left.moved += one.rows - one.stayed;
+    return true;
+  }
+
+  /** A chunk was given up: half of its blocks come next, after a while, from the first part on. */
+  failed(stretch: Stretch, nowMs: number): void {
+    const { from, to, failures: before, failingSinceMs: sinceMs } = this.ended(stretch);
+    this.open = this.open.filter((other) => other !== stretch);
+    // What comes again is halved here; the sizer is for the others.
+    if (before === 0) this.sizer.failed(to - from);
+    const failures = before + 1;
+    const failingSinceMs = before === 0 ? nowMs : sinceMs;
+    const notBeforeMs = nowMs + retryWaitMs(failures);
+    const half = from + Math.max(1, Math.floor((to - from) / 2));
+    this.returned.push({ from, to: half, failures, failingSinceMs, notBeforeMs });
+    const rest = { failures: 0, failingSinceMs: 0, notBeforeMs };
+    if (half < to) this.returned.push({ from: half, to, ...rest });
   }
 
   vacuumed(): void {
     this.left = { ...NOTHING };
   }
+
+  private lowWater(without: Stretch | null): number {
+    const froms = [...this.open, ...this.returned].flatMap((one) =>
+      one === without ? [] : [one.from],
+    );
+    return Math.min(this.frontier, ...froms);
+  }
+
+  private ended(stretch: Stretch): Open {
+    const one = this.open.find((other) => other === stretch);
+    if (!one?.isUnderWay) throw new Error('The chunk is not under way.');
+    this.underWay.delete(one.number);
+    one.isUnderWay = false;
+    return one;
+  }
+
+  /** Another stretch: of blocks that were given back, or else of those that nobody had yet. */
+  private add(targetMs: number, nowMs: number, workers: number): Open | null {
+    if (this.open.length >= (workers === 1 ? 1 : OPEN_EACH * workers)) return null;
+    const again = lowest(this.returned.filter(({ notBeforeMs }) => notBeforeMs <= nowMs));
+    const ahead = this.frontier - this.lowWater(null);
+    if (!again && ahead >= AHEAD_BLOCKS * workers) return null;
+    const { from, to: limit } = again ?? { from: this.frontier, to: this.end };
+    if (from >= limit) return null;
+    const to = Math.min(limit, from + this.sizer.size(targetMs));
+    if (!again) this.frontier = to;
+    else if (to < limit) again.from = to;
+    else this.returned = this.returned.filter((one) => one !== again);
+    const { failures = 0, failingSinceMs = 0 } = again ?? {};
+    const parts = this.parts.count(to - from);
+    const done = { rows: 0, stayed: 0, ms: 0 };
+    const under = { isUnderWay: false, number: 0 };
+    const of = { ...this.file, from, to, part: 0, parts };
+    const one: Open = { ...of, failures, failingSinceMs, ...done, ...under };
+    this.open.push(one);
+    return one;
+  }
+}
+
+function lowest<T extends Range>(ranges: readonly T[]): T | null {
+  return ranges.reduce<T | null>((low, one) => (low && low.from <= one.from ? low : one), null);
 }

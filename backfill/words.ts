@@ -16,6 +16,8 @@ export interface Told {
   rowsLeft?: number | null;
   rowsPerSecond?: number | null;
   etaSeconds?: number | null;
+  workers?: number;
+  workersMax?: number;
   /** Of a partitioned table: the partition that is being filled, and which of how many it is. */
   partition?: string;
   throttled?: Pick<Reason, 'text'> | null;
@@ -37,10 +39,13 @@ export function describeDone(told: Told): string {
   return parts.length > 0 ? `${percent(ratio)}: ${parts.join(', ')}` : percent(ratio);
 }
 
-/** `45,210 rows/s, 2 min 10 s left`; empty: neither is known. */
-export function describePace({ rowsPerSecond, etaSeconds }: Told): string {
+/** `45,210 rows/s, 2 of 3 workers, 2 min 10 s left`; empty: nothing of it is known. */
+export function describePace({ rowsPerSecond, etaSeconds, workers, workersMax }: Told): string {
   const parts: string[] = [];
   if (typeof rowsPerSecond === 'number') parts.push(`${count(rowsPerSecond)} rows/s`);
+  if (workersMax !== undefined && workersMax > 1) {
+    parts.push(`${workers ?? 0} of ${workersMax} workers`);
+  }
   if (typeof etaSeconds === 'number') parts.push(`${formatDuration(etaSeconds)} left`);
   return parts.join(', ');
 }

@@ -2,16 +2,30 @@ import { type Connection, connect } from '../db/connect.js';
 import type { Limits } from './fill.js';
 import type { Waiter } from './signals/blocking.js';
 import type { SignalWatch } from './signals/watch.js';
+import type { Reason } from './throttle.js';
 import { endsWithin } from './wait.js';
+
+/** After a chunk; times are of `performance.now()`. */
+export interface Rest {
+  startedMs: number;
+  chunkMs: number;
+  /** How long it is at full speed. */
+  usualMs: number;
+  /** Why it is longer. */
+  reason: Reason | null;
+}
 
 /** A connection on which chunks are filled, one at a time. */
 export class Worker {
+  rest: Rest | null = null;
+  /** Of `performance.now()`. */
+  restsUntilMs = 0;
   /** Who waited for the last piece of work, so that it was cancelled. */
   waiter: Waiter | null = null;
 
   private constructor(
     readonly connection: Connection,
-    private readonly pid: number,
+    readonly pid: number,
   ) {}
 
   /** @throws Error of `pg`, when the server cannot be reached or refuses the login. */

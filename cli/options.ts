@@ -1,5 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander';
 import ms from 'ms';
+import { MAX_FILL_WORKERS } from '../backfill/job.js';
 import type { Place } from './keeper/listeners.js';
 
 /** Exit codes; docs/cli.md has the same table. */
@@ -20,6 +21,15 @@ export function bytes(text: string): number {
   if (!match) throw new InvalidArgumentError('Write a size such as 64MB or 1GB.');
   const unit = { B: 0, kB: 1, KB: 1, MB: 2, GB: 3 }[match[2] ?? 'B'] ?? 0;
   return Number(match[1]) * 1024 ** unit;
+}
+
+/** How many chunks of a backfill are filled at once. */
+export function fillWorkers(text: string): number {
+  const value = /^\d+$/.test(text) ? Number(text) : 0;
+  if (value < 1 || value > MAX_FILL_WORKERS) {
+    throw new InvalidArgumentError(`Write a number from 1 to ${MAX_FILL_WORKERS}.`);
+  }
+  return value;
 }
 
 /** `127.0.0.1:6432`, `[::1]:6432`, `:6432`. */

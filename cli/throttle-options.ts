@@ -1,8 +1,8 @@
 import { InvalidArgumentError, Option } from 'commander';
 import ms from 'ms';
-import type { Level, ThrottleSettings } from '../backfill/job.js';
+import { type Level, MAX_FILL_WORKERS, type ThrottleSettings } from '../backfill/job.js';
 import { REASONS } from '../backfill/throttle.js';
-import { bytes, duration } from './options.js';
+import { bytes, duration, fillWorkers } from './options.js';
 
 /** A threshold as it is written and shown; null: not asked for. */
 export interface Threshold {
@@ -78,6 +78,13 @@ export const THRESHOLDS: readonly Threshold[] = [
     key: 'chunkTargetMs',
     parse: duration,
     show: time,
+  },
+  {
+    flags: '--fill-workers <n>',
+    help: `chunks that are filled at once, 1 to ${MAX_FILL_WORKERS}`,
+    key: 'fillWorkers',
+    parse: fillWorkers,
+    show: plain,
   },
   {
     flags: '--max-slot-wal <size>',

@@ -127,6 +127,12 @@ export const METRICS = {
     labels: ['migration'],
     combined: 'max',
   },
+  pgtandem_backfill_workers: {
+    kind: 'gauge',
+    help: 'Workers of a running backfill that fill now; 0 while it stands still.',
+    labels: ['migration'],
+    combined: 'max',
+  },
   pgtandem_backfill_waiting: {
     kind: 'gauge',
     help: '1 for the reason for which a backfill stands still now.',

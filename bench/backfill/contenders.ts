@@ -26,7 +26,7 @@ export function pgtandem(workers: number): Contender {
       const plane = await Plane.open(cluster, database);
       try {
         const sql = `ALTER TABLE ${TABLE} ALTER COLUMN abalance TYPE bigint`;
-        await plane.start('bench', sql);
+        await plane.start('bench', sql, { fillWorkers: workers });
         const { rows } = await untilFilled(plane);
         return rows[0];
       } finally {

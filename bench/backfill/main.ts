@@ -47,7 +47,7 @@ const all: Record<string, Contender[]> = {
   single: [single],
   batches: [batches],
   pgroll: (await hasPgroll()) ? [pgroll] : [],
-  pgtandem: [pgtandem(1)],
+  pgtandem: [pgtandem(1), pgtandem(2)],
 };
 if (all.pgroll!.length === 0) console.log('pgroll is not on the PATH: left out.');
 const contenders = Object.entries(all)

@@ -20,6 +20,7 @@ import {
   databaseOption,
   duration,
   EXIT,
+  fillWorkers,
   jsonOption,
   unusedForOption,
 } from '../options.js';
@@ -41,6 +42,7 @@ interface StartOptions {
   maxLag: number;
   maxLagBytes: number;
   chunkTime: number;
+  fillWorkers: number;
   wait?: (typeof WAIT_PHASES)[number];
   json?: boolean;
 }
@@ -140,6 +142,11 @@ function withOptions(command: Command): Command {
         .argParser(duration)
         .default(DEFAULT_THROTTLE.chunkTargetMs, '50ms'),
     )
+    .addOption(
+      new Option('--fill-workers <n>', 'chunks of the backfill that are filled at once, 1 to 16')
+        .argParser(fillWorkers)
+        .default(DEFAULT_THROTTLE.fillWorkers),
+    )
     .addOption(jsonOption());
 }
 
@@ -184,6 +191,7 @@ function settingsOf(options: StartOptions): Settings {
     maxLagMs: options.maxLag,
     maxLagBytes: options.maxLagBytes,
     chunkTargetMs: options.chunkTime,
+    fillWorkers: options.fillWorkers,
   };
 }
 

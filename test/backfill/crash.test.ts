@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import t from 'tap';
-import type { BackfillJob } from '../../backfill/job.js';
+import type { BackfillJob, ThrottleSettings } from '../../backfill/job.js';
 import { Cluster } from '../../cli/demo/cluster.js';
 import { makeJob, pendingRows, randomFrom, run, until } from './setup.js';
 
@@ -13,9 +13,11 @@ async function fillUntilKilled(
   url: string,
   job: BackfillJob,
   after: { chunks: number; ms: number },
+  settings: Partial<ThrottleSettings> = {},
 ): Promise<boolean> {
   const script = join(import.meta.dirname, 'child.js');
-  const child = spawn(process.execPath, [script, url, JSON.stringify(job)], {
+  const args = [script, url, JSON.stringify(job), JSON.stringify(settings)];
+  const child = spawn(process.execPath, args, {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = once(child, 'exit');
@@ -36,35 +38,49 @@ t.test('a fill that is killed', async (t) => {
   const cluster = await Cluster.create();
   t.teardown(() => cluster.destroy());
 
-  t.test('at any instant goes on at the checkpoint, with no row left out or twice', async (t) => {
-    const client = await cluster.client();
-    t.teardown(() => client.end());
-    const job = await makeJob(cluster, ROWS, { table: 'killed' });
-    const seed = Date.now() % 1e9;
-    t.comment(`seed ${seed}`);
-    const random = randomFrom(seed);
-    let kills = 0;
-    const after = () => ({ chunks: 1 + Math.floor(random() * 12), ms: random() * 10 });
-    while (!(await fillUntilKilled(cluster.url(), job, after()))) {
-      kills++;
-      await until('its backend is gone', async () => {
+  for (const fillWorkers of [1, 3]) {
+    const name = `${fillWorkers} at once: at any instant goes on at the checkpoint, no row left out or twice`;
+    t.test(name, async (t) => {
+      const client = await cluster.client();
+      t.teardown(() => client.end());
+      const table = `killed${fillWorkers}`;
+      const job = await makeJob(cluster, ROWS, { table });
+      const seed = Date.now() % 1e9;
+      t.comment(`seed ${seed}`);
+      const random = randomFrom(seed);
+      let kills = 0;
+      const after = () => ({ chunks: 1 + Math.floor(random() * 30), ms: random() * 10 });
+      while (!(await fillUntilKilled(cluster.url(), job, after(), { fillWorkers }))) {
+        kills++;
+        await until('its backends are gone', async () => {
+          const { rows } = await client.query(
+            `SELECT FROM pg_stat_activity WHERE application_name = 'pgtandem backfill'`,
+          );
+          return rows.length === 0;
+        });
+        // The rows that are filled are exactly those that the checkpoint counts: nothing is done
+        // again. And nothing before it is left out.
         const { rows } = await client.query(
-          `SELECT FROM pg_stat_activity WHERE application_name = 'pgtandem backfill'`,
+          `SELECT rows_filled::int AS counted, next_block::int AS block,
+             (SELECT count(*) FROM public.${table} WHERE id_new IS NOT NULL)::int AS filled,
+             (SELECT count(*) FROM public.${table} WHERE id_new IS NULL
+                AND ctid < ('(' || next_block || ',0)')::tid)::int AS "leftOut"
+           FROM pgtandem.backfill WHERE migration_id = $1`,
+          [job.migrationId],
         );
-        return rows.length === 0;
-      });
-      // The rows that are filled are exactly those that the checkpoint counts.
+        const { counted, filled, leftOut, block } = rows[0];
+        t.equal(filled, counted, `after kill ${kills}: ${filled} rows, block ${block}`);
+        t.equal(leftOut, 0);
+      }
+      t.ok(kills >= 2, `${kills} kills`);
+      t.equal(await pendingRows(client, table), 0);
       const { rows } = await client.query(
-        `SELECT (SELECT count(*) FROM public.killed WHERE id_new IS NOT NULL) = rows_filled AS same,
-           rows_filled::int AS filled FROM pgtandem.backfill`,
+        'SELECT rows_filled::int AS n FROM pgtandem.backfill WHERE migration_id = $1',
+        [job.migrationId],
       );
-      t.ok(rows[0].same, `after kill ${kills}: ${rows[0].filled} rows`);
-    }
-    t.ok(kills >= 2, `${kills} kills`);
-    t.equal(await pendingRows(client, 'killed'), 0);
-    const { rows } = await client.query('SELECT rows_filled::int AS n FROM pgtandem.backfill');
-    t.equal(rows[0].n, ROWS);
-  });
+      t.equal(rows[0].n, ROWS);
+    });
+  }
 
   t.test('with the server goes on at a checkpoint that agrees with the rows', async (t) => {
     const job = await makeJob(cluster, ROWS, { table: 'crashed' });

@@ -247,8 +247,8 @@ for (const major of [14, 18]) {
       const signal = new AbortController().signal;
       const settings = () => DEFAULT_THROTTLE;
       const options = { url: cluster.url(), job, settings, metrics: new Metrics(), signal };
-      for await (const { blocksDone } of runBackfill(options)) {
-        t.ok(blocksDone > 0);
+      for await (const { blocksTotal } of runBackfill(options)) {
+        t.ok(blocksTotal > 0);
         break;
       }
     });

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { Pacer } from '../../backfill/pace.js';
+import { crewOf, Pacer, restTimes } from '../../backfill/pace.js';
 import { decide, pressureOf, type Signal } from '../../backfill/throttle.js';
 import { randomFrom } from './setup.js';
 
@@ -19,7 +19,7 @@ function simulate(floor: number, full: number, seconds: number, noise = () => 0)
     const mean = recent.reduce((sum, each) => sum + each, 0) / Math.max(1, recent.length);
     pacer.observe(ms, floor + full * mean * (1 + noise()));
     // A chunk of 50 ms and its rest of a quarter of it.
-    speeds.push(62.5 / (50 + pacer.restMs(12.5)));
+    speeds.push(62.5 / (50 + restTimes(12.5, pacer.factor)));
     factors.push(pacer.factor);
   }
   return factors;
@@ -68,13 +68,46 @@ t.test(
       const pacer = new Pacer();
       for (let ms = 0; ms < 60_000; ms += 100) pacer.observe(ms, ratio);
       t.equal(Math.round(pacer.factor), 64);
-      t.equal(Math.round(pacer.restMs(12.5)), 800);
-      t.equal(pacer.restMs(1_000), 2_000, 'never so long that a change is not noticed soon');
+      t.equal(Math.round(restTimes(12.5, pacer.factor)), 800);
+      t.equal(
+        restTimes(1_000, pacer.factor),
+        2_000,
+        'never so long that a change is not noticed soon',
+      );
       for (let ms = 60_000; ms < 120_000; ms += 100) pacer.observe(ms, 0);
       t.equal(pacer.factor, 1, 'and back');
     }
   },
 );
+
+t.test('there are fewer workers before the rests get long, and one beside others', async (t) => {
+  const count = (workers: number, others: number, factor = 1) =>
+    crewOf(workers, others, factor).count;
+  t.same(
+    [1, 2, 3, 16].map((workers) => count(workers, 0)),
+    [1, 2, 3, 16],
+  );
+  t.same(
+    [0, 0.3, 0.6, 1, 7, Number.NaN].map((others) => count(3, others)),
+    [3, 2, 2, 1, 1, 1],
+  );
+  const factors = [1, 1.2, 2, 3, 5, 10, 20, 64];
+  t.same(
+    factors.map((factor) => count(4, 0, factor)),
+    [4, 4, 4, 3, 2, 2, 1, 1],
+  );
+  for (const workers of [1, 2, 5]) {
+    for (const factor of factors) {
+      const crew = crewOf(workers, 0, factor);
+      // A chunk of 50 ms and its rest beyond a quarter of it, of one worker.
+      const speed = (times: number) => 50 / (50 + restTimes(12.5, times) - 12.5);
+      const all = crew.count * speed(crew.factor);
+      t.ok(Math.abs(all / (workers * speed(factor)) - 1) < 1e-6, `${workers} at ${factor}`);
+      t.ok(crew.count === 1 || crew.count - 1 < all, 'no more than are needed for it');
+    }
+  }
+  t.same(crewOf(1, 0, 7), { count: 1, factor: 7 }, 'one alone as before');
+});
 
 t.test('some signals slow down by no more than a factor of their own', async (t) => {
   const pacer = new Pacer();

@@ -18,6 +18,9 @@ t.test('what a threshold can be', async (t) => {
     ['--max-lag', 'off'],
     ['--max-wal', '1 TB'],
     ['--max-active', ''],
+    ['--fill-workers', '0'],
+    ['--fill-workers', '17'],
+    ['--fill-workers', '1.5'],
     ['--throttle-max', 'many'],
     ['--throttle-url', 'ftp://host/'],
     ['--throttle-url', 'http://user:secret@host/'],
@@ -61,7 +64,10 @@ t.test('the thresholds are shown and changed while it runs', async (t) => {
 
   const shown = pgtandem('throttle', 'm');
   t.equal(shown.code, 0, shown.err);
-  t.match(shown.out, /max-lag +1s\n.*max-lag-bytes +64MB\n.*chunk-time +50ms\n.*max-slot-wal +4GB/);
+  t.match(
+    shown.out,
+    /max-lag +1s\n.*max-lag-bytes +64MB\n.*chunk-time +50ms\n.*fill-workers +1\n.*max-slot-wal +4GB/,
+  );
   t.match(shown.out, /max-active +off\n/);
 
   t.equal(pgtandem('throttle', 'm', '--level', 'wal-rate=often').code, 2);
@@ -77,9 +83,23 @@ t.test('the thresholds are shown and changed while it runs', async (t) => {
     JSON.parse(pgtandem('throttle', 'm', '--max-wal', 'off', '--json').out).maxWalBytes,
     null,
   );
-  const off = ['--level', 'standby-lost=off', '--max-lag', '500ms', '--json'];
+  const off = [
+    '--level',
+    'standby-lost=off',
+    '--max-lag',
+    '500ms',
+    '--fill-workers',
+    '3',
+    '--json',
+  ];
   const changed = JSON.parse(pgtandem('throttle', 'm', ...query, ...off).out);
-  t.match(changed, { maxLagMs: 500, query: 'SELECT 7', queryMax: 5, maxActive: null });
+  t.match(changed, {
+    maxLagMs: 500,
+    fillWorkers: 3,
+    query: 'SELECT 7',
+    queryMax: 5,
+    maxActive: null,
+  });
   await waits(/^query: the throttle query gives 7 \(limit 5\)$/);
 
   const levels = pgtandem('throttle', 'm', '--level', 'query=critical');
