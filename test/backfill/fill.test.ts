@@ -136,6 +136,13 @@ for (const major of [14, 18]) {
               -fresh,
             ]);
           }
+          if (random() < 0.5) {
+            // To the other end of the keys or back, past wherever the fill is; now here, now there.
+            await writer.query(
+              'UPDATE public.busy SET id = 90000000 - id, id_new = 90000000 - id WHERE id = $1',
+              [random() < 0.5 ? id : 90_000_000 - id],
+            );
+          }
           if (random() < 0.1) {
             await writer.query('DELETE FROM public.busy WHERE id = $1', [fresh]);
           }
@@ -154,6 +161,10 @@ for (const major of [14, 18]) {
       t.equal(await pendingRows(client, 'busy'), 0);
       t.notMatch(await metrics.registry.metrics(), 'sqlstate="40001"', 'no serialization failure');
       t.ok(writes > 50, `${writes} transactions meanwhile`);
+      const { rows } = await client.query(
+        'SELECT count(*)::int AS n FROM public.busy WHERE id > 80000000',
+      );
+      t.ok(rows[0].n > 5, `${rows[0].n} keys at the other end`);
     });
 
     t.test('a row that is locked for long is waited for, with its holder named', async (t) => {

@@ -5,6 +5,11 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 export class Link {
   /** What comes from the server, in bytes a second; Infinity: at once. */
   bytesPerSecond = Number.POSITIVE_INFINITY;
+  /**
+   * Looks at what a client sends: `before` cuts the connection in its place, `after` as soon as it
+   * was passed on, so that the server reads it, and whoever sent it never hears what became of it.
+   */
+  cut: (sent: Buffer) => 'before' | 'after' | null = () => null;
   private readonly sockets = new Set<Socket>();
   private readonly timers = new Set<NodeJS.Timeout>();
 
@@ -37,10 +42,20 @@ export class Link {
       socket.on('error', () => socket.destroy());
       socket.on('close', () => {
         this.sockets.delete(socket);
-        (socket === client ? upstream : client).destroy();
+        // What was said to the server last is for it to read: a reset would take it back.
+        if (socket === upstream) client.destroy();
+        else upstream.end();
       });
     }
-    client.pipe(upstream);
+    client.on('data', (chunk: Buffer) => {
+      const cut = this.cut(chunk);
+      if (cut !== 'before' && !upstream.write(chunk)) {
+        client.pause();
+        upstream.once('drain', () => client.resume());
+      }
+      if (cut !== null) client.destroy();
+    });
+    client.on('end', () => upstream.end());
     upstream.on('data', (chunk: Buffer) => this.forward(client, upstream, chunk));
   }
 

@@ -3,6 +3,7 @@ import { DEFAULT_THROTTLE } from '../../backfill/job.js';
 import { Cluster } from '../../cli/demo/cluster.js';
 import { Link } from './link.js';
 import { makeJob, pendingRows, until } from './setup.js';
+import { makeStops } from './stops.js';
 import { filled, Watched } from './watched.js';
 
 /**
@@ -12,7 +13,9 @@ import { filled, Watched } from './watched.js';
  */
 
 t.test('a primary with two standbys', async (t) => {
-  const primary = await Cluster.create();
+  const primary = await Cluster.create({
+    settings: { archive_mode: 'on', archive_command: 'true' },
+  });
   t.teardown(() => primary.destroy());
   const link = await Link.open(primary.port);
   t.teardown(() => link.close());
@@ -79,6 +82,60 @@ t.test('a primary with two standbys', async (t) => {
       t.equal(await pendingRows(client, 'slow_link'), 0);
     },
   );
+
+  const stops = makeStops(primary, client);
+
+  t.test('WAL that a slot retains stops it, a chunk beyond the limit at most', async (t) => {
+    const limit = 4 * 1024 * 1024;
+    await stops(
+      t,
+      { maxSlotBytes: limit },
+      /^slot-wal: slot idle retains \d+\.\d MB \(limit 4\.0 MB\)$/,
+      async () => {
+        // What a slot retains at first begins at the latest checkpoint.
+        await client.query('CHECKPOINT');
+        await client.query(`SELECT pg_create_physical_replication_slot('idle', true)`);
+      },
+      () => client.query(`SELECT pg_drop_replication_slot('idle')`),
+      async ({ largestChunk, texts }) => {
+        // As it stopped: what the test itself reads later leaves WAL too (hint bits, pruning).
+        const seen = texts.find((text) => text.startsWith('slot-wal'));
+        const bytes = Number(/retains ([\d.]+) MB/.exec(seen ?? '')?.[1]) * 1024 * 1024;
+        const chunk = Math.max(16, largestChunk) * 8192 * 4;
+        t.ok(bytes > limit && bytes < limit + chunk, `${bytes} of ${limit}, a chunk is ${chunk}`);
+      },
+    );
+  });
+
+  t.test('archive_command = false stops it', async (t) => {
+    const command = async (value: string) => {
+      await client.query(`ALTER SYSTEM SET archive_command = '${value}'`);
+      await client.query('SELECT pg_reload_conf()');
+    };
+    await stops(
+      t,
+      {},
+      /^archiver: [0-9A-F]{24} could not be archived \d\.\d s ago, [\d.]+ [kM]B wait$/,
+      async () => {
+        await command('false');
+        await client.query('SELECT pg_switch_wal()');
+      },
+      () => command('true'),
+    );
+  });
+
+  t.test('a session that has the table stops it', async (t) => {
+    const other = await primary.client();
+    t.teardown(() => other.end());
+    const { processID } = other as unknown as { processID: number };
+    await stops(
+      t,
+      {},
+      new RegExp(`^lock-wait: .*pid ${processID}`),
+      (table) => other.query(`BEGIN; LOCK TABLE public.${table} IN SHARE MODE`),
+      () => other.query('COMMIT'),
+    );
+  });
 
   t.test('each in its own trouble is named, and both have to be well again', async (t) => {
     const job = await makeJob(primary, 100_000, { table: 'both' });

@@ -12,13 +12,14 @@ const ROWS = 120_000;
 export function makeStops(cluster: Cluster, client: pg.Client) {
   const url = cluster.url();
   let tables = 0;
-  /** `cause` stops it for a reason that matches, `cure` lets it go on. */
+  /** `cause` stops it for a reason that matches, `look` is when it has, `cure` lets it go on. */
   return async function stops(
     t: Test,
     settings: Partial<ThrottleSettings>,
     pattern: RegExp,
     cause: (table: string, held: ThrottleSettings) => Promise<unknown>,
     cure: (held: ThrottleSettings) => Promise<unknown>,
+    look: (watched: Watched) => Promise<unknown> = async () => undefined,
   ): Promise<void> {
     const table = `item${++tables}`;
     const job = await makeJob(cluster, ROWS, { table });
@@ -37,6 +38,7 @@ export function makeStops(cluster: Cluster, client: pg.Client) {
     await until('it has been counted', () => watched.seconds(name) > seconds + 0.3);
     t.equal(await filled(client, job), before, 'not a row meanwhile');
     t.ok(before > 0 && before < ROWS, `${before} rows were filled before`);
+    await look(watched);
     await cure(held);
     await until('it goes on', async () => (await filled(client, job)) > before);
     t.equal(await watched.stop(), 'aborted');
