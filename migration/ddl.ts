@@ -1,3 +1,4 @@
+import { childrenOf, type Member } from '../db/tree.js';
 import {
   type PartRule,
   printExpression,
@@ -20,7 +21,7 @@ import {
  */
 
 /** Adds the new columns, hidden, with the guard that keeps them. */
-export function expandSql(plan: Plan): string[] {
+export function expandSql(plan: Plan, members: readonly Member[]): string[] {
   const oid = plan.table.oid;
   const counters = (['repairs', 'misfits'] as const).map(
     (kind) => `CREATE SEQUENCE IF NOT EXISTS pgtandem.${q(ownName(kind, oid))}`,
@@ -29,7 +30,7 @@ export function expandSql(plan: Plan): string[] {
     ...plan.changes.flatMap((change) => addColumnSql(plan, change)),
     ...counters,
     ...plan.changes.flatMap((change) => downFunctionSql(change)),
-    ...guardSql(plan, 'before'),
+    ...guardSql(plan, members, 'before'),
   ];
 }
 
@@ -87,7 +88,7 @@ export function dropIndexSql(plan: Plan, index: PlannedIndex): string {
 }
 
 /** The new columns take over. The caller holds ACCESS EXCLUSIVE, and commits it with the phase. */
-export function cutoverSql(plan: Plan): string[] {
+export function cutoverSql(plan: Plan, members: readonly Member[]): string[] {
   const table = tableName(plan);
   const alter = (column: string, what: string) =>
     `ALTER TABLE ${table} ALTER COLUMN ${q(column)} ${what}`;
@@ -112,12 +113,12 @@ export function cutoverSql(plan: Plan): string[] {
         ? []
         : [`COMMENT ON INDEX ${indexName(plan, index.name)} IS ${quoteLiteral(index.comment)}`]),
     ]),
-    ...guardSql(plan, 'after'),
+    ...guardSql(plan, members, 'after'),
   ];
 }
 
 /** The old columns lead again. As `cutoverSql`, the other way round. */
-export function revertSql(plan: Plan): string[] {
+export function revertSql(plan: Plan, members: readonly Member[]): string[] {
   const table = tableName(plan);
   const alter = (column: string, what: string) =>
     `ALTER TABLE ${table} ALTER COLUMN ${q(column)} ${what}`;
@@ -137,13 +138,21 @@ export function revertSql(plan: Plan): string[] {
       ...renameIndex(plan, index.name, index.spare),
       ...renameIndex(plan, `${index.spare}_old`, index.name),
     ]),
-    ...guardSql(plan, 'before'),
+    ...guardSql(plan, members, 'before'),
   ];
 }
 
-/** Takes columns away from the table, and from partitions that are none any more. */
-function dropSql(plan: Plan, detached: readonly PartRule[], columns: string[]): string[] {
-  const tables = [tableName(plan), ...detached.map(relationName)];
+/**
+ * Takes columns away from the table, from children that have them as their own too, and from those
+ * that are none any more.
+ */
+function dropSql(
+  plan: Plan,
+  members: readonly Member[],
+  detached: readonly PartRule[],
+  columns: string[],
+): string[] {
+  const tables = [plan.table, ...childrenOf(members), ...detached].map(relationName);
   return tables.flatMap((table) =>
     columns.map((column) => `ALTER TABLE IF EXISTS ${table} DROP COLUMN IF EXISTS ${q(column)}`),
   );
@@ -153,11 +162,17 @@ function dropSql(plan: Plan, detached: readonly PartRule[], columns: string[]): 
  * Drops what is old, and whatever is ours but the history.
  * @param detached partitions that were detached with the old columns in them.
  */
-export function completeSql(plan: Plan, version: number, detached: PartRule[] = []): string[] {
+export function completeSql(
+  plan: Plan,
+  members: readonly Member[],
+  version: number,
+  detached: PartRule[],
+): string[] {
   return [
     ...removeGuardSql(plan),
     ...dropSql(
       plan,
+      members,
       detached,
       plan.changes.flatMap(({ source }) => (source ? [source.after] : [])),
     ),
@@ -169,11 +184,12 @@ export function completeSql(plan: Plan, version: number, detached: PartRule[] = 
 }
 
 /** Takes the new columns away, as if nothing had been. */
-export function abortSql(plan: Plan, detached: PartRule[] = []): string[] {
+export function abortSql(plan: Plan, members: readonly Member[], detached: PartRule[]): string[] {
   return [
     ...removeGuardSql(plan),
     ...dropSql(
       plan,
+      members,
       detached,
       plan.changes.map(({ shadow }) => shadow.before),
     ),

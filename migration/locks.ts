@@ -1,5 +1,5 @@
 import { type Connection, sqlState } from '../db/connect.js';
-import { type Plan, tableName } from './plan.js';
+import { hasMembers, type Plan, tableName } from './plan.js';
 
 /** How long DDL of ours may wait in a lock queue, in which it holds up the application. */
 export const LOCK_TIMEOUT_MS = 300;
@@ -25,7 +25,7 @@ export function isLockFailure(error: unknown): boolean {
  */
 export async function lockTable(connection: Connection, plan: Plan): Promise<void> {
   const lock = `LOCK TABLE ${tableName(plan)} IN ACCESS EXCLUSIVE MODE`;
-  if (!plan.parts) {
+  if (!hasMembers(plan)) {
     await connection.query(lock);
     return;
   }

@@ -83,6 +83,9 @@ export interface PlannedIndex {
 export const relationName = (relation: { schema: string; name: string }) =>
   `${quoteIdentifier(relation.schema)}.${quoteIdentifier(relation.name)}`;
 
+/** Whether other tables belong to the plan's: it is of all of them, and they are locked together. */
+export const hasMembers = (plan: Plan): boolean => plan.parts !== undefined;
+
 /** The table's name as it is written in SQL. */
 export const tableName = (plan: Plan) => relationName(plan.table);
 

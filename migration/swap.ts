@@ -1,4 +1,5 @@
 import { transaction } from '../db/connect.js';
+import { readTree } from '../db/tree.js';
 import { type Context, stopIfAborted, watchBlockers } from './context.js';
 import { cutoverSql, revertSql } from './ddl.js';
 import { unacknowledged } from './drain.js';
@@ -6,6 +7,7 @@ import { awaitVacuum, isLockFailure, LOCK_TIMEOUT_MS, lockTable } from './locks.
 import { swapPartNames } from './part-indexes.js';
 import { unknownParts } from './parts.js';
 import type { Event, Phase } from './phase.js';
+import { hasMembers } from './plan.js';
 import { publish, publishStage } from './publish.js';
 import { assertShape } from './shape.js';
 import { type Migration, move } from './store.js';
@@ -32,7 +34,7 @@ export async function attemptSwap(
   phase: (holdMs: number) => Phase,
 ): Promise<SwapResult> {
   const stage = direction === 'cutover' ? 'before' : 'after';
-  if (migration.plan.parts) await stepAside(context, migration);
+  if (hasMembers(migration.plan)) await stepAside(context, migration);
   const started = performance.now();
   const epoch = await publish(context.connection, migration, stage, true);
   let released = false;
@@ -99,7 +101,9 @@ async function swapOnce(
         const other = direction === 'cutover' ? index.spare : `${index.spare}_old`;
         await swapPartNames(connection, plan, index, other);
       }
-      const statements = direction === 'cutover' ? cutoverSql(plan) : revertSql(plan);
+      const members = await readTree(connection, plan.table.oid);
+      const statements =
+        direction === 'cutover' ? cutoverSql(plan, members) : revertSql(plan, members);
       for (const sql of statements) await connection.query(sql);
       const event: Event = 'swapped';
       const moved = await move(connection, migration, event, phase());
