@@ -9,6 +9,8 @@ export interface Member {
   kind: string;
   /** Tables of which it is a partition or a child, in order; others than those of the tree among them. */
   parents: number[];
+  /** Their names with their schemas, for messages. */
+  parentNames: string[];
   /** Whether DETACH PARTITION CONCURRENTLY was begun and has not ended. */
   detaching: boolean;
   /** Names of its columns as they lie; an attached partition may have them in an order of its own. */
@@ -59,6 +61,10 @@ tree AS (SELECT root, oid, max(level) AS level, bool_or(detaching) AS detaching
 SELECT t.root::int8, t.oid::int8, t.level, t.detaching,
        ARRAY(SELECT i.inhparent::int8 FROM pg_catalog.pg_inherits i
          WHERE i.inhrelid = t.oid ORDER BY i.inhseqno) AS parents,
+       ARRAY(SELECT format('%s.%s', pn.nspname, pc.relname)
+         FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class pc ON pc.oid = i.inhparent
+         JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace
+         WHERE i.inhrelid = t.oid ORDER BY i.inhseqno) AS "parentNames",
        n.nspname AS schema, c.relname AS name, c.relkind AS kind,
        ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
          WHERE a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) AS columns

@@ -27,20 +27,29 @@ export function expandSql(plan: Plan, members: readonly Member[]): string[] {
     (kind) => `CREATE SEQUENCE IF NOT EXISTS pgtandem.${q(ownName(kind, oid))}`,
   );
   return [
-    ...plan.changes.flatMap((change) => addColumnSql(plan, change)),
+    ...plan.changes.flatMap((change) => addColumnSql(plan, members, change)),
     ...counters,
     ...plan.changes.flatMap((change) => downFunctionSql(change)),
     ...guardSql(plan, members, 'before'),
   ];
 }
 
-function addColumnSql(plan: Plan, { shadow }: PlannedChange): string[] {
+function addColumnSql(
+  plan: Plan,
+  members: readonly Member[],
+  { source, shadow }: PlannedChange,
+): string[] {
   const table = tableName(plan);
   const column = q(shadow.before);
   const collate = shadow.collation === null ? '' : ` COLLATE ${shadow.collation}`;
-  const statements = [
-    `ALTER TABLE ${table} ADD COLUMN IF NOT EXISTS ${column} ${shadow.rule.type}${collate}`,
-  ];
+  // A child that defines the old column defines the new one too, before it inherits it.
+  const locals = new Set(
+    plan.children?.filter(({ local }) => local.includes(source?.before ?? '')).map((c) => c.oid),
+  );
+  const definers = childrenOf(members).filter(({ oid }) => locals.has(oid));
+  const statements = [...definers.map(relationName).reverse(), table].map(
+    (one) => `ALTER TABLE ${one} ADD COLUMN IF NOT EXISTS ${column} ${shadow.rule.type}${collate}`,
+  );
   if (shadow.statisticsTarget >= 0) {
     statements.push(
       `ALTER TABLE ${table} ALTER COLUMN ${column} SET STATISTICS ${shadow.statisticsTarget}`,
@@ -90,16 +99,19 @@ export function dropIndexSql(plan: Plan, index: PlannedIndex): string {
 /** The new columns take over. The caller holds ACCESS EXCLUSIVE, and commits it with the phase. */
 export function cutoverSql(plan: Plan, members: readonly Member[]): string[] {
   const table = tableName(plan);
-  const alter = (column: string, what: string) =>
-    `ALTER TABLE ${table} ALTER COLUMN ${q(column)} ${what}`;
+  const alter = (column: string, what: string, one = table) =>
+    `ALTER TABLE ${one} ALTER COLUMN ${q(column)} ${what}`;
+  // A child may have a NOT NULL by its own definition too, which stays when the table's goes.
+  const dropNotNull = (column: string) =>
+    [table, ...childrenOf(members).map(relationName)].map((one) =>
+      alter(column, 'DROP NOT NULL', one),
+    );
   return [
     ...removeGuardSql(plan),
     ...plan.changes.flatMap(({ source }) => rename(table, source?.before, source?.after)),
     ...plan.changes.flatMap(({ shadow }) => rename(table, shadow.before, shadow.after)),
     ...plan.changes.flatMap(({ source, shadow }) => [
-      ...(source
-        ? [alter(source.after, 'DROP DEFAULT'), alter(source.after, 'DROP NOT NULL')]
-        : []),
+      ...(source ? [alter(source.after, 'DROP DEFAULT'), ...dropNotNull(source.after)] : []),
       ...(shadow.rule.default === null
         ? []
         : [alter(shadow.after, `SET DEFAULT ${shadow.rule.default}`)]),
@@ -120,15 +132,20 @@ export function cutoverSql(plan: Plan, members: readonly Member[]): string[] {
 /** The old columns lead again. As `cutoverSql`, the other way round. */
 export function revertSql(plan: Plan, members: readonly Member[]): string[] {
   const table = tableName(plan);
-  const alter = (column: string, what: string) =>
-    `ALTER TABLE ${table} ALTER COLUMN ${q(column)} ${what}`;
+  const alter = (column: string, what: string, one = table) =>
+    `ALTER TABLE ${one} ALTER COLUMN ${q(column)} ${what}`;
+  // A child may have a NOT NULL by its own definition too, which stays when the table's goes.
+  const dropNotNull = (column: string) =>
+    [table, ...childrenOf(members).map(relationName)].map((one) =>
+      alter(column, 'DROP NOT NULL', one),
+    );
   return [
     ...removeGuardSql(plan),
     ...plan.changes.flatMap(({ shadow }) => rename(table, shadow.after, shadow.before)),
     ...plan.changes.flatMap(({ source }) => rename(table, source?.after, source?.before)),
     ...plan.changes.flatMap(({ source, shadow }) => [
       alter(shadow.before, 'DROP DEFAULT'),
-      alter(shadow.before, 'DROP NOT NULL'),
+      ...dropNotNull(shadow.before),
       ...(source?.rule.default ? [alter(source.before, `SET DEFAULT ${source.rule.default}`)] : []),
       ...(source?.rule.notNull ? [alter(source.before, 'SET NOT NULL')] : []),
       ...(source ? ownSequence(table, source.ownedSequence, source.before) : []),

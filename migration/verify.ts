@@ -113,13 +113,14 @@ async function prove(
 }
 
 /**
- * Validates an inherited constraint in one partition after another, so that each is locked (against
- * VACUUM and DDL) only while it is read. What the table's own validation finds valid it passes over.
+ * Validates an inherited constraint in one partition or child after another, so that each is locked
+ * (against VACUUM and DDL) only while it is read. What the table's own validation finds valid it passes
+ * over; a table with children is read with them, so its own turn comes after theirs.
  */
 async function validateParts(context: Context, migration: Migration, name: string): Promise<void> {
   const { connection } = context;
   for (;;) {
-    const leaves = leavesOf(await readTree(connection, migration.plan.table.oid));
+    const leaves = leavesOf(await readTree(connection, migration.plan.table.oid)).reverse();
     const { rows } = await connection.query(
       `SELECT conrelid::int8 AS oid FROM pg_constraint
        WHERE conrelid = ANY ($1::oid[]) AND conname = $2 AND NOT convalidated`,
