@@ -148,7 +148,8 @@ class Engine {
     const stop = decide(signals);
     if (stop?.level === 'critical') throw new CriticalError(stop);
     const { ratio, factorMax, reason } = pressureOf(signals);
-    this.pacer.observe(performance.now(), ratio, factorMax);
+    // What is too old to go by stands for nothing; the fill stands still until it is known.
+    this.pacer.observe(performance.now(), stop?.name === 'stale' ? 1 : ratio, factorMax);
     this.slowedBy = reason ?? (this.pacer.factor > 1.05 ? this.slowedBy : null);
     return stop;
   }
@@ -237,19 +238,32 @@ class Engine {
       this.record(step.rows);
     }
     if (!stretches.isWithin || this.isTimeToYield(null)) yield this.progress(null);
-    if (!this.isComplete()) await this.rest();
+    if (!this.isComplete()) yield* this.rest();
   }
 
-  /** As long as others are at work, and longer while a soft signal slows it down. */
-  private async rest(): Promise<void> {
-    const { chunkMs, pacer } = this;
-    const slowerMs = pacer.restMs(chunkMs / 4) - chunkMs / 4;
-    const ms = restMs(chunkMs, this.reader.others) + slowerMs;
-    if (ms >= 1) await wait(ms, this.options.signal);
-    if (!this.slowedBy) return;
-    const labels = { migration: this.job.migration, reason: this.slowedBy.name };
-    this.options.metrics.count('pgtandem_backfill_slowed_seconds_total', labels, slowerMs / 1000);
-    this.account.slow(this.slowedBy.name, slowerMs / 1000);
+  /**
+   * As long as others are at work, and longer while a soft signal slows it down: that part is cut
+   * as soon as the signal allows it, however long it was to be when it began.
+   */
+  private async *rest(): AsyncGenerator<Progress> {
+    const { chunkMs, pacer, options, slowedBy } = this;
+    const usualMs = restMs(chunkMs, this.reader.others);
+    const startedMs = performance.now();
+    for (;;) {
+      const slowerMs = pacer.restMs(chunkMs / 4) - chunkMs / 4;
+      const leftMs = startedMs + usualMs + slowerMs - performance.now();
+      if (leftMs >= 1) await wait(Math.min(leftMs, FRESH_MS), options.signal);
+      if (leftMs <= FRESH_MS || options.signal.aborted) break;
+      // A reason to stand still is found again before the next chunk.
+      if (this.decide(await this.answer())) break;
+      yield this.progress(null);
+    }
+    const reason = (this.slowedBy ?? slowedBy)?.name;
+    if (reason === undefined) return;
+    const seconds = Math.max(0, performance.now() - startedMs - usualMs) / 1000;
+    const labels = { migration: this.job.migration, reason };
+    options.metrics.count('pgtandem_backfill_slowed_seconds_total', labels, seconds);
+    this.account.slow(reason, seconds);
   }
 
   /** Does one piece of work; when it failed in a way that passes, waits a while and gives null. */

@@ -41,8 +41,10 @@ export class DatabaseTarget {
   /** Rules are in force, or never will be. */
   following = false;
   private readonly follower: Follower | null;
+  private relay: Relay | null = null;
   /** Place whose rules are in force. */
   private term = 0;
+  private coordinator: Coordinator | null = null;
   private reached: { url: string; upstream: Upstream } | null = null;
 
   private constructor(
@@ -54,7 +56,9 @@ export class DatabaseTarget {
   ) {
     const { address, version, log } = house;
     const { url } = settings;
-    this.follower = isRead(target) ? null : new Follower({ url, address, version, log });
+    const newcomers = () => this.relay?.realm(settings.name).takeNewcomers() ?? [];
+    const options = { url, address, version, log, newcomers };
+    this.follower = isRead(target) ? null : new Follower(options);
   }
 
   /** @throws UserError that says which server was tried, and what to look at. */
@@ -142,6 +146,7 @@ export class DatabaseTarget {
   ): Promise<void> {
     const { metrics, log } = this.house;
     const { url } = this.settings;
+    this.relay = proxy;
     const surveyed = moves(this.target) ? this.watch(proxy, signal) : undefined;
     if (!this.follower) {
       this.following = true;
@@ -149,7 +154,9 @@ export class DatabaseTarget {
       return await surveyed;
     }
     // A coordinator has work at once; sessions wait for the rules only.
-    const coordinator = new Coordinator({ url, metrics, log });
+    const stray = () => this.follower?.stray();
+    const coordinator = new Coordinator({ url, metrics, log, stray });
+    this.coordinator = coordinator;
     await Promise.all([
       this.follow(this.follower, proxy, signal, first),
       coordinator.run(resigning),
@@ -157,6 +164,7 @@ export class DatabaseTarget {
         proxy.realm(this.settings.name),
         { url, proxy: this.follower.id, log },
         signal,
+        () => this.term,
       ),
       surveyed,
     ]);
@@ -181,6 +189,10 @@ export class DatabaseTarget {
         first();
       } else if (item.kind === 'place') {
         realm.settle(this.lead(item.place.url));
+      } else if (item.kind === 'strangers') {
+        if (!realm.endStrangers(item.pids)) continue;
+        this.house.log.warn({ ...this.state() }, 'the address leads to another server now');
+        follower.stray();
       } else {
         this.lease = item.state;
         this.house.log.warn({ ...this.state() }, 'lease');
@@ -206,11 +218,18 @@ export class DatabaseTarget {
     const enter = async () => realm.begin(upstream, rules);
     // Not awaited: the next rules may come before this drain is over.
     const drained = place.term === this.term ? realm.apply(rules) : enter();
+    if (place.term !== this.term && this.term > 0) this.leaveBehind();
     this.term = place.term;
     drained.then(
       () => follower.acknowledge(rules.epoch, place),
       (error) => log.error({ error: String(error) }, 'rules could not be put in force'),
     );
+  }
+
+  /** Nothing goes on at the server that was followed before. */
+  private leaveBehind(): void {
+    this.coordinator?.moved();
+    void this.verifiers?.close();
   }
 
   private wake: () => void = () => undefined;

@@ -246,6 +246,19 @@ export async function transaction<T>(
   }
 }
 
+/**
+ * Names the server that a connection leads to, and when it was started: the same address may lead to
+ * another one later. Two servers that were copied from each other have the same identifier, not the
+ * same start.
+ */
+export async function instanceOf(connection: Connection): Promise<string> {
+  const { rows } = await connection.query(
+    `SELECT system_identifier || ' ' || extract(epoch FROM pg_postmaster_start_time()) AS instance
+     FROM pg_control_system()`,
+  );
+  return rows[0].instance;
+}
+
 /** SQLSTATE of an error of the server, or undefined when it came from elsewhere. */
 export function sqlState(error: unknown): string | undefined {
   return error instanceof pg.DatabaseError ? error.code : undefined;

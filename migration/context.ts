@@ -86,10 +86,8 @@ export async function runDdl(
   const { plan } = migration;
   let done = false;
   await retried(context, migration, LOCK_TIMEOUT_MS, async () => {
-    if (hasMembers(plan)) {
-      await awaitVacuum(connection, plan);
-      await lockTable(connection, plan);
-    }
+    await awaitVacuum(connection, plan);
+    if (hasMembers(plan)) await lockTable(connection, plan);
     done = await may();
     if (!done) return;
     const members = await readTree(connection, plan.table.oid);

@@ -1,4 +1,4 @@
-import { type Connection, connect, sqlState } from '../db/connect.js';
+import { type Connection, connect, instanceOf, sqlState } from '../db/connect.js';
 import { CHANNEL, installSchema } from '../db/schema.js';
 import type { Metrics } from '../metrics/registry.js';
 import { type Context, type Log, StoppedError } from './context.js';
@@ -17,6 +17,8 @@ export interface CoordinatorOptions {
   url: string;
   metrics: Metrics;
   log: Log;
+  /** Told when the address leads to another server than that at which it reigns. */
+  stray?: () => void;
 }
 
 /** Key of the advisory lock that makes a process the coordinator of a database. */
@@ -39,11 +41,16 @@ const TRIM_MS = 60_000;
  * (steps.ts); whoever moves a migration otherwise, or pauses it, ends the step that is running.
  */
 export class Coordinator {
+  private present: Connection | null = null;
+  private readonly wake = new Wake();
+  /** How often the database has moved. */
+  private moves = 0;
+
   constructor(private readonly options: CoordinatorOptions) {}
 
   /** Runs until `signal` aborts; a lost connection is made again. */
   async run(signal: AbortSignal): Promise<void> {
-    const wake = new Wake();
+    const { wake } = this;
     while (!signal.aborted) {
       try {
         await this.reign(signal, wake);
@@ -54,8 +61,17 @@ export class Coordinator {
     }
   }
 
+  /** The database is at another server now: what is done at the one before ends, at once. */
+  moved(): void {
+    this.moves++;
+    this.present?.end().catch(() => undefined);
+    this.wake.ring();
+  }
+
   private async reign(signal: AbortSignal, wake: Wake): Promise<void> {
+    const { moves } = this;
     const connection = await connect({ url: this.options.url, role: 'coordinator' });
+    this.present = connection;
     let leave = (): void => undefined;
     try {
       await installSchema(connection);
@@ -64,23 +80,33 @@ export class Coordinator {
       // It asks again and again: a statement that waits would hold back the horizon of vacuum.
       while (!(await takesLock(connection))) {
         await wake.wait(RETRY_MS, signal);
-        if (signal.aborted) return;
+        if (signal.aborted || moves !== this.moves) return;
       }
-      await this.supervise(connection, signal, wake);
+      await this.supervise(connection, signal, moves);
     } finally {
       leave();
       this.options.metrics.forgetPhases();
-      await connection.end().catch(() => undefined);
+      // A server that was left may be one that hangs.
+      const ended = connection.end().catch(() => undefined);
+      if (moves === this.moves) await ended;
+      this.present = null;
     }
   }
 
-  private async supervise(connection: Connection, signal: AbortSignal, wake: Wake): Promise<void> {
+  /** @param moves how often the database had moved when it began. */
+  private async supervise(
+    connection: Connection,
+    signal: AbortSignal,
+    moves: number,
+  ): Promise<void> {
+    const { wake } = this;
+    const instance = await instanceOf(connection);
     const tasks = new Map<number, Task>();
     const retryAt = new Map<number, number>();
     let countersAt = 0;
     let trimAt = 0;
     try {
-      while (!signal.aborted) {
+      while (!signal.aborted && moves === this.moves) {
         const migrations = await listMigrations(connection);
         for (const migration of migrations) {
           const running = tasks.get(migration.id);
@@ -89,7 +115,7 @@ export class Coordinator {
           if (running || migration.paused !== null || !due || ENDED.has(migration.phase.name)) {
             continue;
           }
-          const task = new Task(this.options, migration, () => {
+          const task = new Task(this.options, instance, migration, () => {
             tasks.delete(migration.id);
             if (task.failed) retryAt.set(migration.id, performance.now() + RETRY_MS);
             wake.ring();
@@ -117,6 +143,7 @@ export class Coordinator {
       }
     } finally {
       for (const task of tasks.values()) task.stop();
+      if (moves !== this.moves) for (const task of tasks.values()) task.abandon();
       await Promise.all([...tasks.values()].map((task) => task.done));
     }
   }
@@ -164,9 +191,12 @@ class Task {
   readonly done: Promise<void>;
   failed = false;
   private readonly controller = new AbortController();
+  private readonly opened: Connection[] = [];
 
   constructor(
     private readonly options: CoordinatorOptions,
+    /** Where the coordinator reigns: nothing may be done anywhere else. */
+    private readonly instance: string,
     private readonly migration: Migration,
     ended: () => void,
   ) {
@@ -179,13 +209,21 @@ class Task {
     this.wake.ring();
   }
 
+  /** Its server may not answer any more. */
+  abandon(): void {
+    for (const connection of this.opened) connection.end().catch(() => undefined);
+  }
+
   private async run(): Promise<void> {
     const { log, metrics, url } = this.options;
-    const { migration } = this;
-    const opened: Connection[] = [];
+    const { migration, opened } = this;
     const open = async (role: string) => {
       const connection = await connect({ url, role: `${role} ${migration.name}` });
       opened.push(connection);
+      if ((await instanceOf(connection)) !== this.instance) {
+        this.options.stray?.();
+        throw new Error('the address of the database leads to another server now');
+      }
       return connection;
     };
     let stopCancelling = (): void => undefined;

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type Connection, open } from '../db/connect.js';
+import { type Connection, instanceOf, open } from '../db/connect.js';
 import { CHANNEL, installSchema } from '../db/schema.js';
 import type { RuleSet } from '../sql/rules.js';
 import type { Log } from './context.js';
@@ -13,6 +13,8 @@ const RENEW_MS = 1_000;
 const DOUBT_MS = 2_500;
 /** And for so long it is as good as lost: sessions that touch them end, before others go on. */
 const LOST_MS = 4_000;
+/** A process that is not there is looked for once more after this: it may just have ended. */
+const SECOND_LOOK_MS = 100;
 
 /** The server at which the lease is registered. */
 export interface Place {
@@ -30,7 +32,9 @@ export type Followed =
   | { kind: 'rules'; rules: RuleSet; place: Place }
   /** The connection was made again, and the lease renewed: all is as it was. */
   | { kind: 'place'; place: Place }
-  | { kind: 'lease'; state: 'held' | 'doubt' | 'lost' };
+  | { kind: 'lease'; state: 'held' | 'doubt' | 'lost' }
+  /** The server has not these processes, though sessions were told that they are theirs. */
+  | { kind: 'strangers'; pids: readonly number[] };
 
 export interface FollowerOptions {
   /** A connection string, of one host or several. */
@@ -39,6 +43,8 @@ export interface FollowerOptions {
   address: string;
   version: string;
   log: Log;
+  /** Server processes of sessions that have begun since the last call. */
+  newcomers?: () => readonly number[];
 }
 
 /**
@@ -56,6 +62,13 @@ export class Follower {
   /** Of the server that was followed last. */
   private history = '';
   private doubted = false;
+  private strayed = false;
+  /** Of the server that was followed last: which of its lives. */
+  private instance = '';
+  /** Processes whose server is not known to be this one. */
+  private unproved: readonly number[] = [];
+  /** Those of them that it did not have, and since when, `performance.now()`. */
+  private readonly missing = new Map<number, number>();
 
   constructor(private readonly options: FollowerOptions) {}
 
@@ -70,6 +83,12 @@ export class Follower {
   doubt(): void {
     this.doubted = true;
     this.wake.ring();
+  }
+
+  /** Sessions are at another server: the address leads there now, and the connection does not. */
+  stray(): void {
+    this.strayed = true;
+    this.doubt();
   }
 
   /** Yields until `signal` aborts, then takes the registration away. */
@@ -88,6 +107,9 @@ export class Follower {
         again = at === null;
         at ??= await this.open();
         rules = await within(LEASE_MS / 2, this.renew(at));
+        if (this.strayed && at.instance !== this.instance) this.history = '';
+        this.strayed = false;
+        this.instance = at.instance;
         renewed = attempt;
       } catch (error) {
         this.options.log.warn({ error: String(error) }, 'lease not renewed');
@@ -106,13 +128,16 @@ export class Follower {
         if (isNew || rules.epoch !== epoch) yield { kind: 'rules', rules, place };
         else if (again) yield { kind: 'place', place };
         epoch = rules.epoch;
+        const pids = this.strangers();
+        if (pids.length > 0) yield { kind: 'strangers', pids };
       }
       if (now !== state) {
         state = now;
         yield { kind: 'lease', state };
       }
       if (this.acknowledged > this.told && at) continue;
-      await this.wake.wait(at ? RENEW_MS : RENEW_MS / 4, signal);
+      const soonMs = this.missing.size > 0 ? SECOND_LOOK_MS : RENEW_MS;
+      await this.wake.wait(at ? soonMs : RENEW_MS / 4, signal);
     }
     if (at) await this.leave(at.connection);
   }
@@ -137,7 +162,8 @@ export class Follower {
       );
       this.wake.listenTo(connection);
       const { cluster, timeline } = rows[0];
-      return { connection, url, history: `${url} ${cluster} ${timeline}` };
+      const history = `${url} ${cluster} ${timeline}`;
+      return { connection, url, history, instance: await instanceOf(connection) };
     } catch (error) {
       connection.end().catch(() => undefined);
       throw error;
@@ -145,7 +171,8 @@ export class Follower {
   }
 
   /**
-   * Renews the lease, says what has been acknowledged, and reads the rules, in one round trip. Of
+   * Renews the lease, says what has been acknowledged, reads the rules, and finds out which of the
+   * processes that sessions have been told of the server does not have, in one round trip. Of
    * a server that is new to us nothing has been acknowledged, whatever it has heard from us in its
    * other life; and no epoch is that it does not have itself.
    */
@@ -153,6 +180,8 @@ export class Follower {
     const { address, version } = this.options;
     const isNew = history !== this.history;
     const acknowledged = isNew ? 0 : this.acknowledged;
+    this.unproved = [...this.unproved, ...(this.options.newcomers?.() ?? [])];
+    const asked = this.unproved;
     const { rows } = await connection.query(
       `WITH renewed AS (
          INSERT INTO pgtandem.proxy AS p (id, address, version, lease_until, epoch)
@@ -160,14 +189,29 @@ export class Follower {
          FROM pgtandem.rules
          ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until,
            epoch = CASE WHEN $6::boolean THEN excluded.epoch ELSE greatest(p.epoch, excluded.epoch) END)
-       SELECT rule_set FROM pgtandem.rules`,
-      [this.id, address, version, LEASE_MS, acknowledged, isNew],
+       SELECT rule_set, ARRAY(SELECT pid FROM unnest($7::int[]) AS p (pid)
+         WHERE NOT EXISTS (SELECT FROM pg_stat_get_activity(p.pid))) AS missing
+       FROM pgtandem.rules`,
+      [this.id, address, version, LEASE_MS, acknowledged, isNew, asked],
     );
+    this.unproved = rows[0].missing;
     if (acknowledged > this.told) {
       this.told = acknowledged;
       await notify(connection);
     }
     return rows[0].rule_set;
+  }
+
+  /** Takes those out of the processes that are not known to be there that have had a second look. */
+  private strangers(): number[] {
+    const { missing, unproved } = this;
+    const now = performance.now();
+    for (const pid of missing.keys()) if (!unproved.includes(pid)) missing.delete(pid);
+    for (const pid of unproved) if (!missing.has(pid)) missing.set(pid, now);
+    const found = unproved.filter((pid) => now - missing.get(pid)! >= SECOND_LOOK_MS);
+    for (const pid of found) missing.delete(pid);
+    this.unproved = unproved.filter((pid) => missing.has(pid));
+    return found;
   }
 
   private async leave(connection: Connection): Promise<void> {
@@ -186,6 +230,8 @@ interface Opened {
   url: string;
   /** Address, cluster and timeline: an address may lead to another cluster than before. */
   history: string;
+  /** @see instanceOf */
+  instance: string;
 }
 
 function abandon(at: Opened | null): null {

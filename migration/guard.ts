@@ -8,7 +8,7 @@ import {
   relationName,
   tableName,
 } from './plan.js';
-import { type Moment, type Side, sides } from './sides.js';
+import { isNull, isSet, type Moment, type Side, sides } from './sides.js';
 
 /** Name of the constraint that proves one change, and with `guard: reject` also enforces it. */
 export const proofName = (ordinal: number) => `_pgtandem_proof_${ordinal}`;
@@ -133,7 +133,7 @@ const forwardSql = (side: Side) => `NEW.${q(side.follow)} := ${valueSql(side.for
 const wroteFollow = (side: Side) =>
   `TG_OP = 'UPDATE' AND ${side.sameLeads('NEW.', 'OLD.')} ` +
   `AND NOT ${side.sameFollow('NEW.', 'OLD.')} ` +
-  `OR TG_OP = 'INSERT' AND NEW.${q(side.follow)} IS NOT NULL`;
+  `OR TG_OP = 'INSERT' AND ${isSet(`NEW.${q(side.follow)}`)}`;
 
 /**
  * A trigger that puts the lead back to what it was puts back the other one as well: what a change
@@ -210,7 +210,7 @@ function misfitBody(side: Side, plan: Plan): string {
 /** After cutover an added column that the application wrote stays; a missing one is filled. */
 function fillOnly(side: Side, plan: Plan): string {
   return (
-    `IF TG_OP = 'INSERT' AND NEW.${q(side.follow)} IS NULL OR TG_OP = 'UPDATE' AND ` +
+    `IF TG_OP = 'INSERT' AND ${isNull(`NEW.${q(side.follow)}`)} OR TG_OP = 'UPDATE' AND ` +
     `${side.sameFollow('NEW.', 'OLD.')} AND NOT (${side.sameLeads('NEW.', 'OLD.')}) THEN\n` +
     `${countSql('repairs', plan)}\n${forwardSql(side)}\nEND IF;`
   );

@@ -33,13 +33,19 @@ export async function lockTable(connection: Connection, plan: Plan): Promise<voi
 }
 
 /**
- * Waits, holding up nobody who reads or writes, until no VACUUM is at work on a partition: of many
- * one always is, and an autovacuum steps aside only after deadlock_timeout, which is longer than
- * a cutover may wait. To be called shortly before it.
+ * Waits, holding up nobody who reads or writes, until no VACUUM is at work on the table or a
+ * partition: an autovacuum steps aside only after deadlock_timeout, which is longer than a statement
+ * of ours may wait for a lock that holds up the application. To be called shortly before that.
  */
 export async function awaitVacuum(connection: Connection, plan: Plan): Promise<void> {
+  const { rows } = await connection.query('SELECT pg_catalog.to_regclass($1)::oid::int8 AS oid', [
+    tableName(plan),
+  ]);
+  // One that goes by another name now is for the statements to come to notice.
+  if (Number(rows[0].oid) !== plan.table.oid && !hasMembers(plan)) return;
   const lock = `LOCK TABLE ${tableName(plan)} IN SHARE UPDATE EXCLUSIVE MODE`;
   await within(connection, plan, VACUUM_MS, lock);
+  await connection.query(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
 }
 
 async function within(connection: Connection, plan: Plan, ms: number, sql: string): Promise<void> {

@@ -37,6 +37,15 @@ export function same(a: string, b: string, equalImage: boolean): string {
     : `(ROW(${a})::record OPERATOR(pg_catalog.*=) ROW(${b})::record)`;
 }
 
+/**
+ * Whether a value is NULL, in the words that mean the same for every type: `IS NULL` is also true of
+ * a composite value of which all fields are NULL, and `IS NOT NULL` false where one is. PostgreSQL
+ * makes the same of it that it looks for when a valid CHECK is to prove SET NOT NULL.
+ * Source: `make_nulltest_from_distinct` in parse_expr.c, `NotNullImpliedByRelConstraints` in tablecmds.c.
+ */
+export const isNull = (value: string): string => `${value} IS NOT DISTINCT FROM NULL`;
+export const isSet = (value: string): string => `${value} IS DISTINCT FROM NULL`;
+
 /** Renames the columns of an expression. */
 export function renamed(expression: Expression, name: (column: string) => string): Expression {
   return { texts: expression.texts, columns: expression.columns.map(name) };
@@ -125,7 +134,7 @@ function afterSide(change: PlannedChange, up: Expression): Side {
         : `(${downIsTrue(prefix)} OR ${upIsTrue(change, up, lead, prefix)})`,
     misfit: rename
       ? null
-      : (prefix) => `(${prefix}${q(follow)} IS NULL AND ${prefix}${q(lead)} IS NOT NULL)`,
+      : (prefix) => `(${isNull(`${prefix}${q(follow)}`)} AND ${isSet(`${prefix}${q(lead)}`)})`,
     sameFollow: (a, b) => same(`${a}${q(follow)}`, `${b}${q(follow)}`, source.equalImage),
     sameLeads: (a, b) => same(`${a}${q(lead)}`, `${b}${q(lead)}`, change.shadow.equalImage),
   };

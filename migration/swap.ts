@@ -7,7 +7,6 @@ import { awaitVacuum, isLockFailure, LOCK_TIMEOUT_MS, lockTable } from './locks.
 import { swapPartNames } from './part-indexes.js';
 import { unknownParts } from './parts.js';
 import type { Event, Phase } from './phase.js';
-import { hasMembers } from './plan.js';
 import { publish, publishStage } from './publish.js';
 import { assertShape } from './shape.js';
 import { type Migration, move } from './store.js';
@@ -34,7 +33,7 @@ export async function attemptSwap(
   phase: (holdMs: number) => Phase,
 ): Promise<SwapResult> {
   const stage = direction === 'cutover' ? 'before' : 'after';
-  if (hasMembers(migration.plan)) await stepAside(context, migration);
+  await stepAside(context, migration);
   const started = performance.now();
   const epoch = await publish(context.connection, migration, stage, true);
   let released = false;

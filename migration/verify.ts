@@ -7,7 +7,7 @@ import { proofName, proofSql } from './guard.js';
 import { isLockFailure } from './locks.js';
 import { makePartIndex } from './part-indexes.js';
 import { hasMembers, type Plan, relationName, tableName } from './plan.js';
-import { sides } from './sides.js';
+import { isSet, sides } from './sides.js';
 import type { Migration } from './store.js';
 
 /** A proof that failed: some row is not as it should be. */
@@ -147,7 +147,7 @@ async function proveNotNull(
 ): Promise<void> {
   const name = notNullProofName(ordinal);
   const table = tableName(migration.plan);
-  const add = `ALTER TABLE ${table} ADD CONSTRAINT ${q(name)} CHECK (${q(column)} IS NOT NULL) NOT VALID`;
+  const add = `ALTER TABLE ${table} ADD CONSTRAINT ${q(name)} CHECK (${isSet(q(column))}) NOT VALID`;
   await prove(context, migration, name, add);
 }
 

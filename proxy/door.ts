@@ -24,7 +24,7 @@ export interface House {
   readonly scram: ScramOptions['mode'];
   /** Where a session that asks for this database (in latin1) belongs. */
   realmOf(database: string | undefined): Realm;
-  admitted(session: Session, context: SessionContext, realm: Realm): void;
+  admitted(session: Session, context: SessionContext<Session>, realm: Realm): void;
   /** Sessions there are. */
   readonly size: number;
   /** Whether there may be one more, of all processes of this proxy together. Never rejects. */

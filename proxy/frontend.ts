@@ -145,7 +145,8 @@ export class Frontend implements FrameSink {
     const from = at >= 0 ? at : end - length + 4;
     const led = end < 0 || leads(buf, from, Math.min(end, buf.length));
     const watched = d.schema.active && d.statements.size > 0;
-    if (!rewriter && !led && !watched) {
+    const { lost } = d.statements;
+    if (!rewriter && !led && !watched && lost.size === 0) {
       d.ledger.push(QUERY);
       return PASS;
     }
@@ -159,10 +160,14 @@ export class Frontend implements FrameSink {
       return PASS;
     }
     const text = whole ? buf.subarray(at, end - 1) : null;
+    if (lost.size > 0) {
+      const waits = this.use.beforeNames(text?.toString('latin1') ?? null, true);
+      if (waits !== PASS) return waits;
+    }
     const fresh = this.d.isFresh;
     const command = text && (led || watched) ? readQuery(text, led, d.resolver.plain) : null;
     for (const name of command?.executes ?? []) {
-      const waits = this.use.inQuery(name, command!.isExecute);
+      const waits = this.use.inQuery(name, command!.isExecute, text!);
       if (waits !== PASS) return waits;
     }
     const body = command?.prepares ? Buffer.from(command.prepares.body, 'latin1') : text;
@@ -321,6 +326,11 @@ export class Frontend implements FrameSink {
     const { d } = this;
     const named = buf[at] !== 0;
     const { force } = this.control;
+    if (d.statements.lost.size > 0 && d.attentive && !d.ledger.skipping) {
+      const runs = d.portals.get(this.names.read(buf, at, end) ?? '');
+      const waits = runs ? this.use.beforeNames(runs.text, false) : PASS;
+      if (waits !== PASS) return waits;
+    }
     const converted =
       d.converted.size > 0 ? d.converted.get(this.names.read(buf, at, end) ?? '') : undefined;
     const copy = d.copies.size > 0 ? d.copies.get(this.names.read(buf, at, end) ?? '') : undefined;

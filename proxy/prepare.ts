@@ -35,7 +35,8 @@ export function decideUse(statement: Statement, view: GateView, control: Control
     return gate({ rewrite: null, touches: statement.touches, reason: null }, view, control);
   }
   // A failed transaction refuses the message as well as anything that we could do about it.
-  if (settled && view.status === FAILED && !view.ledger.openBatch) return RIGHT;
+  // Of one that the server has not, it would say that instead.
+  if (isFailed(view) && !statement.missing) return RIGHT;
   if (statement.text === null) return decide(null, 'text-not-kept', view, control);
   const text = Buffer.from(statement.text, 'latin1');
   const decision = decide(text, '', view, control);
@@ -53,6 +54,11 @@ export function decideUse(statement: Statement, view: GateView, control: Control
     return { ...decision, rewrite: null };
   }
   return settled ? { step: 'prepare', plan } : { step: 'settle' };
+}
+
+/** Whether the server is known to be in a failed transaction, and reads what is sent now. */
+export function isFailed({ ledger, status }: Pick<GateView, 'ledger' | 'status'>): boolean {
+  return ledger.pending === 0 && status === FAILED && !ledger.openBatch;
 }
 
 /** It goes as it is, and touches nothing. */
@@ -130,6 +136,11 @@ export function prepareAgain(statement: Statement, plan: Plan): Messages {
       ? single(writeClose('S', name), CLOSE, 'gone')
       : command(`DEALLOCATE "${name.replaceAll('"', '""')}"`, 'gone');
   return both(before, again);
+}
+
+/** An empty statement in the place of one that the server has lost, so that the name is taken. */
+export function reserveName({ name, typesForReparse }: Statement): Messages {
+  return single(writeParse(name, '', typesForReparse), PARSE, 'reserved');
 }
 
 interface Messages {

@@ -66,8 +66,8 @@ export class UnreachableError extends Error {
 /** A server for as long as nobody doubts that it is the right one. */
 interface Place {
   readonly upstream: Upstream;
-  readonly ruled: SessionContext;
-  readonly elsewhere: SessionContext;
+  readonly ruled: SessionContext<Session>;
+  readonly elsewhere: SessionContext<Session>;
   /** Aborts when it is not the place any more. */
   readonly left: AbortController;
 }
@@ -84,6 +84,8 @@ export class Realm {
   private readonly seen = new Sightings();
   private control: Control = { force: Force.none, fenced: false, schema: 0, seen: this.seen };
   private readonly sessions = new Set<Session>();
+  /** Sessions that have logged in and of which nobody has been told. */
+  private readonly newcomers = new Set<Session>();
   private readonly drains = new Set<Drain<Session>>();
   private place: Place | null = null;
   private readonly waiting = new Set<() => void>();
@@ -210,6 +212,26 @@ export class Realm {
     return migrating.length > 0 ? this.seen.latencies.of(migrating) : null;
   }
 
+  /** The server's processes of the sessions that have begun since the last call. */
+  takeNewcomers(): number[] {
+    const pids = [...this.newcomers].flatMap((session) => pidOf(session) ?? []);
+    this.newcomers.clear();
+    return pids;
+  }
+
+  /**
+   * Ends the sessions of these processes, which the server has not: they are at another one. Where
+   * that is has to be found out again; new clients wait for `settle` or `begin`.
+   * @returns false when there are no such sessions any more.
+   */
+  endStrangers(pids: readonly number[]): boolean {
+    const strangers = this.all.filter((session) => pids.includes(pidOf(session) ?? 0));
+    if (strangers.length === 0) return false;
+    this.leave();
+    for (const session of strangers) session.leave(MOVED);
+    return true;
+  }
+
   /** The statements that were seen on its tables since the last call. */
   takeSightings(): Sighting[] {
     return this.seen.take(this.house.metrics);
@@ -224,7 +246,7 @@ export class Realm {
   }
 
   /** @param context of `reach`; it may have moved since. */
-  admit(session: Session, context: SessionContext): void {
+  admit(session: Session, context: SessionContext<Session>): void {
     this.sessions.add(session);
     const { place } = this;
     if (context !== place?.ruled && context !== place?.elsewhere) session.leave(MOVED);
@@ -238,7 +260,7 @@ export class Realm {
   async reach(
     database: string | undefined,
     signal: AbortSignal,
-  ): Promise<{ server: Socket; context: SessionContext }> {
+  ): Promise<{ server: Socket; context: SessionContext<Session> }> {
     const deadline = performance.now() + this.house.limits.connectTimeoutMs;
     for (;;) {
       const place = await this.located(deadline, signal);
@@ -256,7 +278,7 @@ export class Realm {
     }
   }
 
-  private contextOf(database: string | undefined, place: Place): SessionContext {
+  private contextOf(database: string | undefined, place: Place): SessionContext<Session> {
     if (this.options.isRuled === false) return place.elsewhere;
     const here = this.name !== null || sameDatabase(database, this.database);
     return here ? place.ruled : place.elsewhere;
@@ -309,7 +331,7 @@ export class Realm {
 
   private makePlace(upstream: Upstream): Place {
     const { limits, metrics, cancels, out } = this.house;
-    const ruled: SessionContext = {
+    const ruled: SessionContext<Session> = {
       upstream,
       control: this.control,
       limits,
@@ -317,7 +339,10 @@ export class Realm {
       cancels,
       out,
       standby: this.options.standby ?? null,
-      loggedIn: (session) => this.house.loggedIn(session),
+      loggedIn: (session) => {
+        if (this.options.isRuled !== false) this.newcomers.add(session);
+        this.house.loggedIn(session);
+      },
       misplaced: () => {
         this.lastFailure = `${describeUpstream(upstream)} is a server of the wrong kind`;
         if (this.moves) this.suspect(place);
@@ -344,6 +369,7 @@ export class Realm {
 
   private forget(session: Session): void {
     if (!this.sessions.delete(session)) return;
+    this.newcomers.delete(session);
     for (const drain of this.drains) drain.gone(session);
     this.house.gone(session);
   }
@@ -352,6 +378,11 @@ export class Realm {
     const labels = { database: this.name ?? this.database };
     this.house.metrics.set('pgtandem_epoch', labels, this.control.force.epoch);
   }
+}
+
+/** Of the server; null: it has not said. */
+function pidOf({ keyData }: Session): number | null {
+  return keyData && keyData.length >= 4 ? keyData.readInt32BE(0) : null;
 }
 
 /** Length at which older servers cut a database's name, bytes. */

@@ -4,10 +4,9 @@ import type { Upstream } from './dial.js';
 import type { Control } from './gate.js';
 import type { Limits } from './limits.js';
 import type { Outbox } from './outbox.js';
-import type { Session } from './session.js';
 
 /** What a session has of its proxy. */
-export interface SessionContext {
+export interface SessionContext<Session> {
   readonly upstream: Upstream;
   readonly control: Control;
   readonly limits: Limits;

@@ -11,9 +11,10 @@ import { KeyReader } from './key-data.js';
 import { STARTUP } from './kinds.js';
 import { IDLE } from './ledger.js';
 import { TERMINATE, writeError } from './messages.js';
+import { openWire } from './open-wire.js';
 import type { Outbox } from './outbox.js';
 import type { SessionContext } from './session-context.js';
-import { openWire, type Wire, type WireListener } from './wire.js';
+import type { Wire, WireListener } from './wire.js';
 
 /** What a client is told that has to prepare its statement anew to see a value. */
 const MISFIT = 'a value does not fit the type that its column had when the statement was described';
@@ -55,7 +56,7 @@ export class Session {
     server: Socket,
     start: { packet: Buffer; rest: Buffer; loginTimer: NodeJS.Timeout; from: string; user: string },
     private readonly raw: boolean,
-    private readonly context: SessionContext,
+    private readonly context: SessionContext<Session>,
   ) {
     const { control, limits, metrics, out } = context;
     this.loginTimer = start.loginTimer;
@@ -387,10 +388,8 @@ export class Session {
   /** Sends what is left and the end, and lets a client that keeps talking have it. */
   private closeClient(): void {
     this.backlog.clear();
-    if (this.heldSince > 0) {
-      this.d.waiting = null;
-      this.noteHold();
-    }
+    if (this.isHeld) this.d.waiting = null;
+    this.noteHold();
     if (this.client.over) return;
     this.client.end();
     this.client.resume();

@@ -3,8 +3,11 @@ import { isReturning, type SqlCommand } from './command.js';
 
 const UNKNOWN_TYPE = '\0\0\0\0';
 
-/** What a hidden step leads to when it succeeds: the server has the statement no more, or again. */
-export type HiddenEffect = 'gone' | 'back' | 'none';
+/**
+ * What a hidden step leads to when it succeeds: the server has the statement no more, or again, or
+ * an empty one of its name.
+ */
+export type HiddenEffect = 'gone' | 'back' | 'reserved' | 'none';
 
 /** One prepared statement of a session, as the client prepared it and as the server has it. */
 export class Statement {
@@ -30,8 +33,6 @@ export class Statement {
   touches: readonly number[] = [];
   /** The epoch in force when `plan` was found right last. */
   epoch: number;
-  /** Our Close went through and our Parse did not: the server has no such statement. */
-  lost = false;
   /** It is being prepared again, and the server has not answered. */
   unconfirmed = false;
   /** Sequence number of its Parse in the ledger. */
@@ -46,21 +47,35 @@ export class Statement {
   command: SqlCommand | null = null;
   /** `SchemaWatch.version` when it was sent, or found right last. */
   schema = 0;
+  /** The server has lost it, and has an empty one of its name. */
+  private reserved = false;
   private returning: boolean | undefined = undefined;
 
   /**
    * @param text as bytes in latin1; null when it was too large to keep.
    * @param types declared parameter types, 4 bytes each.
    * @param prefix of an SQL PREPARE, whose text is this and `text`; null: it came in a Parse.
+   * @param losses the session's statements that the server has lost.
    */
   constructor(
     readonly name: string,
     readonly text: string | null,
     readonly types: string,
     epoch: number,
-    readonly prefix: string | null = null,
+    readonly prefix: string | null,
+    private readonly losses: Set<Statement>,
   ) {
     this.epoch = epoch;
+  }
+
+  /** Our Close went through and our Parse did not: the server has no such statement. */
+  get lost(): boolean {
+    return this.losses.has(this);
+  }
+
+  /** What the server has under its name, if anything, is not this. */
+  get missing(): boolean {
+    return this.reserved || this.lost;
   }
 
   /** Whether it may give rows, whose type a change of the schema changes. */
@@ -87,9 +102,11 @@ export class Statement {
 
   /** A hidden step was answered. */
   stepped(effect: HiddenEffect): void {
-    if (effect === 'gone') this.lost = true;
-    else if (effect === 'back') {
-      this.lost = false;
+    if (effect === 'none') return;
+    this.reserved = effect === 'reserved';
+    if (effect === 'gone') this.losses.add(this);
+    else {
+      this.losses.delete(this);
       this.doubtful = false;
       this.unconfirmed = false;
     }
@@ -100,7 +117,7 @@ export class Statement {
     this.plan = null;
     this.unconfirmed = false;
     // A failed Parse has cost the server its unnamed statement.
-    if (failed && effect === 'back' && this.name === '') this.lost = true;
+    if (failed && effect === 'back' && this.name === '') this.losses.add(this);
   }
 
   get bytes(): number {
@@ -131,6 +148,7 @@ export class StatementTable {
   private readonly named = new Map<string, Statement>();
   /** The last message in flight about a name. */
   private readonly inFlight = new Map<string, Statement | Closing>();
+  private readonly losses = new Set<Statement>();
   private held = 0;
 
   /** @param maxBytes of text that is kept. */
@@ -154,7 +172,12 @@ export class StatementTable {
     prefix: string | null = null,
   ): Statement {
     const fits = text !== null && this.held + text.length <= this.maxBytes;
-    return new Statement(name, fits ? text : null, types, epoch, prefix);
+    return new Statement(name, fits ? text : null, types, epoch, prefix, this.losses);
+  }
+
+  /** Those that the client has and the server does not, since they could not be prepared again. */
+  get lost(): ReadonlySet<Statement> {
+    return this.losses;
   }
 
   /** A Parse or Close is being sent, as message `seq` of the ledger. */
@@ -199,7 +222,10 @@ export class StatementTable {
 
   /** DEALLOCATE ALL or DISCARD ALL has been run. (Only the unnamed statement outlives the former.) */
   deallocatedAll(): void {
-    for (const statement of this.named.values()) this.held -= statement.bytes;
+    for (const statement of this.named.values()) {
+      this.held -= statement.bytes;
+      this.losses.delete(statement);
+    }
     this.named.clear();
   }
 
@@ -224,6 +250,7 @@ export class StatementTable {
     const old = name === '' ? this.unnamed : this.named.get(name);
     if (!old) return;
     this.held -= old.bytes;
+    this.losses.delete(old);
     if (name === '') this.unnamed = undefined;
     else this.named.delete(name);
   }

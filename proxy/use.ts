@@ -10,10 +10,12 @@ import { CopyProbe, type Errand, Lookup, OWN_NAME } from './lookup.js';
 import { FLUSH, FRONTEND, SYNC as SYNC_BYTES, writeParse, writeQuery } from './messages.js';
 import {
   decideUse,
+  isFailed,
   markRight,
   type Plan,
   Preparation,
   prepareAgain,
+  reserveName,
   type UseDecision,
 } from './prepare.js';
 import type { Statement } from './statements.js';
@@ -26,7 +28,8 @@ export const REFUSED_TEXT = 'SELECT "pgtandem: statement refused, see the error 
 /** SQLSTATE undefined_column, with which it fails. */
 export const REFUSED_CODE = '42703';
 
-const NO_TEXT = Buffer.alloc(0);
+/** What has to stand in a text that can take or give back the name of a statement. */
+const NAMES = /\b(prepare|deallocate)\b/i;
 const SETTLE = { step: 'settle' } as const;
 
 /** Makes sure that the server has a statement as it has to be, before a message that uses it. */
@@ -57,6 +60,10 @@ export class Use {
     const { d } = this;
     if (d.ledger.skipping || d.ledger.copyOpen) return PASS;
     if (this.isUnsettled(name, statement)) return this.wait(SETTLE, false);
+    // What has no result is described even then, and so is what is empty.
+    if (statement?.missing && !runs && !statement.isReturning && isFailed(d)) {
+      return this.reserve(statement, false);
+    }
     const decision: UseDecision = statement
       ? decideUse(statement, d, this.control)
       : decide(null, 'unknown-statement', d, this.control);
@@ -93,14 +100,42 @@ export class Use {
    * prepared again and could not, it is given an empty one: the name is taken, and it says so.
    */
   beforeParse(name: string): Verdict {
+    const old = name === '' ? undefined : this.d.statements.find(name);
+    return old ? this.reserve(old, false) : PASS;
+  }
+
+  /**
+   * Before what may be PREPARE or DEALLOCATE of any name, alone or among other statements.
+   * @param text as bytes in latin1; null: it is not known.
+   * @param inQuery in a simple Query, and not in the portal of an Execute.
+   */
+  beforeNames(text: string | null, inQuery: boolean): Verdict {
     const { ledger, statements } = this.d;
-    const old = name === '' ? undefined : statements.find(name);
-    if (!old || (!old.lost && !old.unconfirmed)) return PASS;
-    if (old.unconfirmed && ledger.pending > 0) return this.wait(SETTLE, false);
+    if (text !== null && !NAMES.test(text)) return PASS;
+    for (const old of statements.lost) {
+      if (old.name === '') continue;
+      if (statements.isUnsure(old.name, ledger.batchStart)) return this.wait(SETTLE, inQuery);
+      if (statements.find(old.name) !== old) continue;
+      const waits = this.reserve(old, inQuery);
+      if (waits !== PASS) return waits;
+    }
+    return PASS;
+  }
+
+  /** Takes the name of a statement on the server, if that has lost it. */
+  private reserve(old: Statement, inQuery: boolean): Verdict {
+    const { ledger, status } = this.d;
+    if (old.unconfirmed && ledger.pending > 0) return this.wait(SETTLE, inQuery);
     if (!old.lost) return PASS;
-    this.reader.emit(writeParse(name, NO_TEXT, ''));
-    ledger.push(PARSE, SWALLOW, new Hidden(old, 'back'));
+    const { bytes, steps } = reserveName(old);
     old.unconfirmed = true;
+    if (inQuery) {
+      this.send(new Preparation(old, { bytes, steps }, ledger.harmlessSync(status, true)));
+      this.d.waiting = 'lookup';
+      return WAIT;
+    }
+    this.reader.emit(bytes);
+    for (const [kind, effect] of steps) ledger.push(kind, SWALLOW, new Hidden(old, effect), true);
     return PASS;
   }
 
@@ -114,12 +149,17 @@ export class Use {
    * Before a simple Query that has EXECUTE of this name in it. PASS: it may go; DROP: it was
    * refused, and is answered.
    * @param certain whether it is an EXECUTE, and not perhaps a string that looks like one.
+   * @param text of the Query.
    */
-  inQuery(name: string, certain: boolean): Verdict {
+  inQuery(name: string, certain: boolean, text: Buffer): Verdict {
     const { d } = this;
     const statement = d.statements.find(name);
     if (!statement && !certain) return PASS;
     if (this.isUnsettled(name, statement)) return this.wait(SETTLE, true);
+    // Behind the end of the transaction, in the same Query, it may be run.
+    if (statement?.missing && isFailed(d)) return this.reserve(statement, true);
+    // What cannot be prepared again may be given another meaning first.
+    if (statement?.missing && !certain && NAMES.test(text.toString('latin1'))) return PASS;
     const decision: UseDecision = statement
       ? decideUse(statement, d, this.control)
       : decide(null, 'unknown-statement', d, this.control);

@@ -1,9 +1,9 @@
 import type { AlterTableStmt, DropStmt, IndexStmt, Node } from 'libpg-query';
+import type { Findings } from './findings.js';
 import type { Names } from './names.js';
 import { migrationsOf, nameOf, type Plan } from './plan.js';
 import type { PreparedTable } from './prepared.js';
 import { type ByteString, strings } from './tree.js';
-import type { Findings } from './walk.js';
 
 /** Kinds of statement that name a table and do it no harm while it is under migration. */
 const HARMLESS = new Set([

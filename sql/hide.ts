@@ -1,11 +1,11 @@
 import type { Node, RangeVar } from 'libpg-query';
 import { PLAIN } from './assign.js';
+import type { Star } from './findings.js';
 import { columnOf } from './fragment.js';
 import type { Plan } from './plan.js';
 import { quoteIdentifier } from './rules.js';
 import type { Item, Scope } from './scope.js';
 import { strings } from './tree.js';
-import type { Star } from './walk.js';
 
 /*
  * A bare star over USING or NATURAL JOIN: which columns are merged only the server knows. There the

@@ -1,6 +1,7 @@
 import type { CopyStmt, RawStmt } from 'libpg-query';
 import { Cache } from './cache.js';
 import { applyDrafts, mapPosition } from './edits.js';
+import type { Statement } from './findings.js';
 import { skeletonOf } from './literals.js';
 import { namedIn } from './named.js';
 import { Names, namePattern, signatureOf, tableNames } from './names.js';
@@ -12,7 +13,7 @@ import { inView, type PreparedTable, prepareRules } from './prepared.js';
 import type { RuleSet } from './rules.js';
 import { Shapes } from './shapes.js';
 import { Misplaced, Source } from './source.js';
-import { changesNames, decide, findTables, type Statement, touchedBy } from './statement.js';
+import { changesNames, decide, findTables, touchedBy } from './statement.js';
 import { Templates } from './templates.js';
 import { type ByteString, sameTree } from './tree.js';
 

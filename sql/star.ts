@@ -1,10 +1,10 @@
 import type { Node } from 'libpg-query';
+import type { Star } from './findings.js';
 import { columnOf } from './fragment.js';
 import type { Plan } from './plan.js';
 import { quoteIdentifier } from './rules.js';
 import { findItem, type Item } from './scope.js';
 import { type ByteString, stringNodes, strings } from './tree.js';
-import type { Star } from './walk.js';
 
 /** A target in place of a star, as text and as tree. */
 interface Target {

@@ -9,6 +9,7 @@ import type {
 } from 'libpg-query';
 import { rewriteCopy } from './copy.js';
 import { decideDefinition, tablesOfObjects } from './ddl.js';
+import type { Findings, Statement, Write } from './findings.js';
 import { hideTables, seesHidden } from './hide.js';
 import { rewriteInsert } from './insert.js';
 import { isUnlisted, rewriteMerge } from './merge.js';
@@ -18,20 +19,13 @@ import type { PreparedTable } from './prepared.js';
 import { expandStar } from './star.js';
 import type { ByteString } from './tree.js';
 import { rewriteUpdate } from './update.js';
-import { type Findings, Walk, type Write } from './walk.js';
+import { Walk } from './walk.js';
 import { expandRow } from './whole-row.js';
 
 /** A statement's node: its kind and what is in it. */
 export function kindOf(stmt: RawStmt): { kind: string; value: unknown } {
   const [entry] = Object.entries(stmt.stmt ?? {});
   return { kind: entry?.[0] ?? '', value: entry?.[1] };
-}
-
-/** What one statement of a text has to do with the tables under migration. */
-export interface Statement {
-  kind: string;
-  value: unknown;
-  findings: Findings;
 }
 
 /** Names of new relations are not references to old ones. */

@@ -16,8 +16,7 @@ import type {
   UpdateStmt,
   WithClause,
 } from 'libpg-query';
-import type { Queries } from './columns.js';
-import { Named } from './named.js';
+import { Findings } from './findings.js';
 import type { Names } from './names.js';
 import type { PreparedTable } from './prepared.js';
 import {
@@ -32,46 +31,7 @@ import {
   versionOf,
 } from './scope.js';
 import { type ByteString, strings } from './tree.js';
-import { namingCast, type WholeRow, wholeRows } from './whole-row.js';
-
-/** A star in a target list: what it stands for depends on the scope. */
-export interface Star {
-  targets: Node[];
-  target: Node;
-  ref: ColumnRef;
-  scope: Scope;
-  /** For `TABLE t`, whose star is not written: where the table's name begins. */
-  from: number;
-}
-
-/** A statement that writes a table under migration, at any depth. */
-export type Write = { table: PreparedTable } & (
-  | { kind: 'insert'; stmt: InsertStmt; queries: Queries }
-  | { kind: 'update'; stmt: UpdateStmt }
-  | { kind: 'delete'; stmt: DeleteStmt }
-  | { kind: 'merge'; stmt: MergeStmt }
-);
-
-/** What one statement has to do with the tables under migration. */
-export class Findings {
-  readonly touched = new Set<PreparedTable>();
-  readonly stars: Star[] = [];
-  readonly rows: WholeRow[] = [];
-  /** Scopes with a NATURAL JOIN. */
-  readonly naturals: Scope[] = [];
-  readonly writes: Write[] = [];
-  readonly named = new Named();
-  /** A COPY of the table itself. */
-  copy: { table: PreparedTable; stmt: CopyStmt } | null = null;
-  /** Why hidden columns may show however the stars are spelled out. */
-  readonly leaks = new Set<string>();
-  /** Whether a reference without a schema was resolved by the search_path. */
-  byPath = false;
-  /** Whether it writes any table at all. */
-  writesAny = false;
-  /** Whether set_config is called, which may change the search_path. */
-  setsConfig = false;
-}
+import { namingCast, wholeRows } from './whole-row.js';
 
 const SYSTEM_COLUMNS = new Set(['ctid', 'xmin', 'xmax', 'cmin', 'cmax', 'tableoid']);
 

@@ -87,7 +87,10 @@ export const batches: Contender = {
     }),
 };
 
-/** pgroll itself, its start with its backfill; the program `pgroll` has to be on the PATH. */
+/**
+ * pgroll itself, its start with its backfill; the program `pgroll` has to be on the PATH. A database
+ * that it does not know wants a baseline first: without one it says so, and ends as if all were well.
+ */
 export const pgroll: Contender = {
   name: 'pgroll',
   async fill(cluster, database) {
@@ -104,6 +107,7 @@ export const pgroll: Contender = {
       writeFileSync(file, JSON.stringify({ operations: [{ alter_column: alter }] }));
       const url = ['--postgres-url', `${cluster.url(database)}?sslmode=disable`];
       await run('pgroll', ['init', ...url]);
+      await run('pgroll', ['baseline', '00_before', folder, '--yes', ...url]);
       return await timed(async () => void (await run('pgroll', ['start', file, ...url])));
     } finally {
       rmSync(folder, { recursive: true });

@@ -99,6 +99,8 @@ for (const rows of options.rows) {
       'SELECT pg_wal_lsn_diff($1, $2)::float8 AS bytes, count(*)::float8 AS n FROM pgbench_accounts',
       [is.lsn, was.lsn],
     );
+    // An update of a row is more; so few are of DDL alone.
+    if (wal[0].bytes < 40 * wal[0].n) throw new Error(`${contender.name} has filled nothing`);
     await client.end();
     const done = load ? await load.stop() : [];
     const seconds = (toMs - fromMs) / 1000;

@@ -14,10 +14,14 @@ interface Options {
   workloads: Cell['workload'][];
   only: string[];
   tls: boolean;
+  transactions: boolean;
   others: boolean;
+  measures: string[];
+  slow: number;
 }
 
 const list = (text: string) => text.split(',');
+const NAMES = OTHERS.map(({ name }) => name);
 
 const options = new Command('bench/relay')
   .description('What the relay costs, beside PgBouncer, socat and no proxy at all (Linux).')
@@ -29,7 +33,10 @@ const options = new Command('bench/relay')
   .option('--workloads <list>', 'select, tpcb, pipeline', list, ['select', 'pipeline', 'tpcb'])
   .option('--only <list>', 'contenders', list, [])
   .option('--tls', 'from the clients to PgBouncer and pgtandem', false)
+  .option('--no-transactions', 'leave out transactions')
   .option('--no-others', 'leave out connections, COPY and memory (as with --tls)')
+  .option('--measures <list>', `of these: ${NAMES.join(', ')}`, list, NAMES)
+  .option('--slow <megabytes>', 'of 1 GB at 1 MB/s, a second each; 1000: to the end', Number, 8)
   .parse()
   .opts<Options>();
 
@@ -43,7 +50,7 @@ console.log(`Node ${process.version}, ${options.rounds} rounds of ${options.seco
 const stage = await setStage(options.scale, options.only, options.tls);
 try {
   let warm = '';
-  for (const cell of cells) {
+  for (const cell of options.transactions ? cells : []) {
     const kind = `${cell.workload} ${cell.mode}`;
     if (kind !== warm) await warmUp(cell);
     warm = kind;
@@ -95,11 +102,13 @@ function print(cell: Cell, runs: ReadonlyMap<string, Figures[]>): void {
 }
 
 async function measureOthers(): Promise<void> {
-  for (const { title, unit, measure } of OTHERS) {
+  for (const { title, unit, measure } of OTHERS.filter(({ name }) =>
+    options.measures.includes(name),
+  )) {
     const runs = new Map(stage.contenders.map(({ name }) => [name, [] as number[]]));
     for (let round = 0; round < options.rounds; round++) {
       for (const contender of stage.contenders) {
-        const value = await measure(contender);
+        const value = await measure(contender, options.slow);
         if (value !== null) runs.get(contender.name)!.push(value);
       }
     }

@@ -3,23 +3,26 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Contender } from './contenders.js';
 import { residentOf } from './process.js';
-import { copyIn, copyOut, Line, query } from './raw.js';
+import { copyIn, copyOut, Line } from './raw.js';
+import { slowReader, slowWriter } from './slow.js';
 
 const run = promisify(execFile);
 
 /** What is measured beside transactions; each gives one number for a contender. */
 export interface Measure {
+  /** By which it is asked for. */
+  name: string;
   title: string;
   unit: string;
   /** Of PgBouncer and the direct way, or of neither. */
-  measure(contender: Contender): Promise<number | null>;
+  measure(contender: Contender, slowMegabytes: number): Promise<number | null>;
 }
 
 const IDLE = 500;
-const SLOW_SECONDS = 8;
 
 export const OTHERS: Measure[] = [
   {
+    name: 'connections',
     title: 'connections, each with one query',
     unit: '/s',
     measure: async ({ host, port, database }) => {
@@ -28,9 +31,20 @@ export const OTHERS: Measure[] = [
       return Number(/tps = ([\d.]+)/.exec(stdout)?.[1]);
     },
   },
-  { title: 'COPY out', unit: 'MB/s', measure: (contender) => copyOut(contender, 500) },
-  { title: 'COPY in', unit: 'MB/s', measure: (contender) => copyIn(contender, 300) },
   {
+    name: 'copy-out',
+    title: 'COPY out',
+    unit: 'MB/s',
+    measure: (contender) => copyOut(contender, 500),
+  },
+  {
+    name: 'copy-in',
+    title: 'COPY in',
+    unit: 'MB/s',
+    measure: (contender) => copyIn(contender, 300),
+  },
+  {
+    name: 'idle',
     title: `memory of an idle connection (${IDLE} of them)`,
     unit: 'kB',
     measure: async (contender) => {
@@ -46,21 +60,15 @@ export const OTHERS: Measure[] = [
     },
   },
   {
-    title: `memory for a 1 GB result at 1 MB/s (first ${SLOW_SECONDS} s)`,
+    name: 'slow-reader',
+    title: 'highest growth of memory while a result of 1 GB is read at 1 MB/s',
     unit: 'MB',
-    measure: async (contender) => {
-      if (contender.pids().length === 0) return null;
-      const line = await Line.open(contender);
-      const before = residentOf(contender.pids());
-      await line.begin(query("SELECT repeat('x', 1000) FROM generate_series(1, 1000000)"));
-      let highest = 0;
-      for (let second = 0; second < SLOW_SECONDS; second++) {
-        await line.take(1e6);
-        await delay(1_000);
-        highest = Math.max(highest, residentOf(contender.pids()) - before);
-      }
-      line.close();
-      return highest / 1e6;
-    },
+    measure: slowReader,
+  },
+  {
+    name: 'slow-writer',
+    title: 'the same of a COPY in of 1 GB that is sent at 1 MB/s',
+    unit: 'MB',
+    measure: slowWriter,
   },
 ];

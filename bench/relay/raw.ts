@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import type { Contender } from './contenders.js';
 
-const message = (type: string, body: Buffer | string) => {
+export const message = (type: string, body: Buffer | string) => {
   const header = Buffer.alloc(5);
   header.write(type, 'latin1');
   header.writeInt32BE(Buffer.byteLength(body) + 4, 1);
@@ -45,8 +45,12 @@ export class Line {
   async ask(bytes: Buffer): Promise<void> {
     this.tail = Buffer.alloc(0);
     this.socket.write(bytes);
-    const ready = () => this.tail.length === 6 && this.tail[0] === 0x5a && this.tail[4] === 5;
-    await this.until(ready);
+    await this.until(() => this.isReady);
+  }
+
+  /** A ReadyForQuery is the last thing that came. */
+  get isReady(): boolean {
+    return this.tail.length === 6 && this.tail[0] === 0x5a && this.tail[4] === 5;
   }
 
   /** Sends, and waits until something has come. */
@@ -61,11 +65,11 @@ export class Line {
     if (!this.socket.write(bytes)) await once(this.socket, 'drain');
   }
 
-  /** Takes about this many bytes, and then none. */
+  /** Takes about this many bytes, or what there is to the end, and then none. */
   async take(bytes: number): Promise<void> {
     const wanted = this.received + bytes;
     this.socket.resume();
-    await this.until(() => this.received >= wanted);
+    await this.until(() => this.received >= wanted || this.isReady);
     this.socket.pause();
   }
 

@@ -1,13 +1,20 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Spent } from '../../backfill/account.js';
+import { readCheckpoint } from '../../backfill/checkpoint.js';
 import { DEFAULT_THROTTLE } from '../../backfill/job.js';
+import type { Told } from '../../backfill/words.js';
 import { connect } from '../../db/connect.js';
 import { type Definition, parseDefinition } from '../../migration/definition.js';
 import type { PhaseName, Request } from '../../migration/phase.js';
 import { makePlan } from '../../migration/planner.js';
 import { requestMove } from '../../migration/request.js';
-import { insertMigration, loadMigration, type Migration } from '../../migration/store.js';
+import {
+  changeSettings,
+  insertMigration,
+  loadMigration,
+  type Migration,
+} from '../../migration/store.js';
 import { loadParser } from '../../sql/rewriter.js';
 import { Progress } from '../progress.js';
 import { snapshot } from '../watch.js';
@@ -30,8 +37,17 @@ export interface DemoSettings {
 
 const SQL = 'ALTER TABLE orders ALTER COLUMN amount TYPE bigint';
 const NAME = 'orders_amount';
-/** How long replay on the standby is paused in the middle of the backfill, milliseconds. */
-const FORCED_LAG_MS = 4_000;
+/** How long the backfill is seen to stand still for a standby whose replay is paused, milliseconds. */
+const FORCED_LAG_MS = 3_000;
+/** After so long replay goes on in any case, milliseconds. */
+const LONGEST_PAUSE_MS = 30_000;
+/**
+ * A table of fewer rows is filled before a standby can be a second behind. There, until it has been
+ * seen to stop, replay is paused after the first chunk, chunks are as small as can be, and so little
+ * WAL may wait that it stops soon.
+ */
+const FEW_ROWS = 500_000;
+const FEW = { bytesPerRow: 16, chunkTargetMs: 1 };
 
 /** Runs the demo and prints its report. @returns whether every promise was kept. */
 export async function runDemo(settings: DemoSettings): Promise<boolean> {
@@ -141,14 +157,16 @@ class Demo {
     definition: Definition,
   ): Promise<{ rowsChecked: number; unequal: number }> {
     this.say(`$ pgtandem start -e '${SQL}'`);
+    const { rows } = this.settings;
+    const few = rows < FEW_ROWS;
     const plan = await makePlan(this.control, definition, 'repair');
     await insertMigration(this.control, NAME, definition, plan, {
       cutover: 'manual',
       columnOrder: 'keep',
       soakMs: 0,
       maxLagMs: DEFAULT_THROTTLE.maxLagMs,
-      maxLagBytes: DEFAULT_THROTTLE.maxLagBytes,
-      chunkTargetMs: DEFAULT_THROTTLE.chunkTargetMs,
+      maxLagBytes: few ? rows * FEW.bytesPerRow : DEFAULT_THROTTLE.maxLagBytes,
+      chunkTargetMs: few ? FEW.chunkTargetMs : DEFAULT_THROTTLE.chunkTargetMs,
     });
     const forcing = this.forceLag(standby);
     await this.until('ready');
@@ -192,24 +210,41 @@ class Demo {
     if (Object.keys(reasons).length > 0) this.throttled = reasons;
   }
 
-  /** Pauses replay on the standby when a third of the table is filled, and lets it go on. */
+  /** Pauses replay on the standby when some of the table is filled, and lets it go on. */
   private async forceLag(standby: Cluster): Promise<void> {
-    for (;;) {
-      const { phase, progress } = await loadMigration(this.control, NAME);
-      const ratio = (progress.backfill as { ratio?: number } | undefined)?.ratio ?? 0;
-      if (phase.name === 'backfilling' && ratio > 0.3) break;
-      if (phase.name === 'ready') return;
-      await delay(50);
-    }
     const client = await standby.client();
     try {
+      const atRatio = this.settings.rows < FEW_ROWS ? 0 : 0.3;
+      await this.seen(({ phase, ratio }) => phase === 'backfilling' && ratio > atRatio);
       this.say('Replay on the standby is paused: watch the backfill stop');
       await client.query('SELECT pg_wal_replay_pause()');
+      await this.seen(({ isStill }) => isStill, LONGEST_PAUSE_MS);
       await delay(FORCED_LAG_MS);
       await client.query('SELECT pg_wal_replay_resume()');
       this.say('Replay goes on');
+      const { chunkTargetMs, maxLagBytes } = DEFAULT_THROTTLE;
+      const { id } = await loadMigration(this.control, NAME);
+      await changeSettings(this.control, id, { chunkTargetMs, maxLagBytes });
     } finally {
       await client.end();
+    }
+  }
+
+  /** Waits until the migration is so, or is ready, or so long. */
+  private async seen(
+    isSo: (now: { phase: PhaseName; ratio: number; isStill: boolean }) => boolean,
+    limitMs = Number.POSITIVE_INFINITY,
+  ): Promise<void> {
+    const startedMs = performance.now();
+    for (;;) {
+      const { id, phase, progress } = await loadMigration(this.control, NAME);
+      const { throttled = null } = (progress.backfill ?? {}) as Told;
+      // What is saved for people is up to half a second old.
+      const { nextBlock = 0, endBlock = 1 } = (await readCheckpoint(this.control, id)) ?? {};
+      const ratio = nextBlock / Math.max(1, endBlock);
+      if (isSo({ phase: phase.name, ratio, isStill: throttled !== null })) return;
+      if (phase.name === 'ready' || performance.now() - startedMs > limitMs) return;
+      await delay(20);
     }
   }
 

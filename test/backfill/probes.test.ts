@@ -14,7 +14,7 @@ import { Watched } from './watched.js';
  *
  * What was broken on purpose: `observed` 0 in each of query.ts (that test, and those of the levels,
  * which use it), http.ts and wal-rate.ts; `true` in place of pg_cancel_backend in blocking.ts (a
- * chunk that somebody waits for).
+ * chunk that somebody waits for); a rest that is not looked at before its end (the rests grow).
  */
 
 t.test('signals', async (t) => {
@@ -121,12 +121,17 @@ t.test('signals', async (t) => {
     t.equal(await pendingRows(client, 'waited'), 0);
   });
 
-  t.test('soft: the rests grow, and it goes on', async (t) => {
-    const job = await makeJob(cluster, 300_000, { table: 'slowed' });
+  t.test('soft: the rests grow, and a long one ends soon after its reason', async (t) => {
+    const job = await makeJob(cluster, 20_000, { table: 'slowed' });
+    // Each row takes so long that the table outlasts the test, and that rests are to last for seconds.
+    await client.query(`CREATE FUNCTION tardy() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN PERFORM pg_sleep(0.004); RETURN NEW; END';
+      CREATE TRIGGER tardy BEFORE UPDATE ON slowed FOR EACH ROW EXECUTE FUNCTION tardy();
+      CREATE TABLE pedal AS SELECT 9 AS v`);
     const held = {
       ...DEFAULT_THROTTLE,
-      chunkTargetMs: 1,
-      query: 'SELECT 9',
+      chunkTargetMs: 1_000,
+      query: 'SELECT v FROM pedal',
       queryMax: 3,
       levels: { query: 'soft' },
     } as ThrottleSettings;
@@ -134,12 +139,24 @@ t.test('signals', async (t) => {
     t.teardown(() => watched.stop());
     await until('it is slow', () => (watched.last?.restFactor ?? 0) > 4);
     t.equal(watched.last?.slowed?.text, 'query: the throttle query gives 9 (limit 3)');
-    const before = watched.last!.blocksDone;
-    await until('it goes on', () => watched.last!.blocksDone > before);
+    const before = watched.last!.rowsFilled;
+    await until('it goes on', () => watched.last!.rowsFilled > before);
     const metrics = await watched.metrics.registry.metrics();
     t.match(metrics, /slowed_seconds_total\{migration="slowed",reason="query"\} \d/);
-    held.query = 'SELECT 0';
-    held.chunkTargetMs = 1;
+    // In one rest or another: whether this one is seen to be cut depends on where it stood just then.
+    const pedal = (v: number) => client.query('UPDATE pedal SET v = $1', [v]);
+    await pedal(0);
+    let seen = watched.last!;
+    const isFalling = async () => {
+      const { rowsFilled, restFactor, slowed } = watched.last!;
+      if (rowsFilled === seen.rowsFilled && restFactor < seen.restFactor) return true;
+      seen = watched.last!;
+      if (restFactor > 4) await pedal(0);
+      else if (slowed === null) await pedal(9);
+      return false;
+    };
+    await until('the factor falls within one rest', isFalling, 60_000);
+    await pedal(0);
     await until('it is as fast as before', () => watched.last?.slowed === null);
     t.equal(await watched.stop(), 'aborted');
     t.notOk(

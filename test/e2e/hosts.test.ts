@@ -8,6 +8,9 @@
  * | connect: a look at a host may take ten minutes | say nothing; hangs |
  * | follower: a renewal may take for ever          | hangs              |
  * | ssl: the name is not looked at                 | verify-full        |
+ * | follower: no process is missing                | live on            |
+ * | target: the coordinator is not told            | live on            |
+ * | coordinator: a server that hangs is waited for | hangs              |
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -63,6 +66,25 @@ async function where(proxy: ProxyProcess): Promise<{ port: number; ssl: boolean 
     await client.end().catch(() => undefined);
   }
 }
+
+/** Whether a query has one row there. */
+async function holds(cluster: Cluster, sql: string): Promise<boolean> {
+  const client = await cluster.client();
+  const { rowCount } = await client.query(sql);
+  await client.end();
+  return rowCount === 1;
+}
+
+const registered = (cluster: Cluster) =>
+  holds(cluster, 'SELECT FROM pgtandem.proxy WHERE lease_until > clock_timestamp()');
+
+/** Whether the coordinator has its lock there. */
+const coordinated = (cluster: Cluster) =>
+  holds(
+    cluster,
+    `SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+     WHERE l.locktype = 'advisory' AND l.granted AND a.application_name = 'pgtandem coordinator'`,
+  );
 
 async function promote(standby: Cluster): Promise<void> {
   const client = await standby.client();
@@ -159,6 +181,7 @@ t.test('a primary that hangs while it is used, and a standby that is promoted', 
     return (await where(proxy))?.port === standby.port;
   });
   address.lead(primary.port);
+  await until('the coordinator is there', () => coordinated(standby));
   await until('two primaries are seen', async () => {
     return (await proxy.metric('pgtandem_errors_total', { kind: 'split-brain' })) > 0;
   });
@@ -175,15 +198,32 @@ t.test('an address that moves: a promoted standby is behind it', async (t) => {
   await promote(standby);
   address.lead(standby.port);
   await old.ended;
-  const registered = async (cluster: Cluster) => {
-    const client = await cluster.client();
-    const { rowCount } = await client.query(
-      'SELECT FROM pgtandem.proxy WHERE lease_until > clock_timestamp()',
-    );
-    await client.end();
-    return rowCount === 1;
-  };
   await until('its lease is there', () => registered(standby));
   t.same(await where(proxy), { port: standby.port, ssl: false });
+  t.equal((await proxy.health()).lease, 'held');
+});
+
+t.test('an address that moves, and the connections that there are live on', async (t) => {
+  const { primary, standby: makeStandby } = await pair(t);
+  const standby = await makeStandby();
+  const address = await Address.open(primary.port);
+  t.teardown(() => address.close());
+  const proxy = await start(t, `postgres://postgres@127.0.0.1:${address.port}/postgres`);
+  await until('the coordinator is there', () => coordinated(primary));
+  const old = await guest(proxy.url());
+  await promote(standby);
+  address.turn(standby.port);
+  const stranger = await guest(proxy.url());
+  t.match(await stranger.ended, { code: '57P01' }, 'who got there before the lease is ended');
+  t.match(await old.ended, { code: '57P01' }, 'and then who is at the old one');
+  t.same(await where(proxy), { port: standby.port, ssl: false });
+  t.ok(await registered(standby), 'where sessions are, the lease is');
+  await until('the coordinator is there', () => coordinated(standby));
+  await until('nothing of the proxy is at the old one', () =>
+    holds(
+      primary,
+      `SELECT WHERE NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name ~ 'pgtandem')`,
+    ),
+  );
   t.equal((await proxy.health()).lease, 'held');
 });

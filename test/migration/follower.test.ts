@@ -3,7 +3,7 @@ import t from 'tap';
 import { Cluster } from '../../cli/demo/cluster.js';
 import { connect } from '../../db/connect.js';
 import { CHANNEL, installSchema } from '../../db/schema.js';
-import { type Followed, Follower } from '../../migration/follower.js';
+import { type Followed, Follower, type Place } from '../../migration/follower.js';
 import { Address } from '../proxy/address.js';
 import { until } from '../proxy/harness.js';
 
@@ -54,10 +54,10 @@ t.test('a server that has lost commits is followed as a new one', async (t) => {
   t.teardown(() => control.end());
   const follower = new Follower({ url: cluster.url(), address: 'a', version: '0', log: quiet });
   const stopping = new AbortController();
-  const seen: Exclude<Followed, { kind: 'lease' }>[] = [];
+  const seen: Extract<Followed, { place: Place }>[] = [];
   const followed = (async () => {
     for await (const item of follower.follow(stopping.signal)) {
-      if (item.kind !== 'lease') seen.push(item);
+      if ('place' in item) seen.push(item);
     }
   })();
   const publish = (epoch: number) =>
@@ -98,3 +98,35 @@ t.test('a server that has lost commits is followed as a new one', async (t) => {
   await followed;
   t.equal((await control.query('SELECT FROM pgtandem.proxy')).rowCount, 0, 'signed off');
 });
+
+t.test(
+  'processes of sessions that the server does not have are told of, and no others',
+  async (t) => {
+    const cluster = await Cluster.create();
+    t.teardown(() => cluster.destroy());
+    const control = await connect({ url: cluster.url(), role: 'test' });
+    t.teardown(() => control.end());
+    const { rows } = await control.query('SELECT pg_backend_pid() AS pid');
+    const sessions = [rows[0].pid, process.pid];
+    const newcomers = () => sessions.splice(0);
+    const options = { url: cluster.url(), address: 'a', version: '0', log: quiet, newcomers };
+    const follower = new Follower(options);
+    const stopping = new AbortController();
+    const seen: (readonly number[])[] = [];
+    let terms = 0;
+    const followed = (async () => {
+      for await (const item of follower.follow(stopping.signal)) {
+        if (item.kind === 'rules') terms = item.place.term;
+        if (item.kind !== 'strangers') continue;
+        seen.push(item.pids);
+        follower.stray();
+        if (seen.length === 1) sessions.push(process.pid, rows[0].pid);
+      }
+    })();
+    await until('it is told of twice', () => seen.length === 2, 20_000);
+    t.same(seen, [[process.pid], [process.pid]]);
+    t.equal(terms, 1, 'of a server that is the same after all nothing is begun anew');
+    stopping.abort();
+    await followed;
+  },
+);

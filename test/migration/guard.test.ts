@@ -140,6 +140,25 @@ t.test('the guard keeps what no proxy has seen', async (t) => {
     await plane.ask('i', 'complete', 'completed');
   });
 
+  t.test('a composite value of which some or all fields are NULL is a value', async (t) => {
+    await plane.query(`DROP TYPE IF EXISTS place; CREATE TYPE place AS (x int, y text);
+      ALTER TABLE users ADD at place NOT NULL DEFAULT '(,)'; UPDATE users SET at = '(1,)' WHERE id < 9`);
+    await plane.start('place', 'ALTER TABLE users RENAME COLUMN at TO spot');
+    await plane.reach('place', 'ready');
+    await plane.query(`INSERT INTO users (id, spot) VALUES (101, '(2,)'), (102, '(,)')`);
+    t.equal(await one('SELECT count(*)::int FROM users WHERE at::text = spot::text'), 52);
+    t.equal(await one('SELECT at::text FROM users WHERE id = 101'), '(2,)');
+    await plane.ask('place', 'cutover', 'soaking');
+    await plane.ask('place', 'revert', 'reverted');
+    await plane.ask('place', 'abort', 'aborted');
+    await plane.start('far', `ALTER TABLE users ADD COLUMN far place; -- pgtandem: up(at)`);
+    await plane.reach('far', 'ready');
+    await plane.ask('far', 'cutover', 'soaking');
+    await plane.query(`INSERT INTO users (id, at, far) VALUES (103, '(3,c)', '(,)')`);
+    t.equal(await one('SELECT far::text FROM users WHERE id = 103'), '(,)', 'it was given');
+    await plane.ask('far', 'complete', 'completed');
+  });
+
   t.test('a trigger may write the same table between our two, by either name', async (t) => {
     await trigger(
       'a',

@@ -22,12 +22,15 @@ const CATALOG = `
 
 const SETUP = `
   DROP TABLE IF EXISTS orders;
+  DROP TYPE IF EXISTS place;
+  CREATE TYPE place AS (x integer, y text);
   CREATE TABLE orders (
     id bigserial PRIMARY KEY,
     amount integer NOT NULL DEFAULT 7,
     number serial,
     email varchar(40),
-    total numeric(8,2));
+    total numeric(8,2),
+    place place NOT NULL DEFAULT '(,)');
   COMMENT ON COLUMN orders.amount IS 'cents';
   ALTER TABLE orders ALTER COLUMN amount SET STATISTICS 250;
   CREATE INDEX orders_amount ON orders (amount DESC) WHERE amount > 3;
@@ -43,6 +46,7 @@ const CASES: [string, string][] = [
   ['USING', 'ALTER TABLE orders ALTER COLUMN email TYPE text USING lower(email)'],
   ['numeric to text', 'ALTER TABLE orders ALTER COLUMN total TYPE text'],
   ['rename', 'ALTER TABLE orders RENAME COLUMN amount TO cents'],
+  ['NOT NULL with fields that are NULL', 'ALTER TABLE orders RENAME COLUMN place TO spot'],
   [
     'three at once',
     `ALTER TABLE orders ALTER COLUMN amount TYPE bigint,

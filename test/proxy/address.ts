@@ -45,6 +45,11 @@ export class Address {
     for (const socket of this.sockets) socket.destroy();
   }
 
+  /** As a balancer, or a name: new connections lead elsewhere, and those that there are live on. */
+  turn(target: number): void {
+    this.target = target;
+  }
+
   /** As a machine that hangs: connections stay, new ones are accepted, and nothing comes. */
   hang(): void {
     this.silent = true;

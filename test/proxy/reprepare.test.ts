@@ -12,6 +12,11 @@
  * | prepare: `lost` is not looked at                 | a failure leaves nothing behind |
  * | statements: only declared types are sent again   | parameter types                 |
  * | use: `beforeParse` lets all pass                 | a name stays taken              |
+ * | use: `beforeNames` lets all pass                 | a name stays taken              |
+ * | use: `beforeNames` looks at what is in flight not | a name stays taken             |
+ * | frontend: `beforeNames` in a simple Query only   | a name stays taken              |
+ * | prepare: of one that is missing, too, the server | a name stays taken              |
+ * |   says that its transaction has failed           |                                 |
  */
 import t from 'tap';
 import { RawClient } from './harness.js';
@@ -187,24 +192,117 @@ for (const major of [14, 18]) {
   });
 }
 
+/** A statement whose table is gone, so that it cannot be prepared again: what is said of it then. */
+const LOST: Record<string, { talk: Buffer[][]; said: string }> = {
+  'Parse of the name': {
+    talk: [
+      [P('g', 'SELECT 1'), B('', 'g'), E(), S],
+      [P('', 'SELECT 2'), B('', ''), E(), S],
+    ],
+    said: 'E:42P05 Z:I 1 2 D:2 C:SELECT 1 Z:I',
+  },
+  'Close and Parse': {
+    talk: [[C('S', 'g'), P('g', 'SELECT 3'), B('', 'g'), E(), S]],
+    said: '3 1 2 D:3 C:SELECT 1 Z:I',
+  },
+  'Close and PREPARE': {
+    talk: [[C('S', 'g'), Q('PREPARE g AS SELECT 3')], [Q('EXECUTE g')]],
+    said: '3 C:PREPARE Z:I T D:3 C:SELECT 1 Z:I',
+  },
+  'a Close that is dropped, and PREPARE': {
+    talk: [[P('', 'nonsense'), C('S', 'g'), S], [Q('PREPARE g AS SELECT 3')]],
+    said: 'E:42601 Z:I E:42P05 Z:I',
+  },
+  PREPARE: { talk: [[Q('PREPARE g AS SELECT 1')]], said: 'E:42P05 Z:I' },
+  'PREPARE, in the extended protocol': {
+    talk: [[P('', 'PREPARE g AS SELECT 1'), B('', ''), E(), S]],
+    said: '1 2 E:42P05 Z:I',
+  },
+  'PREPARE among others': {
+    talk: [
+      [Q('SELECT 1; PREPARE g AS SELECT 1')],
+      [Q("DO $$BEGIN EXECUTE 'PREPARE g AS SELECT 1'; END$$")],
+    ],
+    said: 'T D:1 C:SELECT 1 E:42P05 Z:I E:42P05 Z:I',
+  },
+  'PREPARE in a transaction': {
+    talk: [[Q('BEGIN'), Q('PREPARE g AS SELECT 1'), Q('PREPARE g AS SELECT 1'), Q('COMMIT')]],
+    said: 'C:BEGIN Z:T E:42P05 Z:E E:25P02 Z:E C:ROLLBACK Z:I',
+  },
+  DEALLOCATE: {
+    talk: [[Q('DEALLOCATE g')], [Q('DEALLOCATE g')], [P('g', 'SELECT 1'), S]],
+    said: 'C:DEALLOCATE Z:I E:26000 Z:I 1 Z:I',
+  },
+  'DEALLOCATE, in the extended protocol': {
+    talk: [[P('', 'deallocate g'), B('', ''), E(), E(), S], [Q('PREPARE g AS SELECT 1')]],
+    said: '1 2 C:DEALLOCATE E:55000 Z:I C:PREPARE Z:I',
+  },
+  'DEALLOCATE among others': {
+    talk: [[Q('DEALLOCATE g; PREPARE g AS SELECT 4; EXECUTE g')], [Q('EXECUTE g')]],
+    said: 'C:DEALLOCATE C:PREPARE T D:4 C:SELECT 1 Z:I T D:4 C:SELECT 1 Z:I',
+  },
+  'DEALLOCATE ALL': {
+    talk: [[Q('DEALLOCATE ALL'), Q('PREPARE g AS SELECT 1')]],
+    said: 'C:DEALLOCATE ALL Z:I C:PREPARE Z:I',
+  },
+  'its use, and that of the other one': {
+    talk: [[Q('EXECUTE g (1)')], [B('', 'g', ['1']), E(), S], [B('', 'w'), E(), S]],
+    said: 'E:42P01 Z:I E:42P01 Z:I E:42P01 Z:I',
+  },
+  'its use in a failed transaction': {
+    talk: [
+      [Q('BEGIN'), Q('nonsense')],
+      [B('', 'g', ['1']), E(), S],
+      [D('S', 'g'), S],
+      [D('S', 'w'), S],
+      [B('', 'w'), S],
+      [D('S', 'w'), S],
+      [Q('EXECUTE g (1)')],
+      [D('S', 'g'), S],
+      [B('', 'g', ['1']), E(), S],
+      [Q('ROLLBACK; PREPARE g AS SELECT 1')],
+      [B('', 'g', ['1']), E(), S],
+    ],
+    said:
+      'C:BEGIN Z:T E:42601 Z:E E:25P02 Z:E E:25P02 Z:E t n Z:E E:25P02 Z:E t n Z:E ' +
+      'E:25P02 Z:E E:25P02 Z:E E:25P02 Z:E C:ROLLBACK E:42P05 Z:I E:42P01 Z:I',
+  },
+};
+
 t.test('a name stays taken though its statement cannot be prepared again', async (t) => {
   const b = await ruled(t, 18);
-  for (const port of [b.cluster.port, b.port]) {
-    const client = await RawClient.login(port);
-    t.teardown(() => client.destroy());
-    client.send(Q('CREATE TABLE gone (i int)'), P('g', 'SELECT i FROM gone'), S);
-    client.send(Q('DROP TABLE gone'));
-    t.match(brief(await client.ready(3)), /1 Z:I C:DROP TABLE Z:I$/);
+  for (const [what, { talk, said }] of Object.entries(LOST)) {
     for (const pipelined of [false, true]) {
-      client.send(B('', 'g'), E(), S);
-      if (!pipelined) t.equal(brief(await client.ready()), 'E:42P01 Z:I');
-      client.send(P('g', 'SELECT 1'), B('', 'g'), E(), S, P('', 'SELECT 2'), B('', ''), E(), S);
-      const last = 'E:42P05 Z:I 1 2 D:2 C:SELECT 1 Z:I';
-      const said = brief(await client.ready(pipelined ? 3 : 2));
-      t.equal(said, pipelined ? `E:42P01 Z:I ${last}` : last);
+      for (const port of [b.cluster.port, b.port]) {
+        const client = await RawClient.login(port);
+        client.send(Q('DROP TABLE IF EXISTS gone; CREATE TABLE gone (i int)'));
+        client.send(P('g', 'SELECT i FROM gone WHERE i > $1'), P('w', 'DELETE FROM gone'), S);
+        client.send(Q('DROP TABLE gone'));
+        t.match(brief(await client.ready(3)), /1 1 Z:I C:DROP TABLE Z:I$/);
+        const uses = [B('', 'g', ['1']), E(), S, B('', 'w'), E(), S];
+        client.send(...uses);
+        t.equal(brief(await client.ready(2)), 'E:42P01 Z:I E:42P01 Z:I');
+        const answers: string[] = [];
+        if (pipelined) {
+          client.send(...talk.flat());
+          const readies = said.match(/Z:/g)!.length;
+          answers.push(brief(await client.ready(readies)));
+        } else {
+          for (const batch of talk) {
+            client.send(...batch);
+            const readies = batch.filter((message) =>
+              'QS'.includes(String.fromCharCode(message[0]!)),
+            );
+            answers.push(brief(await client.ready(readies.length)));
+          }
+        }
+        const where = port === b.port ? 'through the proxy' : 'directly';
+        t.equal(answers.join(' '), said, `${what}, ${where}${pipelined ? ', at once' : ''}`);
+        client.destroy();
+      }
     }
-    client.send(B('', 'g'), E(), S, C('S', 'g'), P('g', 'SELECT 3'), B('', 'g'), E(), S);
-    t.equal(brief(await client.ready(2)), 'E:42P01 Z:I 3 1 2 D:3 C:SELECT 1 Z:I');
   }
   t.ok((await b.metric('pgtandem_reprepared_total')) > 0);
+  t.equal(await b.metric('pgtandem_out_of_sync_total'), 0);
+  t.same(b.errors, []);
 });

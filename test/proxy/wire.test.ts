@@ -7,7 +7,8 @@ import t from 'tap';
 import { handleOf, PlainHandleWire } from '../../proxy/handle-wire.js';
 import { Outbox } from '../../proxy/outbox.js';
 import { TlsHandleWire } from '../../proxy/tls-handle-wire.js';
-import { openWire, type WireListener } from '../../proxy/wire.js';
+import { openWire } from '../../proxy/open-wire.js';
+import type { WireListener } from '../../proxy/wire.js';
 import { makeCertificate } from './certificates.js';
 import { seeded } from './random.js';
 
