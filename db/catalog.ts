@@ -24,6 +24,9 @@ export interface ColumnFacts {
   collation: string | null;
   /** Whether it is of a domain that has a default or is NOT NULL, which a column of it inherits. */
   demandingDomain: boolean;
+  /** From how many tables it is inherited, and whether it is defined in this one (too). */
+  inherited: number;
+  local: boolean;
   /** `pg_attribute.attstattarget`; -1 for the default. */
   statisticsTarget: number;
 }
@@ -53,7 +56,6 @@ export interface TableFacts {
   kind: string;
   persistence: string;
   isPartition: boolean;
-  inherits: boolean;
   owned: boolean;
   rowSecurity: boolean;
   hasRules: boolean;
@@ -144,13 +146,21 @@ export async function readTable(connection: Connection, oid: number): Promise<Ta
 }
 
 export async function readColumns(connection: Connection, oid: number): Promise<ColumnFacts[]> {
-  const { rows } = await connection.query(COLUMNS_QUERY, [oid]);
-  return rows.map((row) => ({
-    ...row,
-    default: row.generated ? null : row.default,
-    notNullName: row.notNullName,
-    grants: row.grants,
-  }));
+  return (await readColumnsOf(connection, [oid])).get(oid) ?? [];
+}
+
+/** The same of several tables, by oid; one that is gone has no entry. */
+export async function readColumnsOf(
+  connection: Connection,
+  oids: readonly number[],
+): Promise<Map<number, ColumnFacts[]>> {
+  const { rows } = await connection.query(COLUMNS_QUERY, [oids]);
+  const columns = new Map<number, ColumnFacts[]>();
+  for (const { relation, ...row } of rows) {
+    const facts = { ...row, default: row.generated ? null : row.default };
+    columns.set(Number(relation), [...(columns.get(Number(relation)) ?? []), facts]);
+  }
+  return columns;
 }
 
 export async function readIndexes(connection: Connection, oid: number): Promise<IndexFacts[]> {
@@ -198,7 +208,6 @@ export async function readDependentsOf(
 const TABLE_QUERY = `
 SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind, c.relpersistence AS persistence,
        c.relispartition AS "isPartition",
-       EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) AS inherits,
        pg_has_role(c.relowner, 'USAGE') AS owned,
        row_security_active(c.oid) AS "rowSecurity",
        EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid) AS "hasRules",
@@ -212,7 +221,7 @@ EXISTS (SELECT FROM regexp_matches(d.adbin::text, ':(?:funcid|opfuncid) (\\d+)',
 OR d.adbin::text ~ 'SQLVALUEFUNCTION|NEXTVALUEEXPR|COERCEVIAIO'`;
 
 const COLUMNS_QUERY = `
-SELECT a.attnum::int, a.attname AS name,
+SELECT a.attrelid::int8 AS relation, a.attnum::int, a.attname AS name,
        format_type(a.atttypid, a.atttypmod) AS type, format_type(a.atttypid, -1) AS "baseType",
        a.attnotnull AS "notNull",
        (SELECT k.conname FROM pg_constraint k
@@ -220,6 +229,7 @@ SELECT a.attnum::int, a.attname AS name,
          AS "notNullName",
        CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END AS identity,
        a.attgenerated <> '' AS generated,
+       a.attinhcount::int AS inherited, a.attislocal AS local,
        pg_get_expr(d.adbin, d.adrelid) AS default,
        coalesce(${DEFAULT_VOLATILE}, false) AS "defaultVolatile",
        pg_get_serial_sequence(quote_ident(n.nspname) || '.' || quote_ident(c.relname), a.attname)
@@ -249,7 +259,8 @@ JOIN pg_type t ON t.oid = a.atttypid
 JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
 LEFT JOIN pg_collation l ON l.oid = a.attcollation
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`;
+WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attrelid, a.attnum`;
 
 const INDEXES_QUERY = `
 SELECT i.indexrelid AS oid, x.relname AS name, i.indisunique AS unique, i.indisprimary AS primary,

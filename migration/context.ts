@@ -1,8 +1,10 @@
 import { type Connection, transaction } from '../db/connect.js';
+import { type Member, readTree } from '../db/tree.js';
 import type { Metrics } from '../metrics/registry.js';
 import { blockersOf, unacknowledged } from './drain.js';
 import { awaitVacuum, isLockFailure, LOCK_TIMEOUT_MS, lockTable } from './locks.js';
 import { backoffMs } from './phase.js';
+import { hasMembers } from './plan.js';
 import { type Migration, saveProgress } from './store.js';
 import type { Wake } from './wake.js';
 
@@ -70,22 +72,26 @@ export async function showWaiting(
 /**
  * Runs statements in one transaction with a short lock_timeout, again and again until it gets its
  * locks, more and more slowly; shows who is in the way.
- * @param may asked under the lock of a partitioned table.
+ * @param statements what they are of the table and its partitions or children, as these are then.
+ * @param may asked under the lock of a table that has any.
  * @returns whether they were run.
  */
 export async function runDdl(
   context: Context,
   migration: Migration,
-  statements: string[],
+  statements: (members: readonly Member[]) => string[],
   may: () => Promise<boolean> = async () => true,
 ): Promise<boolean> {
+  const { connection } = context;
+  const { plan } = migration;
   let done = false;
   await retried(context, migration, LOCK_TIMEOUT_MS, async () => {
-    await awaitVacuum(context.connection, migration.plan);
-    if (migration.plan.parts) await lockTable(context.connection, migration.plan);
+    await awaitVacuum(connection, plan);
+    if (hasMembers(plan)) await lockTable(connection, plan);
     done = await may();
     if (!done) return;
-    for (const sql of statements) await context.connection.query(sql);
+    const members = await readTree(connection, plan.table.oid);
+    for (const sql of statements(members)) await connection.query(sql);
   });
   return done;
 }

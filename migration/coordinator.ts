@@ -10,6 +10,7 @@ import { trimSeen } from './seen.js';
 import { assertTable } from './shape.js';
 import { STEPS } from './steps.js';
 import { listMigrations, type Migration, MovedError, saveProgress, setPaused } from './store.js';
+import { pauseForStrays } from './strays.js';
 import { Wake } from './wake.js';
 
 export interface CoordinatorOptions {
@@ -128,6 +129,7 @@ export class Coordinator {
         }
         if (performance.now() >= countersAt) {
           await followNames(connection);
+          await pauseForStrays(connection, migrations);
           for (const migration of migrations) {
             await this.readCounters(connection, migration);
             if (ENDED.has(migration.phase.name) && migration.stage.name === 'ordered') {

@@ -1,3 +1,4 @@
+import { childrenOf, type Member } from '../db/tree.js';
 import {
   type PartRule,
   printExpression,
@@ -20,26 +21,35 @@ import {
  */
 
 /** Adds the new columns, hidden, with the guard that keeps them. */
-export function expandSql(plan: Plan): string[] {
+export function expandSql(plan: Plan, members: readonly Member[]): string[] {
   const oid = plan.table.oid;
   const counters = (['repairs', 'misfits'] as const).map(
     (kind) => `CREATE SEQUENCE IF NOT EXISTS pgtandem.${q(ownName(kind, oid))}`,
   );
   return [
-    ...plan.changes.flatMap((change) => addColumnSql(plan, change)),
+    ...plan.changes.flatMap((change) => addColumnSql(plan, members, change)),
     ...counters,
     ...plan.changes.flatMap((change) => downFunctionSql(change)),
-    ...guardSql(plan, 'before'),
+    ...guardSql(plan, members, 'before'),
   ];
 }
 
-function addColumnSql(plan: Plan, { shadow }: PlannedChange): string[] {
+function addColumnSql(
+  plan: Plan,
+  members: readonly Member[],
+  { source, shadow }: PlannedChange,
+): string[] {
   const table = tableName(plan);
   const column = q(shadow.before);
   const collate = shadow.collation === null ? '' : ` COLLATE ${shadow.collation}`;
-  const statements = [
-    `ALTER TABLE ${table} ADD COLUMN IF NOT EXISTS ${column} ${shadow.rule.type}${collate}`,
-  ];
+  // A child that defines the old column defines the new one too, before it inherits it.
+  const locals = new Set(
+    plan.children?.filter(({ local }) => local.includes(source?.before ?? '')).map((c) => c.oid),
+  );
+  const definers = childrenOf(members).filter(({ oid }) => locals.has(oid));
+  const statements = [...definers.map(relationName).reverse(), table].map(
+    (one) => `ALTER TABLE ${one} ADD COLUMN IF NOT EXISTS ${column} ${shadow.rule.type}${collate}`,
+  );
   if (shadow.statisticsTarget >= 0) {
     statements.push(
       `ALTER TABLE ${table} ALTER COLUMN ${column} SET STATISTICS ${shadow.statisticsTarget}`,
@@ -87,18 +97,21 @@ export function dropIndexSql(plan: Plan, index: PlannedIndex): string {
 }
 
 /** The new columns take over. The caller holds ACCESS EXCLUSIVE, and commits it with the phase. */
-export function cutoverSql(plan: Plan): string[] {
+export function cutoverSql(plan: Plan, members: readonly Member[]): string[] {
   const table = tableName(plan);
-  const alter = (column: string, what: string) =>
-    `ALTER TABLE ${table} ALTER COLUMN ${q(column)} ${what}`;
+  const alter = (column: string, what: string, one = table) =>
+    `ALTER TABLE ${one} ALTER COLUMN ${q(column)} ${what}`;
+  // A child may have a NOT NULL by its own definition too, which stays when the table's goes.
+  const dropNotNull = (column: string) =>
+    [table, ...childrenOf(members).map(relationName)].map((one) =>
+      alter(column, 'DROP NOT NULL', one),
+    );
   return [
     ...removeGuardSql(plan),
     ...plan.changes.flatMap(({ source }) => rename(table, source?.before, source?.after)),
     ...plan.changes.flatMap(({ shadow }) => rename(table, shadow.before, shadow.after)),
     ...plan.changes.flatMap(({ source, shadow }) => [
-      ...(source
-        ? [alter(source.after, 'DROP DEFAULT'), alter(source.after, 'DROP NOT NULL')]
-        : []),
+      ...(source ? [alter(source.after, 'DROP DEFAULT'), ...dropNotNull(source.after)] : []),
       ...(shadow.rule.default === null
         ? []
         : [alter(shadow.after, `SET DEFAULT ${shadow.rule.default}`)]),
@@ -112,22 +125,27 @@ export function cutoverSql(plan: Plan): string[] {
         ? []
         : [`COMMENT ON INDEX ${indexName(plan, index.name)} IS ${quoteLiteral(index.comment)}`]),
     ]),
-    ...guardSql(plan, 'after'),
+    ...guardSql(plan, members, 'after'),
   ];
 }
 
 /** The old columns lead again. As `cutoverSql`, the other way round. */
-export function revertSql(plan: Plan): string[] {
+export function revertSql(plan: Plan, members: readonly Member[]): string[] {
   const table = tableName(plan);
-  const alter = (column: string, what: string) =>
-    `ALTER TABLE ${table} ALTER COLUMN ${q(column)} ${what}`;
+  const alter = (column: string, what: string, one = table) =>
+    `ALTER TABLE ${one} ALTER COLUMN ${q(column)} ${what}`;
+  // A child may have a NOT NULL by its own definition too, which stays when the table's goes.
+  const dropNotNull = (column: string) =>
+    [table, ...childrenOf(members).map(relationName)].map((one) =>
+      alter(column, 'DROP NOT NULL', one),
+    );
   return [
     ...removeGuardSql(plan),
     ...plan.changes.flatMap(({ shadow }) => rename(table, shadow.after, shadow.before)),
     ...plan.changes.flatMap(({ source }) => rename(table, source?.after, source?.before)),
     ...plan.changes.flatMap(({ source, shadow }) => [
       alter(shadow.before, 'DROP DEFAULT'),
-      alter(shadow.before, 'DROP NOT NULL'),
+      ...dropNotNull(shadow.before),
       ...(source?.rule.default ? [alter(source.before, `SET DEFAULT ${source.rule.default}`)] : []),
       ...(source?.rule.notNull ? [alter(source.before, 'SET NOT NULL')] : []),
       ...(source ? ownSequence(table, source.ownedSequence, source.before) : []),
@@ -137,13 +155,21 @@ export function revertSql(plan: Plan): string[] {
       ...renameIndex(plan, index.name, index.spare),
       ...renameIndex(plan, `${index.spare}_old`, index.name),
     ]),
-    ...guardSql(plan, 'before'),
+    ...guardSql(plan, members, 'before'),
   ];
 }
 
-/** Takes columns away from the table, and from partitions that are none any more. */
-function dropSql(plan: Plan, detached: readonly PartRule[], columns: string[]): string[] {
-  const tables = [tableName(plan), ...detached.map(relationName)];
+/**
+ * Takes columns away from the table, from children that have them as their own too, and from those
+ * that are none any more.
+ */
+function dropSql(
+  plan: Plan,
+  members: readonly Member[],
+  detached: readonly PartRule[],
+  columns: string[],
+): string[] {
+  const tables = [plan.table, ...childrenOf(members), ...detached].map(relationName);
   return tables.flatMap((table) =>
     columns.map((column) => `ALTER TABLE IF EXISTS ${table} DROP COLUMN IF EXISTS ${q(column)}`),
   );
@@ -153,11 +179,17 @@ function dropSql(plan: Plan, detached: readonly PartRule[], columns: string[]): 
  * Drops what is old, and whatever is ours but the history.
  * @param detached partitions that were detached with the old columns in them.
  */
-export function completeSql(plan: Plan, version: number, detached: PartRule[] = []): string[] {
+export function completeSql(
+  plan: Plan,
+  members: readonly Member[],
+  version: number,
+  detached: PartRule[],
+): string[] {
   return [
     ...removeGuardSql(plan),
     ...dropSql(
       plan,
+      members,
       detached,
       plan.changes.flatMap(({ source }) => (source ? [source.after] : [])),
     ),
@@ -169,11 +201,12 @@ export function completeSql(plan: Plan, version: number, detached: PartRule[] = 
 }
 
 /** Takes the new columns away, as if nothing had been. */
-export function abortSql(plan: Plan, detached: PartRule[] = []): string[] {
+export function abortSql(plan: Plan, members: readonly Member[], detached: PartRule[]): string[] {
   return [
     ...removeGuardSql(plan),
     ...dropSql(
       plan,
+      members,
       detached,
       plan.changes.map(({ shadow }) => shadow.before),
     ),

@@ -7,6 +7,7 @@ import { type Connection, transaction } from '../db/connect.js';
 import { leavesOf, readTree } from '../db/tree.js';
 import { printExpression } from '../sql/rules.js';
 import { type Context, stopIfAborted } from './context.js';
+import { hasMembers } from './plan.js';
 import { sides } from './sides.js';
 import { type Migration, reload, saveProgress } from './store.js';
 
@@ -28,7 +29,7 @@ export function backfillJob(migration: Migration): BackfillJob {
 /** The same for each of the relations that have its rows. */
 export async function jobsOf(context: Context, migration: Migration): Promise<BackfillJob[]> {
   const job = backfillJob(migration);
-  if (!migration.plan.parts) return [job];
+  if (!hasMembers(migration.plan)) return [job];
   const leaves = await readLeaves(context.connection, migration);
   return leaves.map(({ oid, schema, name }) => ({ ...job, table: { oid, schema, name } }));
 }
@@ -52,7 +53,7 @@ const NOTHING: PartsFilled = { done: [], current: null, rows: 0 };
 export async function fill(context: Context, migration: Migration): Promise<Told> {
   const job = backfillJob(migration);
   const filling = new Filling(context, migration);
-  if (!migration.plan.parts) await filling.run(job, (progress) => progress);
+  if (!hasMembers(migration.plan)) await filling.run(job, (progress) => progress);
   else await fillParts(context, migration, job, filling);
   stopIfAborted(context);
   return filling.last;

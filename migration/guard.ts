@@ -1,5 +1,13 @@
+import { childrenOf, type Member } from '../db/tree.js';
 import { printExpression, quoteIdentifier as q, quoteLiteral } from '../sql/rules.js';
-import { ARRIVAL_TRIGGER, GUARD_TRIGGER, ownName, type Plan, tableName } from './plan.js';
+import {
+  ARRIVAL_TRIGGER,
+  GUARD_TRIGGER,
+  ownName,
+  type Plan,
+  relationName,
+  tableName,
+} from './plan.js';
 import { isNull, isSet, type Moment, type Side, sides } from './sides.js';
 
 /** Name of the constraint that proves one change, and with `guard: reject` also enforces it. */
@@ -16,22 +24,24 @@ export const proofName = (ordinal: number) => `_pgtandem_proof_${ordinal}`;
  * told any more when the user's triggers have changed the row: where there are such triggers, another
  * one of ours runs first, puts the row in order, and notes for the last one what it then was.
  * `reject` is a CHECK constraint that is not valid yet. `none` is nothing.
+ * @param members the table with its partitions, which get its triggers from PostgreSQL, or children.
  */
-export function guardSql(plan: Plan, moment: Moment): string[] {
+export function guardSql(plan: Plan, members: readonly Member[], moment: Moment): string[] {
   const remove = removeGuardSql(plan);
   if (plan.guard === 'none') return remove;
   if (plan.guard === 'reject') return [...remove, ...rejectSql(plan, moment)];
-  return [...remove, ...repairSql(plan, moment)];
+  return [...remove, ...repairSql(plan, members, moment)];
 }
 
-/** SQL that takes guard and proofs away, and leaves the counters. */
+/**
+ * SQL that takes guard and proofs away, and leaves the counters. A trigger's function takes the trigger
+ * with it, from whichever tables have it.
+ */
 export function removeGuardSql(plan: Plan): string[] {
   const table = tableName(plan);
   return [
-    `DROP TRIGGER IF EXISTS ${q(GUARD_TRIGGER)} ON ${table}`,
-    `DROP TRIGGER IF EXISTS ${q(ARRIVAL_TRIGGER)} ON ${table}`,
     ...(['guard', 'arrival'] as const).map(
-      (kind) => `DROP FUNCTION IF EXISTS pgtandem.${q(ownName(kind, plan.table.oid))}()`,
+      (kind) => `DROP FUNCTION IF EXISTS pgtandem.${q(ownName(kind, plan.table.oid))}() CASCADE`,
     ),
     ...plan.changes.map(
       (_, i) => `ALTER TABLE IF EXISTS ${table} DROP CONSTRAINT IF EXISTS ${q(proofName(i))}`,
@@ -53,7 +63,8 @@ export function proofSql(plan: Plan, side: Side, ordinal: number): string {
   );
 }
 
-function repairSql(plan: Plan, moment: Moment): string[] {
+function repairSql(plan: Plan, members: readonly Member[], moment: Moment): string[] {
+  const tables = [plan.table, ...childrenOf(members)].map(relationName);
   const all = sides(plan, moment);
   const when = all.flatMap((side) => {
     const misfit = side.misfit?.('NEW.');
@@ -63,24 +74,33 @@ function repairSql(plan: Plan, moment: Moment): string[] {
   const last = all.map((side, i) => lastBody(side, i, plan, moment));
   const either = all.flatMap((side, i) => (isEither(side) ? [arrivalBody(side, i, plan)] : []));
   return [
-    ...(plan.rowTriggers && either.length > 0 ? triggerSql(plan, 'arrival', '', either) : []),
-    ...triggerSql(plan, 'guard', clause, last),
+    ...(plan.rowTriggers && either.length > 0
+      ? triggerSql(plan, tables, 'arrival', '', either)
+      : []),
+    ...triggerSql(plan, tables, 'guard', clause, last),
   ];
 }
 
-function triggerSql(plan: Plan, kind: 'arrival' | 'guard', when: string, body: string[]): string[] {
+function triggerSql(
+  plan: Plan,
+  tables: readonly string[],
+  kind: 'arrival' | 'guard',
+  when: string,
+  body: string[],
+): string[] {
   const name = `pgtandem.${q(ownName(kind, plan.table.oid))}`;
   const trigger = q(kind === 'guard' ? GUARD_TRIGGER : ARRIVAL_TRIGGER);
-  const table = tableName(plan);
   return [
     // The owner's rights: the application's role may use neither our counters nor, perhaps, the
     // functions of the expression. Everything in it is qualified, so search_path is empty.
     `CREATE FUNCTION ${name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
      SET search_path = pg_catalog, pg_temp AS
      ${quoteBody(`BEGIN\n${body.join('\n')}\nRETURN NEW;\nEND`)}`,
-    `CREATE TRIGGER ${trigger} BEFORE INSERT OR UPDATE ON ${table} FOR EACH ROW
-     ${when}EXECUTE FUNCTION ${name}()`,
-    `ALTER TABLE ${table} ENABLE ALWAYS TRIGGER ${trigger}`,
+    ...tables.flatMap((table) => [
+      `CREATE TRIGGER ${trigger} BEFORE INSERT OR UPDATE ON ${table} FOR EACH ROW
+       ${when}EXECUTE FUNCTION ${name}()`,
+      `ALTER TABLE ${table} ENABLE ALWAYS TRIGGER ${trigger}`,
+    ]),
   ];
 }
 

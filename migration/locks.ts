@@ -1,5 +1,5 @@
 import { type Connection, sqlState } from '../db/connect.js';
-import { type Plan, tableName } from './plan.js';
+import { hasMembers, type Plan, tableName } from './plan.js';
 
 /** How long DDL of ours may wait in a lock queue, in which it holds up the application. */
 export const LOCK_TIMEOUT_MS = 300;
@@ -25,7 +25,7 @@ export function isLockFailure(error: unknown): boolean {
  */
 export async function lockTable(connection: Connection, plan: Plan): Promise<void> {
   const lock = `LOCK TABLE ${tableName(plan)} IN ACCESS EXCLUSIVE MODE`;
-  if (!plan.parts) {
+  if (!hasMembers(plan)) {
     await connection.query(lock);
     return;
   }
@@ -42,7 +42,7 @@ export async function awaitVacuum(connection: Connection, plan: Plan): Promise<v
     tableName(plan),
   ]);
   // One that goes by another name now is for the statements to come to notice.
-  if (Number(rows[0].oid) !== plan.table.oid && !plan.parts) return;
+  if (Number(rows[0].oid) !== plan.table.oid && !hasMembers(plan)) return;
   const lock = `LOCK TABLE ${tableName(plan)} IN SHARE UPDATE EXCLUSIVE MODE`;
   await within(connection, plan, VACUUM_MS, lock);
   await connection.query(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);

@@ -1,5 +1,6 @@
 import { type Connection, transaction } from '../db/connect.js';
 import { readTrees } from '../db/tree.js';
+import type { PartRule, TableRule } from '../sql/rules.js';
 import { UserError } from './errors.js';
 import { type ObservedTable, readObserved } from './observed.js';
 import { readParts, rulesNow, sameParts } from './parts.js';
@@ -53,6 +54,16 @@ async function find(
   return { oid: Number(row.oid), schema: row.schema, name: row.name };
 }
 
+/** What another rule speaks of is not looked for in this one. */
+function expectedParts(
+  { parts: named }: TableRule,
+  parts: readonly PartRule[],
+  spokenOf: ReadonlySet<number>,
+): PartRule[] {
+  const own = new Set((named ?? []).map(({ oid }) => oid));
+  return parts.filter(({ oid }) => own.has(oid) || !spokenOf.has(oid));
+}
+
 /**
  * Follows the catalog: tables of the rules, and partitions of theirs, that have another name or
  * schema than they had, came or went are published anew, and observed ones that are gone forgotten.
@@ -69,6 +80,9 @@ export async function followNames(connection: Connection): Promise<boolean> {
   const parts = await readParts(connection, oids, plans, rules);
   const { rows } = await connection.query('SELECT table_oid::int8 AS oid FROM pgtandem.observed');
   const observed = new Set(rows.map((row) => Number(row.oid)));
+  const spokenOf = new Set(
+    rules.tables.flatMap(({ oid, parts }) => [oid, ...(parts ?? []).map((part) => part.oid)]),
+  );
   const renamed: number[] = [];
   let forgotten = false;
   for (const table of rules.tables) {
@@ -79,7 +93,7 @@ export async function followNames(connection: Connection): Promise<boolean> {
     } else if (
       now.schema !== table.schema ||
       now.name !== table.name ||
-      !sameParts(table.parts, parts.get(table.oid))
+      !sameParts(table.parts, expectedParts(table, parts.get(table.oid) ?? [], spokenOf))
     ) {
       renamed.push(table.oid);
     }

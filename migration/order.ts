@@ -1,6 +1,7 @@
-import { type ColumnFacts, readColumns } from '../db/catalog.js';
+import { type ColumnFacts, readColumnsOf } from '../db/catalog.js';
 import { type Connection, transaction } from '../db/connect.js';
 import { columnRule } from './columns.js';
+import { type Plan, planOf } from './plan.js';
 import { publish } from './publish.js';
 import { type Order, visibleAfter } from './stage.js';
 import type { Migration } from './store.js';
@@ -23,18 +24,43 @@ export function orderOf(columns: ColumnFacts[], shown: string[]): Order | null {
   return { columns: columns.map(columnRule), visible };
 }
 
-async function tableColumns(connection: Connection, oid: number): Promise<ColumnFacts[]> {
-  return transaction(connection, async () => {
+/**
+ * The same of a table and of the children that its plan knows.
+ * @param shown what was shown of each, by oid.
+ */
+async function readOrder(
+  connection: Connection,
+  plan: Plan,
+  shown: ReadonlyMap<number, string[]>,
+): Promise<Order | null> {
+  const oids = [...shown.keys()];
+  const facts = await transaction(connection, async () => {
     await connection.query(`SET LOCAL search_path = ''`);
-    return readColumns(connection, oid);
+    return readColumnsOf(connection, oids);
   });
+  const [own, ...children] = oids.map((oid) => {
+    const columns = facts.get(oid) ?? [];
+    const order = orderOf(columns, shown.get(oid)!);
+    return { oid, order, kept: order ?? physicalOrder(columns) };
+  });
+  if ([own!, ...children].every(({ order }) => order === null)) return null;
+  if (!plan.children) return own!.kept;
+  const there = children.filter(({ oid }) => facts.has(oid));
+  return { ...own!.kept, children: there.map(({ oid, kept }) => ({ oid, ...kept })) };
 }
+
+const physicalOrder = (columns: ColumnFacts[]): Order => ({
+  columns: columns.map(columnRule),
+  visible: columns.map(({ name }) => name),
+});
 
 /** Publishes what remains of a migration whose old columns are gone. @returns the epoch. */
 export async function publishOrder(connection: Connection, migration: Migration): Promise<number> {
   const { plan, settings } = migration;
-  const columns = await tableColumns(connection, plan.table.oid);
-  const order = settings.columnOrder === 'physical' ? null : orderOf(columns, visibleAfter(plan));
+  const shown = new Map([[plan.table.oid, visibleAfter(plan)]]);
+  for (const child of plan.children ?? []) shown.set(child.oid, visibleAfter(planOf(plan, child)));
+  const isPhysical = settings.columnOrder === 'physical';
+  const order = isPhysical ? null : await readOrder(connection, plan, shown);
   // What an earlier migration kept of this table is part of the plan of this one.
   await connection.query(
     `UPDATE pgtandem.migration SET stage = '{"name": "none", "held": false, "version": 0}'
@@ -47,10 +73,11 @@ export async function publishOrder(connection: Connection, migration: Migration)
 
 /** Follows what the owner has altered; a table that is gone or in order needs nothing any more. */
 export async function refreshOrder(connection: Connection, migration: Migration): Promise<void> {
-  const shown = migration.stage.order?.visible ?? [];
-  const columns = await tableColumns(connection, migration.plan.table.oid);
-  const physical = migration.settings.columnOrder === 'physical';
-  const order = physical ? null : orderOf(columns, shown);
+  const { plan, settings, stage } = migration;
+  const shown = new Map([[plan.table.oid, stage.order?.visible ?? []]]);
+  for (const { oid, visible } of stage.order?.children ?? []) shown.set(oid, visible);
+  const isPhysical = settings.columnOrder === 'physical';
+  const order = isPhysical ? null : await readOrder(connection, plan, shown);
   if (order === null) await publish(connection, migration, 'none');
   else await publish(connection, migration, 'ordered', false, order);
 }

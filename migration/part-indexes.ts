@@ -66,7 +66,7 @@ export async function makePartIndex(
     const members = await readTree(connection, plan.table.oid);
     const member = members.find(({ oid }) => !there.has(oid));
     if (!member) return;
-    const parent = member.parent === null ? null : there.get(member.parent)!;
+    const parent = member === members[0] ? null : there.get(member.parents[0]!)!;
     try {
       await makePart(context, migration, index, member, parent);
     } catch (error) {

@@ -1,28 +1,42 @@
 import type { Connection } from '../db/connect.js';
-import { type Member, readTree, readTrees } from '../db/tree.js';
+import { childrenOf, type Member, readTree, readTrees } from '../db/tree.js';
 import type { PartRule, RuleSet } from '../sql/rules.js';
-import { ownColumns, type Plan } from './plan.js';
+import { hasMembers, ownColumns, type Plan } from './plan.js';
 
 /*
  * Partitions come and go while a migration is under way: that is what they are for. The guard and
  * the proof are the partitioned table's, and PostgreSQL gives them to every partition that is made
  * or attached; the rules of the proxies name the partitions, and follow within a second.
+ *
+ * Children by inheritance get the column and the proof in the same way, but no trigger: each that the
+ * plan knows is given one, and a migration does not go on with others.
  */
 
 export const partRule = ({ oid, schema, name }: Member): PartRule => ({ oid, schema, name });
 
 /**
  * The partitions that go by the table's rule: of one with its columns in another order what `*` is
- * would not be true. No migration goes on with such a one (shape.ts). Pure.
+ * would not be true. And the children that the plan knows, which have columns of their own; without a
+ * plan no columns matter. No migration goes on with others (shape.ts). Pure.
  */
-export function namedParts([table, ...parts]: readonly Member[]): PartRule[] {
+export function namedParts([table, ...parts]: readonly Member[], plan?: Plan): PartRule[] {
+  if (table && table.kind !== 'p') {
+    const planned = plan && new Set((plan.children ?? []).map(({ oid }) => oid));
+    return parts.filter(({ oid }) => planned?.has(oid) ?? true).map(partRule);
+  }
   const order = (member: Member) => member.columns.join('\0');
   return parts.filter((part) => order(part) === order(table!)).map(partRule);
 }
 
+/** A child that the plan does not know: it has no guard. Pure. */
+export function strayChild(members: readonly Member[], plan: Plan): Member | undefined {
+  const planned = new Set((plan.children ?? []).map(({ oid }) => oid));
+  return childrenOf(members).find(({ oid }) => !planned.has(oid));
+}
+
 /**
- * What the rules are to say of partitions now, by oid of the table: those that are there, and
- * those that were detached and have a column of the migration's yet, which is to stay hidden.
+ * What the rules are to say of partitions and children now, by oid of the table: those that are there,
+ * and those that were detached and have a column of the migration's yet, which is to stay hidden.
  * @param plans of the migrations under way.
  * @param before the rules in force.
  */
@@ -34,7 +48,8 @@ export async function readParts(
 ): Promise<Map<number, PartRule[]>> {
   const trees = await readTrees(connection, oids);
   const parts = new Map<number, PartRule[]>();
-  for (const [oid, members] of trees) parts.set(oid, namedParts(members));
+  const planOf = new Map(plans.map((plan) => [plan.table.oid, plan]));
+  for (const [oid, members] of trees) parts.set(oid, namedParts(members, planOf.get(oid)));
   for (const plan of plans) {
     const known = parts.get(plan.table.oid);
     known?.push(...(await detachedParts(connection, plan, known, before)));
@@ -42,7 +57,7 @@ export async function readParts(
   return parts;
 }
 
-/** Partitions of the rules in force that are none any more, and keep a column of the migration's. */
+/** Partitions and children of the rules in force that are none any more, and keep a column of the migration's. */
 export async function detachedParts(
   connection: Connection,
   plan: Plan,
@@ -65,17 +80,17 @@ export async function detachedParts(
 }
 
 /**
- * A partition that the rules in force do not know, described: statements that name it are neither
+ * A partition, or a child of the plan's, that the rules in force do not know, described: statements that name it are neither
  * held nor hidden from. Null when they know all. Asked while the table is locked.
  */
 export async function unknownParts(connection: Connection, plan: Plan): Promise<string | null> {
-  if (!plan.parts) return null;
+  if (!hasMembers(plan)) return null;
   const rules = await rulesNow(connection);
   const known = rules.tables.find(({ oid }) => oid === plan.table.oid)?.parts ?? [];
   const oids = new Set(known.map(({ oid }) => oid));
   const members = await readTree(connection, plan.table.oid);
-  const fresh = namedParts(members).find(({ oid }) => !oids.has(oid));
-  return fresh ? `partition ${fresh.schema}.${fresh.name} is new to the proxies` : null;
+  const fresh = namedParts(members, plan).find(({ oid }) => !oids.has(oid));
+  return fresh ? `${fresh.schema}.${fresh.name} is new to the proxies` : null;
 }
 
 /** The rules in force. */
@@ -83,7 +98,7 @@ export async function rulesNow(connection: Connection): Promise<RuleSet> {
   return (await connection.query('SELECT rule_set FROM pgtandem.rules')).rows[0].rule_set;
 }
 
-/** Whether two lists name the same partitions by the same names. Pure. */
+/** Whether two lists name the same partitions or children by the same names. Pure. */
 export function sameParts(a: readonly PartRule[] = [], b: readonly PartRule[] = []): boolean {
   const keys = (parts: readonly PartRule[]) =>
     parts.map(({ oid, schema, name }) => `${oid}\0${schema}\0${name}`).sort();

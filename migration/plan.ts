@@ -15,6 +15,8 @@ export interface Plan {
   table: { oid: number; schema: string; name: string };
   /** Of a partitioned table: its partitions when it was planned; absent of any other. */
   parts?: PartRule[];
+  /** Of a table with children by inheritance: these when it was planned; absent of any other. */
+  children?: ChildPlan[];
   guard: Guard;
   /** The columns that were there, in order. */
   columns: ColumnRule[];
@@ -34,6 +36,14 @@ export interface Plan {
   rowTriggers: boolean;
   /** What the operator should know; printed by `plan` and `start`. */
   warnings: string[];
+}
+
+/** A child by inheritance, at any level: it has columns of its own, and those of the table elsewhere. */
+export interface ChildPlan extends PartRule {
+  columns: ColumnRule[];
+  visible: string[];
+  /** Columns of the migration that it defines too: those stay when they go from the table. */
+  local: string[];
 }
 
 /** A column that has one name before cutover and another (or the same) after it. */
@@ -82,6 +92,17 @@ export interface PlannedIndex {
 /** A relation's name as it is written in SQL. */
 export const relationName = (relation: { schema: string; name: string }) =>
   `${quoteIdentifier(relation.schema)}.${quoteIdentifier(relation.name)}`;
+
+/** Whether other tables belong to the plan's: it is of all of them, and they are locked together. */
+export const hasMembers = (plan: Plan): boolean => (plan.parts ?? plan.children) !== undefined;
+
+/** The plan as one of the table's children alone would have it. */
+export const planOf = (plan: Plan, { oid, schema, name, columns, visible }: ChildPlan): Plan => ({
+  ...plan,
+  table: { oid, schema, name },
+  columns,
+  visible,
+});
 
 /** The table's name as it is written in SQL. */
 export const tableName = (plan: Plan) => relationName(plan.table);

@@ -12,6 +12,7 @@ import { layoutVersion } from '../db/schema.js';
 import { type Member, readKeyColumns, readTree } from '../db/tree.js';
 import { toTemplate } from '../sql/expression.js';
 import type { Guard } from '../sql/rules.js';
+import { childRefusals, inheritanceRefusals } from './child-refusals.js';
 import { columnRule } from './columns.js';
 import type { Change, Definition } from './definition.js';
 import { safeDown } from './down.js';
@@ -19,6 +20,7 @@ import { RefusedError, UserError } from './errors.js';
 import { capped, partRefusals, treeRefusals } from './part-refusals.js';
 import { partRule } from './parts.js';
 import {
+  type ChildPlan,
   type ColumnPlan,
   hiddenName,
   type Plan,
@@ -29,6 +31,7 @@ import { type Probe, probe } from './probe.js';
 import { dependentRefusals, serverRefusals, tableRefusals } from './refusals.js';
 import { shownOrder } from './shown.js';
 import { listMigrations } from './store.js';
+import { parentWarnings, warnings } from './warnings.js';
 
 /**
  * Makes a plan of a definition, in a transaction that is rolled back: nothing is changed.
@@ -62,7 +65,7 @@ async function planInTransaction(
   const table = await readTable(connection, oid);
   refuse(tableRefusals(table, server, definition, guard));
   const members = await readTree(connection, oid);
-  const parts = await readParts(connection, members, definition, guard);
+  const parts = await readParts(connection, table, members, definition, guard);
   const every = [table, ...parts];
   refuse(capped(parts.flatMap((part) => tableRefusals(part, server, definition, guard, true))));
   refuse(await columnRefusals(connection, every, definition));
@@ -74,12 +77,15 @@ async function planInTransaction(
   const blind = new Set(every.flatMap(({ blindWriters }) => blindWriters));
   const silence = server.canSilenceTriggers;
   const triggers = triggersOf(every);
+  const shown = await readShown(connection);
   const plan: Plan = {
     table: { oid, schema: table.schema, name: table.name },
     ...(table.kind === 'p' && { parts: members.slice(1).map(partRule) }),
+    ...(table.kind !== 'p' &&
+      parts.length > 0 && { children: plannedChildren(parts, changes, shown) }),
     guard,
     columns: table.columns.map(columnRule),
-    visible: await visibleNow(connection, table),
+    visible: shown(table),
     changes,
     indexes: plannedIndexes(table, probed),
     silenceTriggers: silence,
@@ -88,7 +94,25 @@ async function planInTransaction(
     warnings: [],
   };
   const whole = { ...table, blindWriters: [...blind], triggers };
-  return { ...plan, warnings: warnings(plan, whole, silence) };
+  return { ...plan, warnings: [...warnings(plan, whole), ...parentWarnings(members)] };
+}
+
+function plannedChildren(
+  facts: readonly TableFacts[],
+  changes: readonly PlannedChange[],
+  shown: (table: TableFacts) => string[],
+): ChildPlan[] {
+  const changed = changes.flatMap(({ source }) => (source ? [source.before] : []));
+  return facts.map((child) => {
+    const { oid, schema, name, columns } = child;
+    const own = columns.filter((column) => column.local && changed.includes(column.name));
+    return {
+      ...{ oid, schema, name },
+      columns: columns.map(columnRule),
+      visible: shown(child),
+      local: own.map((column) => column.name),
+    };
+  });
 }
 
 /** Those of a table and its partitions, which have most of them from it, once each. */
@@ -97,26 +121,31 @@ function triggersOf(every: readonly TableFacts[]): TableFacts['triggers'] {
   return [...new Map(all.map((trigger) => [JSON.stringify(trigger), trigger])).values()];
 }
 
-/** The partitions at every level, as they are now. */
+/** The partitions or children at every level, as they are now. */
 async function readParts(
   connection: Connection,
+  table: TableFacts,
   members: Member[],
   definition: Definition,
   guard: Guard,
 ): Promise<TableFacts[]> {
   const oids = members.map(({ oid }) => oid);
-  refuse(treeRefusals(members, await readKeyColumns(connection, oids), definition, guard));
+  if (table.kind === 'p') {
+    refuse(treeRefusals(members, await readKeyColumns(connection, oids), definition, guard));
+  }
   const parts: TableFacts[] = [];
   for (const { oid } of members.slice(1)) parts.push(await readTable(connection, oid));
+  if (table.kind !== 'p') {
+    refuse(capped(inheritanceRefusals(members, [table, ...parts], definition, guard)));
+  }
   return parts;
 }
 
 /** The columns' names in the order that the proxies show: an earlier migration may keep another. */
-async function visibleNow(connection: Connection, table: TableFacts): Promise<string[]> {
+async function readShown(connection: Connection): Promise<(table: TableFacts) => string[]> {
   const used = (await layoutVersion(connection)) > 0;
   const migrations = used ? await listMigrations(connection) : [];
-  const physical = table.columns.map((column) => column.name);
-  return shownOrder(migrations, table.oid) ?? physical;
+  return ({ oid, columns }) => shownOrder(migrations, oid) ?? columns.map((column) => column.name);
 }
 
 function refuse(refusals: UserError[]): void {
@@ -134,7 +163,7 @@ function noTable(definition: Definition, database: string): UserError {
   );
 }
 
-/** @param every the table, and its partitions. */
+/** @param every the table, and its partitions or children. */
 async function columnRefusals(
   connection: Connection,
   every: readonly TableFacts[],
@@ -176,7 +205,13 @@ function partColumnRefusals(
 ): UserError[] {
   const changed = changes.flatMap(({ source }) => (source ? [source.before] : []));
   const leads = changes.flatMap(({ up }) => up.columns);
-  return capped(parts.flatMap((part) => partRefusals(table, part, changed, leads, file)));
+  return capped(
+    parts.flatMap((part) =>
+      table.kind === 'p'
+        ? partRefusals(table, part, changed, leads, file)
+        : childRefusals(table, part, changed, file),
+    ),
+  );
 }
 
 async function runProbe(
@@ -330,45 +365,4 @@ function chainRefusals(
     }
   });
   return refusals;
-}
-
-function warnings(plan: Plan, table: TableFacts, silence: boolean): string[] {
-  const found: string[] = [];
-  const moved = plan.changes.filter((change) => change.kind !== 'add-derived');
-  const last = table.columns.at(-1)!.name;
-  if (moved.some((change) => change.source!.before !== last)) {
-    const names = moved.map((change) => change.shadow.after).join(', ');
-    found.push(
-      `When the migration is complete, ${names} is the last column of the table, as PostgreSQL can ` +
-        'not put a column in the middle. The proxies go on showing it in its place (SELECT *, INSERT ' +
-        'without a column list) until --column-order physical; direct connections see it last.',
-    );
-  }
-  const firing = table.triggers.filter((trigger) => trigger.row && trigger.update);
-  if (!silence && firing.length > 0) {
-    found.push(
-      `The backfill will fire ${firing.map((trigger) => trigger.name).join(', ')} on every row: ` +
-        'the control role may not set session_replication_role (superuser, or from PostgreSQL 15 ' +
-        'on GRANT SET ON PARAMETER session_replication_role).',
-    );
-  }
-  if (!plan.everyUpdate) {
-    found.push(
-      `${table.blindWriters.join(', ')} may write the table without reading it, or single columns ` +
-        'of it: an UPDATE of other columns is left to the guard.',
-    );
-  }
-  if (plan.guard === 'reject') {
-    found.push(
-      'With --guard reject a write that does not come through the proxy fails, and until its row ' +
-        'is filled so does such an update of any other column, a cascade, and a write of a trigger.',
-    );
-  }
-  if (plan.guard === 'none') {
-    found.push(
-      'With --guard none nothing repairs or rejects a write that does not come through a proxy: ' +
-        'make sure that there is none.',
-    );
-  }
-  return found;
 }

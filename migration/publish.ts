@@ -81,7 +81,7 @@ export async function publishAgain(
 /**
  * A table has one rule: of two migrations the later one's, as the earlier is complete. One that is
  * only observed has a rule that does nothing. Pure.
- * @param partsOf partitions, by oid of the table; by default those of the plans.
+ * @param partsOf partitions and children, by oid of the table; by default those of the plans.
  */
 export function makeRuleSet(
   epoch: number,
@@ -94,26 +94,56 @@ export function makeRuleSet(
     const rule = tableRule(plan, name, stage);
     if (rule) byTable.set(rule.oid, rule);
   }
-  // A partition of a table that has a rule goes by that one.
-  const named = new Set(
-    [...byTable.keys()].flatMap((oid) => partsOf.get(oid) ?? []).map((p) => p.oid),
-  );
-  for (const table of observed) {
-    if (named.has(table.oid)) continue;
-    byTable.set(table.oid, { ...(byTable.get(table.oid) ?? idleRule(table)), observed: true });
+  for (const [oid, { parts: own, ...rule }] of byTable) {
+    const parts = partsOf.get(oid) ?? [];
+    byTable.set(oid, parts.length > 0 ? { ...rule, parts: presentParts(parts, own) } : rule);
   }
-  const tables = [...byTable.values()].map((rule) => {
-    const parts = partsOf.get(rule.oid) ?? [];
-    return parts.length > 0 ? { ...rule, parts } : rule;
-  });
+  const once = eachOnce([...byTable.values()]);
+  // A partition or child of a table that has a rule goes by that one.
+  const named = new Set(once.flatMap(({ parts }) => parts ?? []).map(({ oid }) => oid));
+  const idle = observed.filter(({ oid }) => !byTable.has(oid) && !named.has(oid));
+  const isObserved = new Set(observed.map(({ oid }) => oid));
+  const rules = [...once, ...idle.map((table) => idleRule(table, partsOf.get(table.oid) ?? []))];
+  const tables = rules.map((rule) =>
+    isObserved.has(rule.oid) ? { ...rule, observed: true as const } : rule,
+  );
   return { epoch, tables };
 }
 
+/** Those that are there, under the names that they have now; children with columns of their own. */
+function presentParts(parts: readonly PartRule[], own: readonly PartRule[] = []): PartRule[] {
+  const rules = new Map(own.map((rule) => [rule.oid, rule]));
+  return parts.map((part) => ({ ...rules.get(part.oid), ...part }));
+}
+
+/**
+ * A child may have been migrated alone, before its parent or after it. What is under way goes before
+ * what only keeps an order, and of these the later before the earlier: a relation has one rule. Pure.
+ */
+function eachOnce(rules: readonly TableRule[]): TableRule[] {
+  const taken = new Set<number>();
+  const isOrder = ({ orderOnly }: TableRule) => Number(orderOnly ?? false);
+  const ranked = rules.toReversed().sort((a, b) => isOrder(a) - isOrder(b));
+  const kept = new Map<number, TableRule>();
+  for (const rule of ranked) {
+    if (taken.has(rule.oid)) continue;
+    const parts = rule.parts?.filter(({ oid }) => !taken.has(oid));
+    for (const { oid } of [rule, ...(parts ?? [])]) taken.add(oid);
+    kept.set(rule.oid, parts ? { ...rule, parts } : rule);
+  }
+  return rules.flatMap(({ oid }) => kept.get(oid) ?? []);
+}
+
 const plannedParts = (migrations: readonly { plan: Plan }[]) =>
-  new Map(migrations.map(({ plan }) => [plan.table.oid, plan.parts ?? []]));
+  new Map(
+    migrations.map(({ plan }) => {
+      const parts = plan.parts ?? plan.children ?? [];
+      return [plan.table.oid, parts.map(({ oid, schema, name }) => ({ oid, schema, name }))];
+    }),
+  );
 
 /** A rule that does nothing. */
-function idleRule({ oid, schema, name }: ObservedTable): TableRule {
+function idleRule({ oid, schema, name }: ObservedTable, parts: PartRule[]): TableRule {
   const nothing = { columns: [], visible: [], pairs: [] };
   return {
     oid,
@@ -124,6 +154,7 @@ function idleRule({ oid, schema, name }: ObservedTable): TableRule {
     guard: 'repair',
     orderOnly: true,
     ...nothing,
+    ...(parts.length > 0 && { parts }),
   };
 }
 

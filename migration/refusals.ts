@@ -33,7 +33,7 @@ export function serverRefusals(server: ServerFacts): UserError[] {
 
 /**
  * What of the table makes this migration impossible. Pure.
- * @param isPart whether it is a partition of the table that is migrated.
+ * @param isPart whether it is a partition or a child of the table that is migrated.
  */
 export function tableRefusals(
   table: TableFacts,
@@ -47,8 +47,6 @@ export function tableRefusals(
   const refuse = (message: string, hint: string) => refusals.push(new UserError(message, hint));
   if (!isPart && table.isPartition) {
     refuse(`${name} is a partition.`, 'Migrate the partitioned table: its partitions go with it.');
-  } else if (table.kind === 'r' && table.inherits && !isPart) {
-    refuse(`${name} is part of an inheritance tree.`, 'Inherited tables can not be migrated yet.');
   } else if (table.kind !== 'r' && table.kind !== 'p' && !isPart) {
     refuse(`${name} is ${describeKind(table.kind)}.`, 'Only tables can be migrated.');
   }
@@ -180,7 +178,7 @@ function changeRefusals(change: Change, columns: Set<string>, table: TableFacts)
 /**
  * What hangs on a column and is not carried over, by name. NOT NULL, the default, a sequence that
  * the column owns and indexes that are not unique are carried.
- * @param whole of a partition: the table. Only parts of its indexes are carried, as they are there.
+ * @param whole of a partition or a child: the table. Only parts of its indexes are carried, as they are there.
  */
 export function dependentRefusals(
   change: Change,

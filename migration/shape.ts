@@ -2,8 +2,8 @@ import { readDependentsOf } from '../db/catalog.js';
 import type { Connection } from '../db/connect.js';
 import { type Member, readTree } from '../db/tree.js';
 import { indexOids } from './part-indexes.js';
-import { detachedParts, namedParts, rulesNow } from './parts.js';
-import { ownColumns, type Plan, relationName } from './plan.js';
+import { detachedParts, namedParts, rulesNow, strayChild } from './parts.js';
+import { hasMembers, ownColumns, type Plan, planOf, relationName } from './plan.js';
 
 /** Somebody has altered the table meanwhile: the plan is not true any more. */
 export class ShapeError extends Error {
@@ -22,10 +22,11 @@ export async function assertShape(
 ): Promise<void> {
   const members = await readTree(connection, plan.table.oid);
   await assertParts(connection, plan, members);
-  const { must, may } = expectedColumns(plan, shape);
   const oids = members.map((member) => member.oid);
   await assertDependents(connection, plan, oids, shape);
-  for (const { schema, name, columns } of members) {
+  for (const { oid, schema, name, columns } of members) {
+    const child = plan.children?.find((one) => one.oid === oid);
+    const { must, may } = expectedColumns(child ? planOf(plan, child) : plan, shape);
     const missing = must.find((column) => !columns.includes(column));
     const added = columns.find((column) => !must.includes(column) && !may.includes(column));
     if (missing === undefined && added === undefined) continue;
@@ -37,23 +38,30 @@ export async function assertShape(
   }
 }
 
-/** Partitions may come and go, but not in every way. */
+/** Partitions and children may come and go, but not in every way. */
 async function assertParts(
   connection: Connection,
   plan: Plan,
-  [table, ...parts]: readonly Member[],
+  members: readonly Member[],
 ): Promise<void> {
-  if (!plan.parts || !table) return;
+  const stray = strayChild(members, plan);
+  if (stray) throw new ShapeError(describeStray(stray, plan));
+  const [table, ...parts] = members;
+  if (!hasMembers(plan) || !table) return;
   const path = relationName(plan.table);
   const rules = await rulesNow(connection);
   const [gone] = await detachedParts(connection, plan, parts, rules);
   if (gone) {
     throw new ShapeError(
-      `${gone.schema}.${gone.name} is no partition any more, and keeps a column of the migration. ` +
-        `Attach it again, or drop ${ownColumns(plan).join(', ')} of it, and say pgtandem resume.`,
+      `${gone.schema}.${gone.name} is no ${plan.children ? 'child' : 'partition'} any more, and ` +
+        'keeps a column of the migration. ' +
+        `${plan.children ? 'Let it inherit again' : 'Attach it again'}, or drop ` +
+        `${ownColumns(plan).join(', ')} of it${plan.children ? ' with CASCADE' : ''}, and say ` +
+        'pgtandem resume.',
     );
   }
-  const named = new Set(namedParts([table, ...parts]).map(({ oid }) => oid));
+  if (plan.children) return;
+  const named = new Set(namedParts(members).map(({ oid }) => oid));
   for (const { oid, schema, name, kind, detaching } of parts) {
     const what =
       kind === 'f'
@@ -70,6 +78,12 @@ async function assertParts(
     );
   }
 }
+
+/** What is told of a child that came since the plan was made. Pure. */
+export const describeStray = (stray: Member, plan: Plan): string =>
+  `${stray.schema}.${stray.name} has become a child of ${plan.table.schema}.${plan.table.name} since ` +
+  `the migration was planned, and has no guard. ALTER TABLE ${relationName(stray)} NO INHERIT its ` +
+  'parent (drop what it has of the migration), and say pgtandem resume; or abort and start anew.';
 
 /**
  * Makes sure that the plan's table is there: a database that was restored from a dump has the same

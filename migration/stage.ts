@@ -1,5 +1,5 @@
-import type { ColumnRule, Pair, TableRule } from '../sql/rules.js';
-import type { NamedTwice, Plan } from './plan.js';
+import type { ColumnRule, Pair, PartRule, TableRule } from '../sql/rules.js';
+import { type ChildPlan, type NamedTwice, type Plan, planOf } from './plan.js';
 import { type Side, sides } from './sides.js';
 
 /**
@@ -28,10 +28,33 @@ export interface Stage {
 export interface Order {
   columns: ColumnRule[];
   visible: string[];
+  /** The same of the children by inheritance. */
+  children?: { oid: number; columns: ColumnRule[]; visible: string[] }[];
 }
 
-/** The rule of a plan's table at a stage. Pure. @returns null when there is none. */
+/**
+ * The rule of a plan's table at a stage, with its children's columns under the names that they had.
+ * Pure. @returns null when there is none.
+ */
 export function tableRule(plan: Plan, migration: string, stage: Stage): TableRule | null {
+  const rule = ownRule(plan, migration, stage);
+  if (!rule || !plan.children) return rule;
+  const parts = plan.children.flatMap((child) => childRule(plan, child, stage) ?? []);
+  return { ...rule, parts };
+}
+
+function childRule(plan: Plan, child: ChildPlan, stage: Stage): PartRule | null {
+  const order = stage.order?.children?.find(({ oid }) => oid === child.oid);
+  if (stage.name === 'ordered' && !order) return null;
+  const { oid, schema, name, columns, visible, views } = ownRule(
+    planOf(plan, child),
+    '',
+    order ? { ...stage, order } : stage,
+  )!;
+  return { oid, schema, name, columns, visible, ...(views && { views }) };
+}
+
+function ownRule(plan: Plan, migration: string, stage: Stage): TableRule | null {
   if (stage.name === 'none') return null;
   const { oid, schema, name } = plan.table;
   if (stage.name === 'ordered') {

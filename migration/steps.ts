@@ -1,6 +1,6 @@
 import { describeCompared, describeShares } from '../backfill/words.js';
 import { type Connection, transaction } from '../db/connect.js';
-import { readTree } from '../db/tree.js';
+import { type Member, readTree } from '../db/tree.js';
 import type { PartRule } from '../sql/rules.js';
 import { learnBaseline } from './baseline.js';
 import { acknowledged, type Context, runDdl, showWaiting, stopIfAborted } from './context.js';
@@ -57,7 +57,8 @@ async function expanding(context: Context, migration: Migration): Promise<void> 
   for (;;) {
     await acknowledged(context, migration, epoch);
     await assertShape(connection, plan, 'original');
-    if (await runDdl(context, migration, expandSql(plan), () => allKnown(connection, plan))) break;
+    const expand = (members: readonly Member[]) => expandSql(plan, members);
+    if (await runDdl(context, migration, expand, () => allKnown(connection, plan))) break;
     epoch = await transaction(connection, () => publishAgain(connection, [plan.table.oid]));
   }
   await move(connection, migration, 'expanded', { name: 'dual-writing' });
@@ -248,7 +249,7 @@ async function dropFits(context: Context, migration: Migration): Promise<void> {
      AND (conname LIKE '\\_pgtandem\\_fit\\_%' OR conname LIKE '\\_pgtandem\\_not\\_null\\_%')`,
     [migration.plan.table.oid],
   );
-  if (rows.length > 0) await runDdl(context, migration, dropFitsSql(migration.plan));
+  if (rows.length > 0) await runDdl(context, migration, () => dropFitsSql(migration.plan));
 }
 
 async function reverting(context: Context, migration: Migration): Promise<void> {
@@ -308,10 +309,10 @@ async function completing(context: Context, migration: Migration): Promise<void>
   const { connection } = context;
   const { plan } = migration;
   const detached = await partsLeft(connection, plan);
-  await runDdl(context, migration, [...removeGuardSql(plan), ...dropFitsSql(plan)]);
+  await runDdl(context, migration, () => [...removeGuardSql(plan), ...dropFitsSql(plan)]);
   await acknowledged(context, migration, await publish(connection, migration, 'hide-old'));
   const { rows } = await connection.query(`SELECT current_setting('server_version_num')::int AS v`);
-  await runDdl(context, migration, completeSql(plan, rows[0].v, detached));
+  await runDdl(context, migration, (members) => completeSql(plan, members, rows[0].v, detached));
   await acknowledged(context, migration, await publishOrder(connection, migration));
   await move(connection, migration, 'cleaned', { name: 'completed' });
 }
@@ -326,9 +327,9 @@ async function aborting(context: Context, migration: Migration): Promise<void> {
   const { connection } = context;
   const { plan } = migration;
   const detached = await partsLeft(connection, plan);
-  await runDdl(context, migration, [...removeGuardSql(plan), ...dropFitsSql(plan)]);
+  await runDdl(context, migration, () => [...removeGuardSql(plan), ...dropFitsSql(plan)]);
   await acknowledged(context, migration, await publish(connection, migration, 'hide-new'));
-  await runDdl(context, migration, abortSql(plan, detached));
+  await runDdl(context, migration, (members) => abortSql(plan, members, detached));
   await acknowledged(context, migration, await publish(connection, migration, 'none'));
   await move(connection, migration, 'cleaned', { name: 'aborted' });
 }

@@ -77,9 +77,12 @@ function refuseConflict(other: Migration, name: string, plan: Plan): void {
       'Give this one another name: --name NAME.',
     );
   }
-  if (!ENDED.has(other.phase.name) && other.plan.table.oid === plan.table.oid) {
+  const theirs = [other.plan.table, ...(other.plan.children ?? [])];
+  const ours = new Set([plan.table, ...(plan.children ?? [])].map(({ oid }) => oid));
+  const shared = theirs.find(({ oid }) => ours.has(oid));
+  if (!ENDED.has(other.phase.name) && shared) {
     throw new UserError(
-      `Migration ${other.name} is under way on ${plan.table.schema}.${plan.table.name}.`,
+      `Migration ${other.name} is under way on ${shared.schema}.${shared.name}.`,
       `Complete or abort it first: pgtandem status ${other.name}.`,
     );
   }

@@ -1,4 +1,5 @@
 import { transaction } from '../db/connect.js';
+import { readTree } from '../db/tree.js';
 import { type Context, stopIfAborted, watchBlockers } from './context.js';
 import { cutoverSql, revertSql } from './ddl.js';
 import { unacknowledged } from './drain.js';
@@ -99,7 +100,9 @@ async function swapOnce(
         const other = direction === 'cutover' ? index.spare : `${index.spare}_old`;
         await swapPartNames(connection, plan, index, other);
       }
-      const statements = direction === 'cutover' ? cutoverSql(plan) : revertSql(plan);
+      const members = await readTree(connection, plan.table.oid);
+      const statements =
+        direction === 'cutover' ? cutoverSql(plan, members) : revertSql(plan, members);
       for (const sql of statements) await connection.query(sql);
       const event: Event = 'swapped';
       const moved = await move(connection, migration, event, phase());

@@ -6,7 +6,7 @@ import { createIndexSql, dropIndexSql, fitName, notNullProofName } from './ddl.j
 import { proofName, proofSql } from './guard.js';
 import { isLockFailure } from './locks.js';
 import { makePartIndex } from './part-indexes.js';
-import { type Plan, relationName, tableName } from './plan.js';
+import { hasMembers, type Plan, relationName, tableName } from './plan.js';
 import { isSet, sides } from './sides.js';
 import type { Migration } from './store.js';
 
@@ -37,7 +37,7 @@ export async function withdrawProof(context: Context, migration: Migration): Pro
     `ALTER TABLE ${tableName(plan)} DROP CONSTRAINT IF EXISTS ${q(proofName(i))}`,
     proofSql(plan, side, i),
   ]);
-  await runDdl(context, migration, statements);
+  await runDdl(context, migration, () => statements);
 }
 
 /** Proves that every value of the new columns has its counterpart in the old ones. */
@@ -96,15 +96,15 @@ async function prove(
   const { plan } = migration;
   const state = (await constraintStates(context, plan)).get(name);
   if (state?.valid) return;
-  if (!state) await runDdl(context, migration, [add]);
+  if (!state) await runDdl(context, migration, () => [add]);
   try {
-    if (plan.parts) await validateParts(context, migration, name);
+    if (hasMembers(plan)) await validateParts(context, migration, name);
     const validate = `ALTER TABLE ${tableName(plan)} VALIDATE CONSTRAINT ${q(name)}`;
     await runPatiently(context, migration, validate);
   } catch (error) {
     if (sqlState(error) !== '23514') throw error;
     if (!keep) {
-      await runDdl(context, migration, [
+      await runDdl(context, migration, () => [
         `ALTER TABLE ${tableName(plan)} DROP CONSTRAINT IF EXISTS ${q(name)}`,
       ]);
     }
@@ -113,13 +113,14 @@ async function prove(
 }
 
 /**
- * Validates an inherited constraint in one partition after another, so that each is locked (against
- * VACUUM and DDL) only while it is read. What the table's own validation finds valid it passes over.
+ * Validates an inherited constraint in one partition or child after another, so that each is locked
+ * (against VACUUM and DDL) only while it is read. What the table's own validation finds valid it passes
+ * over; a table with children is read with them, so its own turn comes after theirs.
  */
 async function validateParts(context: Context, migration: Migration, name: string): Promise<void> {
   const { connection } = context;
   for (;;) {
-    const leaves = leavesOf(await readTree(connection, migration.plan.table.oid));
+    const leaves = leavesOf(await readTree(connection, migration.plan.table.oid)).reverse();
     const { rows } = await connection.query(
       `SELECT conrelid::int8 AS oid FROM pg_constraint
        WHERE conrelid = ANY ($1::oid[]) AND conname = $2 AND NOT convalidated`,
@@ -164,7 +165,7 @@ async function setNotNull(
   );
   if (rows[0]?.set) return;
   await proveNotNull(context, migration, column, ordinal);
-  await runDdl(context, migration, [
+  await runDdl(context, migration, () => [
     `ALTER TABLE ${tableName(plan)} ALTER COLUMN ${q(column)} SET NOT NULL`,
     `ALTER TABLE ${tableName(plan)} DROP CONSTRAINT ${q(notNullProofName(ordinal))}`,
   ]);

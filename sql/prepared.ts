@@ -12,7 +12,7 @@ import { type ByteString, toBytes } from './tree.js';
 
 /** A rule set made ready: names as byte strings, expressions and types parsed once. */
 export interface PreparedTable {
-  /** `pg_class.oid` of what is named; of a partition it is not `rule.oid`, the table's. */
+  /** `pg_class.oid` of what is named; of a partition or a child it is not `rule.oid`, the table's. */
   oid: number;
   rule: TableRule;
   schema: ByteString;
@@ -51,11 +51,11 @@ export interface PreparedPair {
 
 /** @throws when an expression or a type of the rules does not parse: a rule set is all or nothing. */
 export function prepareRules(rules: RuleSet): PreparedTable[] {
-  const tables = new Map<number, PreparedTable>();
+  const tables = new Map<TableRule['columns'], PreparedTable>();
   return relationsOf(rules).map(({ oid, rule }) => {
     // A partition differs in its name only: there may be hundreds, and sessions wait for this.
-    const table = tables.get(rule.oid) ?? prepareTable(rule);
-    tables.set(rule.oid, table);
+    const table = tables.get(rule.columns) ?? prepareTable(rule);
+    tables.set(rule.columns, table);
     return { ...table, oid, rule, schema: toBytes(rule.schema), name: toBytes(rule.name) };
   });
 }

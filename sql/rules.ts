@@ -46,16 +46,23 @@ export interface TableRule {
   observed?: true;
   /** Empty while columns are hidden only, with no dual write. */
   pairs: Pair[];
-  /** Of a partitioned table: its partitions at every level, which statements may name too. */
+  /**
+   * Of a partitioned table its partitions, of any other its children by inheritance, at every level:
+   * statements may name them too.
+   */
   parts?: PartRule[];
 }
 
-/** What differs of a partition from the table's own rule: under its name nothing else does. */
+/** What differs of a partition or a child from the table's own rule. */
 export interface PartRule {
   /** `pg_class.oid`. */
   oid: number;
   schema: string;
   name: string;
+  /** Of a child, which may have more columns than the table, in another order; see `TableRule`. */
+  columns?: ColumnRule[];
+  visible?: string[];
+  views?: { old: string[]; new: string[] };
 }
 
 /** On which side of a migration a session is: what it has put in `pgtandem.view`. */

@@ -1,4 +1,5 @@
 import t from 'tap';
+import { catalogOf } from './catalog.js';
 import { open, SETUP } from './parts.js';
 
 /*
@@ -8,27 +9,7 @@ import { open, SETUP } from './parts.js';
  * What was broken on purpose to see it fail: the parts of indexes keep their names in the swap.
  */
 
-/** Everything that a plain ALTER leaves in the catalogs, but for the column's place. */
-const CATALOG = `
-  WITH tree AS (SELECT relid FROM pg_partition_tree('events'))
-  SELECT relid::regclass::text AS of, 'column ' || a.attname AS what,
-    concat_ws(' | ', format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attislocal, a.attinhcount,
-      pg_get_expr(d.adbin, d.adrelid), col_description(a.attrelid, a.attnum)) AS how
-  FROM tree JOIN pg_attribute a ON a.attrelid = relid
-  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-  WHERE a.attnum > 0 AND NOT a.attisdropped
-  UNION ALL SELECT relid::regclass::text, 'index', concat_ws(' | ', pg_get_indexdef(i.indexrelid),
-    i.indisvalid, inhparent::regclass,
-    -- A plain ALTER copies the comment to the parts, which have none otherwise.
-    CASE WHEN inhparent IS NULL THEN obj_description(i.indexrelid) END)
-  FROM tree JOIN pg_index i ON i.indrelid = relid LEFT JOIN pg_inherits ON inhrelid = i.indexrelid
-  UNION ALL SELECT relid::regclass::text, 'constraint ' || contype::text, pg_get_constraintdef(k.oid)
-  FROM tree JOIN pg_constraint k ON k.conrelid = relid
-  UNION ALL SELECT relid::regclass::text, 'trigger', tgname FROM tree JOIN pg_trigger ON tgrelid = relid
-  UNION ALL SELECT '', 'own ' || c.relkind::text, c.relname FROM pg_class c
-  WHERE c.relnamespace = 'pgtandem'::regnamespace AND c.relname ~ '_\\d+'
-  UNION ALL SELECT '', 'own function', proname FROM pg_proc WHERE pronamespace = 'pgtandem'::regnamespace
-  ORDER BY 1, 2, 3`;
+const CATALOG = catalogOf(`SELECT relid FROM pg_partition_tree('events')`);
 
 const CASES: [string, string][] = [
   ['int to bigint', 'ALTER TABLE events ALTER COLUMN amount TYPE bigint'],

@@ -1,0 +1,37 @@
+import type { Connection } from '../db/connect.js';
+import { readTrees } from '../db/tree.js';
+import { strayChild } from './parts.js';
+import { ENDED, type PhaseName } from './phase.js';
+import { describeStray } from './shape.js';
+import { type Migration, setPaused } from './store.js';
+
+/**
+ * Phases in which a child that the plan does not know takes nothing away: what is ours goes from the
+ * whole tree, and a revert proves every row first.
+ */
+const HARMLESS: ReadonlySet<PhaseName> = new Set([
+  'planned',
+  'soaking',
+  'reverted',
+  'completing',
+  'aborting',
+]);
+
+/** Pauses those migrations whose table has got a child without a guard since it was planned. */
+export async function pauseForStrays(
+  connection: Connection,
+  migrations: readonly Migration[],
+): Promise<void> {
+  const going = migrations.filter(
+    ({ paused, phase }) => paused === null && !HARMLESS.has(phase.name) && !ENDED.has(phase.name),
+  );
+  if (going.length === 0) return;
+  const trees = await readTrees(
+    connection,
+    going.map(({ plan }) => plan.table.oid),
+  );
+  for (const { id, phase, plan } of going) {
+    const stray = strayChild(trees.get(plan.table.oid)!, plan);
+    if (stray) await setPaused(connection, id, `${phase.name}: ${describeStray(stray, plan)}`);
+  }
+}
