@@ -116,6 +116,13 @@ export class Client {
     return this.raw.ready();
   }
 
+  /** Puts the session back to what it was at its beginning. */
+  async discard(): Promise<void> {
+    this.prepared.clear();
+    this.raw.send(writeQuery(Buffer.from('ROLLBACK')), writeQuery(Buffer.from('DISCARD ALL')));
+    await this.raw.ready(2);
+  }
+
   /** Prepares what another session has prepared before; false when the server does not take it. */
   async prepare(call: Call): Promise<boolean> {
     this.raw.send(writeParse(call.name, this.textOf(call, false), ''), S);

@@ -54,7 +54,8 @@ t.test(`through the proxy as on a plain table, seed ${seed}`, async (t) => {
   const counts = new Counts();
   const clusters = new Map<number, Cluster>();
   t.teardown(() => Promise.all([...clusters.values()].map((cluster) => cluster.destroy())));
-  for (const major of [14, 18]) clusters.set(major, await Cluster.create({ major }));
+  const settings = { synchronous_commit: 'off', full_page_writes: 'off', jit: 'off' };
+  for (const major of [14, 18]) clusters.set(major, await Cluster.create({ major, settings }));
   let next = ONLY ?? 0;
   let failed = false;
   let refused = 0;

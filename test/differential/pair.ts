@@ -9,19 +9,58 @@ import { printExpression, quoteIdentifier as q } from '../../sql/rules.js';
 import { startMigration, untilMigration } from '../migration/drive.js';
 import { Types } from './client.js';
 import { Catalog } from './compare.js';
+import { PREAMBLE } from './kinds.js';
 import { Front } from './plane.js';
-import { emptySql, rowsOf, rowsSql, sidesSql, type View, type World } from './world.js';
+import { dropSql, emptySql, rowsOf, rowsSql, sidesSql, type View, type World } from './world.js';
 
 /** Where the migration stands while statements are compared. */
 export type Stage = 'dual-writing' | 'ready' | 'soaking' | 'reverted';
 
 export const STAGES: readonly Stage[] = ['dual-writing', 'ready', 'soaking', 'reverted'];
 
+/** What is seen behind a step. */
+export interface Look {
+  /** Which rows are not in order; null: none. */
+  wrong: string | null;
+  /** How often the guard has had to repair. */
+  repairs: number;
+  /** Where the sequences stand. */
+  sequences: number[];
+}
+
+export function lookOf([wrong, repairs, ...sequences]: string[]): Look {
+  return {
+    wrong: wrong ? `rows ${wrong} are not in order` : null,
+    repairs: Number(repairs),
+    sequences: sequences.map(Number),
+  };
+}
+
+/** A database that has what every world needs, of each server: worlds begin as copies of it. */
+const templates = new WeakMap<Cluster, Promise<void>>();
+
+function makeTemplate(cluster: Cluster): Promise<void> {
+  let made = templates.get(cluster);
+  if (!made) {
+    made = (async () => {
+      const admin = await cluster.client();
+      await admin.query('CREATE DATABASE worlds');
+      await admin.end();
+      const first = await cluster.client('worlds');
+      await first.query(PREAMBLE);
+      await first.end();
+    })();
+    templates.set(cluster, made);
+  }
+  return made;
+}
+
 /** Two databases of one server: one under migration behind a proxy, one plain. */
 export class Pair {
   stage: Stage = 'dual-writing';
   private sides: Side[] = [];
   private repairs = '';
+  private sequences: string[] = [];
   private migration: Migration | null = null;
   private acknowledge: () => void = () => undefined;
   private refill = '';
@@ -40,8 +79,11 @@ export class Pair {
   /** @throws RefusedError when the planner does not take the world's migration. */
   static async open(cluster: Cluster, world: World, number: number): Promise<Pair> {
     const names = { plain: `plain_${number}`, tandem: `tandem_${number}` };
+    await makeTemplate(cluster);
     const admin = await cluster.client();
-    for (const name of Object.values(names)) await admin.query(`CREATE DATABASE ${name}`);
+    for (const name of Object.values(names)) {
+      await admin.query(`CREATE DATABASE ${name} TEMPLATE worlds`);
+    }
     await admin.end();
     const front = await Front.open(cluster, names.tandem);
     const plain = await cluster.client(names.plain);
@@ -84,9 +126,8 @@ export class Pair {
   /** The plain database as it was before the migration, or as a plain ALTER leaves it. */
   private async makePlain(isAltered: boolean): Promise<void> {
     const { plain, world } = this;
-    await plain.query('DROP SCHEMA public CASCADE; CREATE SCHEMA public');
+    await plain.query(`${dropSql(world)} ${world.setup}`);
     this.types = { ...this.types, plain: new Types(plain) };
-    await plain.query(world.setup);
     await plain.query(`SET session_replication_role = replica; ${rowsSql(world)}
       ${isAltered ? world.plain : ''}; RESET session_replication_role`);
     await plain.query(`DROP TABLE IF EXISTS kept; CREATE TABLE kept AS TABLE ${q(world.table)}`);
@@ -103,7 +144,8 @@ export class Pair {
       await requestMove(front.control, 'm', stage === 'soaking' ? 'cutover' : 'revert');
       await this.reach(stage);
     }
-    await this.makePlain(stage === 'soaking');
+    // When ready it still is what it was.
+    if (stage !== 'ready') await this.makePlain(stage === 'soaking');
     await this.enter(stage);
   }
 
@@ -117,6 +159,9 @@ export class Pair {
     this.stage = stage;
     this.sides = sides(plan, stage === 'soaking' ? 'after' : ('before' satisfies Moment));
     this.repairs = `pgtandem.${q(ownName('repairs', plan.table.oid))}`;
+    const serial = `SELECT pg_get_serial_sequence('public.${q(this.world.table)}', 'id') AS name`;
+    const { rows } = await this.plain.query(serial);
+    this.sequences = ['public.ticket', ...(rows[0].name ? [rows[0].name] : [])];
     await this.keep();
     this.refill = await refillSql(this.front.control, this.world.table);
     this.refillPlain = await refillSql(this.plain, this.world.table);
@@ -155,8 +200,10 @@ export class Pair {
       ours.map((name) => `ALTER TABLE ${q(world.table)} ${what} TRIGGER ${q(name)};`).join(' ');
     const sql = `SET session_replication_role = replica; ${emptySql(world)} ${this.refill}
       ${sidesSql(world)} RESET session_replication_role;`;
-    await this.plain.query(sql.replace(this.refill, this.refillPlain));
-    await front.control.query(`${guard('DISABLE')} ${sql} ${guard('ENABLE ALWAYS')}`);
+    await Promise.all([
+      this.plain.query(sql.replace(this.refill, this.refillPlain)),
+      front.control.query(`${guard('DISABLE')} ${sql} ${guard('ENABLE ALWAYS')}`),
+    ]);
   }
 
   /** SQL: true of a row whose columns were written together. */
@@ -185,37 +232,70 @@ export class Pair {
     );
   }
 
-  /** How often the guard has had to repair. */
-  async repaired(): Promise<number> {
-    const { rows } = await this.front.control.query(
-      `SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS n FROM ${this.repairs}`,
-    );
-    return Number(rows[0].n);
-  }
-
   /** The transaction id from which on rows are written that have to be in order. */
   async now(): Promise<string> {
+    if (this.stage !== 'dual-writing') return '0';
     const { rows } = await this.front.control.query('SELECT pg_current_xact_id()::text AS id');
     return rows[0].id;
   }
 
+  /**
+   * SQL of a look at the database under migration.
+   * @param isFilled whether rows may have been filled before the cutover.
+   * @param withRows whether the rows themselves are looked at: those written since transaction $1.
+   */
+  lookSql(isFilled: boolean, withRows = true): string {
+    const late = this.stage === 'dual-writing' ? 'xmin::text::int8 >= $1::int8 AND' : '';
+    const relation = isFilled ? this.lenient : this.strict;
+    const wrong = `coalesce((SELECT string_agg(id::text, ', ') FROM public.${q(this.world.table)}
+      WHERE ${late} NOT (${relation})), '')`;
+    const repairs = `(SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM ${this.repairs})`;
+    const all = [
+      withRows ? wrong : "''",
+      this.world.guard === 'repair' ? repairs : '0',
+      ...this.sequences.map((name) => `(SELECT last_value FROM ${name})`),
+    ];
+    return `SELECT ${all.join(', ')}`;
+  }
+
+  async look(since: string, isFilled: boolean, withRows: boolean): Promise<Look> {
+    const name = `look ${this.stage} ${isFilled} ${withRows}`;
+    const text = this.lookSql(isFilled, withRows);
+    const values = text.includes('$1') ? [since] : [];
+    const { rows } = await this.front.control.query({ name, text, values, rowMode: 'array' });
+    return lookOf((rows[0] as unknown as unknown[]).map(String));
+  }
+
+  /** SQL of all rows that an application sees, as text. */
+  get rowsSql(): string {
+    const names = this.view.columns.map(({ name }) => q(name)).join(', ');
+    return `SELECT 1 AS part, ROW(${names})::text AS row FROM public.${q(this.world.table)}
+      UNION ALL SELECT 2, o::text FROM public.o UNION ALL SELECT 3, a::text FROM public.audit a
+      UNION ALL SELECT 4, z::text FROM other.${q(this.world.table)} z ORDER BY 1, 2`;
+  }
+
+  async rows(client: pg.Client, sql: string): Promise<string[]> {
+    const { rows } = await client.query({ name: `rows ${this.stage}`, text: sql });
+    return rows.map(({ part, row }) => `${part} ${row}`);
+  }
+
   /** After an error sequences may stand apart: how far a statement comes is its own business. */
-  async align(): Promise<void> {
-    const { world, plain, front } = this;
-    const names = ['ticket'];
-    const serial = `SELECT pg_get_serial_sequence('${q(world.table)}', 'id') AS name`;
-    if (world.identity !== 'none') names.push((await plain.query(serial)).rows[0].name);
-    for (const name of names) {
-      const both = await Promise.all(
-        [plain, front.control].map(async (client) => {
-          const { rows } = await client.query(`SELECT last_value FROM ${name}`);
-          return Number(rows[0].last_value);
-        }),
-      );
-      for (const client of [plain, front.control]) {
-        await client.query(`SELECT setval('${name}', ${Math.max(...both)})`);
-      }
-    }
+  async align({ sequences }: Look): Promise<void> {
+    const { plain, front } = this;
+    const text = `SELECT ${this.sequences.map((name) => `(SELECT last_value FROM ${name})`).join(', ')}`;
+    const { rows } = await plain.query({
+      name: `sequences ${this.stage}`,
+      text,
+      rowMode: 'array',
+    });
+    const there = (rows[0] as unknown[]).map(Number);
+    const set = there.flatMap((value, i) => {
+      const most = Math.max(value, sequences[i] ?? 0);
+      return value === sequences[i] ? [] : [`setval('${this.sequences[i]}', ${most})`];
+    });
+    if (set.length === 0) return;
+    const sql = `SELECT ${set.join(', ')}`;
+    await Promise.all([plain.query(sql), front.control.query(sql)]);
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,6 @@
 import { quoteIdentifier as q } from '../../sql/rules.js';
 import type { Random } from '../sql/random.js';
-import { CHANGES, DERIVED, KINDS, type KindName, PREAMBLE } from './kinds.js';
+import { CHANGES, DERIVED, KINDS, type KindName } from './kinds.js';
 
 /** A column of the table under migration, as the application sees it. */
 export interface Column {
@@ -170,12 +170,11 @@ function makeSchema(random: Random, { guard, table, lead, kind, share }: SchemaO
   const [first, ...rest] = columns;
   const order = [first!, ...shuffled(random, rest)];
   const parts = [
-    PREAMBLE,
     `CREATE TABLE ${q(table)} (${order.map((c) => `${q(c.name)} ${c.ddl}`).join(', ')})`,
     'CREATE TABLE items (n int, label text, v text)',
     `CREATE TABLE o (id int PRIMARY KEY, x int,
        tid ${order[0]!.type} REFERENCES ${q(table)} ON DELETE ${random.pick(['CASCADE', 'SET NULL'])})`,
-    `DROP SCHEMA IF EXISTS other CASCADE; CREATE SCHEMA other;
+    `CREATE SCHEMA other;
      CREATE TABLE other.${q(table)} (id int, note text, n int DEFAULT 5)`,
     'CREATE TABLE audit (op text, id bigint, note text, n int)',
     `CREATE VIEW seen AS SELECT id, note, n FROM ${q(table)}`,
@@ -229,6 +228,11 @@ function shuffled<T>(random: Random, items: readonly T[]): T[] {
   while (left.length > 0) result.push(...left.splice(random.below(left.length), 1));
   return result;
 }
+
+/** SQL that takes away what `setup` and `plain` have made. */
+export const dropSql = ({ table }: World) => `
+  DROP SCHEMA IF EXISTS other CASCADE; DROP TABLE IF EXISTS ${q(table)}, items, o, audit, kept CASCADE;
+  DROP FUNCTION IF EXISTS touch(int), audits(), bumps(), meddles(), make();`;
 
 const ROWS = 12;
 
