@@ -49,8 +49,7 @@ export async function runWorld(
   }
   const found: Found[] = [];
   counts.add(`guard ${world.guard}`);
-  // After a rename the old name is another column's, or none, in the plain database.
-  const long = world.before.alias === null ? await Long.open(pair) : null;
+  const long = world.goesOn ? await Long.open(pair) : null;
   try {
     for (const stage of STAGES) {
       if (stage !== 'dual-writing') await pair.advance(stage);

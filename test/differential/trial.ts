@@ -1,8 +1,8 @@
 import type { Message } from '../proxy/harness.js';
 import { error, row } from '../proxy/wire.js';
-import { Client } from './client.js';
+import { Client, type Stand } from './client.js';
 import { describe, fields } from './compare.js';
-import { isKnown, markOf, sameMoment } from './known.js';
+import { isKnown, markOf, PROOF, sameMoment } from './known.js';
 import { type Look, lookOf, type Pair } from './pair.js';
 import type { Call, Step, Talk } from './talk.js';
 
@@ -175,7 +175,7 @@ export class Trial {
     counts.statements += step.length;
     for (const call of step) this.count(call);
     const end = (wrong: Omit<Failure, 'step'> | null) => ({ wrong, status });
-    const wrong = this.compare(step, answer, expected, refused.size > 0);
+    const wrong = this.compare(step, answer, expected, refused);
     if (wrong) return end({ kind: 'answer', ...wrong });
     const unverified = step.find(({ text }) => this.reason(text) === 'unverified');
     if (unverified) return end({ kind: 'unverified', mark: '', detail: unverified.text });
@@ -242,19 +242,28 @@ export class Trial {
     return step.some(({ text, blind }) => blind || this.outcome(text) === 'guarded');
   }
 
-  /** The calls that the proxy has refused itself. */
-  private refusedOf(step: Step, answer: readonly Message[]): Set<Call> {
-    const found = new Set<Call>();
+  /** The calls that the proxy has refused itself, or the guard of what was left to it. */
+  private refusedOf(step: Step, answer: readonly Message[]): Map<Call, Stand> {
+    const found = new Map<Call, Stand>();
+    const isSimple = step[0]!.mode === 'simple';
     let at = 0;
+    let done = 0;
     for (const message of answer) {
+      if (message.type === 'C' || message.type === 'I') done++;
       if (message.type === 'E' && OURS.test(error(message).message)) {
         this.counts.add('refusals');
         // Each simple query has its answer; a batch has one error at most.
-        const isSimple = step[at]?.mode === 'simple';
         const call = isSimple
           ? step[at]
           : (step.find(({ text }) => this.outcome(text) === 'refused') ?? step[0]);
-        if (call) found.add(call);
+        if (call) found.set(call, 'refused');
+      }
+      if (message.type === 'E' && PROOF.test(fields(message.body).n ?? '')) {
+        const call = step[isSimple ? at : done];
+        if (call && this.isLeft([call])) {
+          this.counts.add('rejected by the guard');
+          found.set(call, 'rejected');
+        }
       }
       if (message.type === 'Z') at++;
     }
@@ -265,7 +274,7 @@ export class Trial {
     step: Step,
     answer: readonly Message[],
     expected: readonly Message[],
-    isRefused: boolean,
+    stands: ReadonlyMap<Call, Stand>,
   ): { detail: string; mark: string } | null {
     const { catalogs } = this.pair;
     const ordered = step.length === 1 && step[0]!.ordered;
@@ -273,12 +282,12 @@ export class Trial {
     const alias = step.find((call) => call.alias)?.alias;
     const shown = { ordered, rowless, alias };
     const [seen, wanted] = sameMoment(
-      describe(answer, { catalog: catalogs.tandem, ...shown }),
-      describe(expected, { catalog: catalogs.plain, ...shown }),
+      describe(compared(step, answer, stands), { catalog: catalogs.tandem, ...shown }),
+      describe(compared(step, expected, stands), { catalog: catalogs.plain, ...shown }),
     );
     if (seen.some((line) => line.startsWith('E '))) this.counts.add('failed');
     const pairs = Array.from({ length: Math.max(seen.length, wanted.length) }, (_, i) => i).filter(
-      (i) => seen[i] !== wanted[i] && !isKnown(seen[i], wanted[i], isRefused),
+      (i) => seen[i] !== wanted[i] && !isKnown(seen[i], wanted[i], stands.size > 0),
     );
     if (pairs.length === 0) return null;
     const isShowing = pairs.every((i) => /^[TDd] /.test(`${seen[i]}${wanted[i]}`));
@@ -307,4 +316,19 @@ export class Trial {
     }
     return look.wrong;
   }
+}
+
+/** How far a simple query came before the guard rejected a row is not compared: only how it ended. */
+function compared(
+  step: Step,
+  messages: readonly Message[],
+  stands: ReadonlyMap<Call, Stand>,
+): Message[] {
+  if (step[0]!.mode !== 'simple') return [...messages];
+  let at = 0;
+  return messages.filter(({ type }) => {
+    const isLeft = type !== 'Z' && stands.get(step[at]!) === 'rejected';
+    if (type === 'Z') at++;
+    return !isLeft;
+  });
 }
