@@ -64,7 +64,7 @@ export function makeSchema(random: Random, options: SchemaOptions) {
   // The key stays first, so that rows of a VALUES list without column names are told apart by it.
   const [first, ...rest] = columns;
   const order = [first!, ...shuffled(random, rest)];
-  // The key of a table that is divided by another column is no other table's business.
+  // Nothing can refer to id alone where the table is divided by another column.
   const references = parts?.key === 'n' ? '' : `REFERENCES ${q(table)} ON DELETE`;
   const viewed = ['id', 'note', 'n'].filter((name) => name !== second);
   const statements = [
@@ -81,7 +81,7 @@ export function makeSchema(random: Random, options: SchemaOptions) {
     `CREATE FUNCTION touch(k int) RETURNS int LANGUAGE sql
        AS $$UPDATE ${q(table)} SET note = 'touched' WHERE id = k RETURNING 1$$`,
   ];
-  // Its column is the key's first, so that there is one row of each id in all partitions.
+  // Rows are told apart by id, which this key would let into several partitions.
   if (parts?.key === 'n') {
     const twice = `IF (SELECT count(*) FROM ${q(table)} WHERE id = NEW.id) > 1 THEN
       RAISE unique_violation USING MESSAGE = 'there twice'; END IF;`;
