@@ -29,14 +29,15 @@ export function isKnown(
 ): boolean {
   if (!seen?.startsWith('E ') || !wanted?.startsWith('E ')) return false;
   const [a, b] = [JSON.parse(seen.slice(2)), JSON.parse(wanted.slice(2))];
-  if (isRefused && (a.C === '0A000' || PROOF.test(a.n ?? ''))) return true;
+  if (isRefused && (a.C === '0A000' || a.C === '23502' || PROOF.test(a.n ?? ''))) return true;
   // What is wrong with a VALUES list that is sorted or limited has no place.
   const placed = b.P !== undefined;
   if (a.C === '23505' && b.C === '23505') return a.n === b.n;
   // With a guard COPY writes row by row, without one many at once: which of two rows fails first.
   if (a.C === '23505' && /^COPY /.test(a.W ?? '') && /^COPY /.test(b.W ?? '')) return true;
   // A trigger that changes a row which its partition refuses anyway is told instead of that.
-  if (MOVING.test(a.M) && (a.M === b.M || /partition constraint/.test(b.M))) return true;
+  const isMisplaced = (said: string) => MOVING.test(said) || MISPLACED.test(said);
+  if (isMisplaced(a.M) && isMisplaced(b.M)) return true;
   if (a.C === '42846' && b.C === '42804' && (!placed || a.P === b.P)) return true;
   if (/^428(04|46)$/.test(a.C) && a.C === b.C && !placed) return a.M === b.M;
   if (a.C === '42846' && b.C === '42846') return a.M === b.M && a.P === b.P;
@@ -47,6 +48,7 @@ export function isKnown(
   return a.C === '42P08' && b.C === '42P08' && a.M === b.M;
 }
 
+const MISPLACED = /violates partition constraint$/;
 const MOVING = /^moving row to another partition during a BEFORE/;
 
 /** The constraints by which the guard `reject` refuses a row. */
