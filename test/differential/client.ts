@@ -77,6 +77,9 @@ export class Types {
 /** A text in place of one that was refused: it fails in the same place. */
 const REFUSED = 'SELECT "refused"';
 
+/** What is sent of a call in place of itself: its text, or its Execute alone, is one that fails. */
+export type Stand = 'refused' | 'rejected';
+
 /** A session that sends steps, to one of the two databases. */
 export class Client {
   private readonly prepared = new Set<string>();
@@ -98,8 +101,11 @@ export class Client {
     return new Client(raw, types, isPlain);
   }
 
-  private textOf(call: Call, isRefused: boolean): Buffer {
-    if (isRefused) return Buffer.from(REFUSED);
+  private textOf(call: Call, stand: Stand | undefined): Buffer {
+    if (stand) {
+      const begins = stand === 'rejected' && /^BEGIN;/.test(call.text);
+      return Buffer.from(`${begins ? 'BEGIN; ' : ''}${REFUSED}`);
+    }
     const { text, alias } = call;
     if (!alias || !this.isPlain) return Buffer.from(text);
     return Buffer.from(text.replaceAll(`"${alias.from}"`, `"${alias.to}"`));
@@ -116,20 +122,27 @@ export class Client {
     return this.raw.ready();
   }
 
+  /** Puts the session back to what it was at its beginning. */
+  async discard(): Promise<void> {
+    this.prepared.clear();
+    this.raw.send(writeQuery(Buffer.from('ROLLBACK')), writeQuery(Buffer.from('DISCARD ALL')));
+    await this.raw.ready(2);
+  }
+
   /** Prepares what another session has prepared before; false when the server does not take it. */
   async prepare(call: Call): Promise<boolean> {
-    this.raw.send(writeParse(call.name, this.textOf(call, false), ''), S);
+    this.raw.send(writeParse(call.name, this.textOf(call, undefined), ''), S);
     const answer = await this.raw.ready();
     const taken = answer.every(({ type }) => type !== 'E');
     if (taken) this.prepared.add(call.name);
     return taken;
   }
 
-  /** @param refused calls in place of which one is sent that fails. */
-  async send(step: Step, refused: ReadonlySet<Call> = new Set()): Promise<Message[]> {
+  /** @param stands calls in place of which one is sent that fails. */
+  async send(step: Step, stands: ReadonlyMap<Call, Stand> = new Map()): Promise<Message[]> {
     const parts: Buffer[] = [];
     const isBatch = step.some(({ mode }) => mode !== 'simple');
-    for (const call of step) parts.push(...(await this.encode(call, refused.has(call))));
+    for (const call of step) parts.push(...(await this.encode(call, stands.get(call))));
     if (isBatch) parts.push(S);
     this.raw.send(...parts);
     return this.raw.ready(isBatch ? 1 : step.length);
@@ -150,15 +163,16 @@ export class Client {
     return Buffer.concat([...parts, int16(-1)]);
   }
 
-  private async encode(call: Call, isRefused: boolean): Promise<Buffer[]> {
+  private async encode(call: Call, stand: Stand | undefined): Promise<Buffer[]> {
     if (call.mode === 'simple') {
-      const parts = [writeQuery(this.textOf(call, isRefused))];
-      if (call.copy !== undefined && !isRefused) {
+      const parts = [writeQuery(this.textOf(call, stand))];
+      if (call.copy !== undefined && !stand) {
         parts.push(copyData(await this.copied(call.copy)), copyDone);
       }
       return parts;
     }
     const parts: Buffer[] = [];
+    const isRefused = stand === 'refused';
     if (!this.prepared.has(call.name)) {
       if (call.name !== '') this.prepared.add(call.name);
       const oids: number[] = [];
@@ -166,7 +180,13 @@ export class Client {
         oids.push(await this.types.oid(type));
       const types = Buffer.alloc(4 * oids.length);
       for (const [i, oid] of oids.entries()) types.writeUInt32BE(oid, 4 * i);
-      parts.push(writeParse(call.name, this.textOf(call, isRefused), types.toString('latin1')));
+      parts.push(
+        writeParse(
+          call.name,
+          this.textOf(call, isRefused ? stand : undefined),
+          types.toString('latin1'),
+        ),
+      );
     } else if (isRefused) parts.push(writeParse('', REFUSED, ''));
     if (call.describe === 'statement') parts.push(D('S', call.name));
     const values: (string | Buffer | null)[] = [];
@@ -176,7 +196,7 @@ export class Client {
     }
     parts.push(bind(call.name, values, call.binaryResults));
     if (call.describe === 'portal') parts.push(D('P'));
-    parts.push(E('', call.limit));
+    parts.push(E(stand === 'rejected' ? 'rejected' : '', call.limit));
     if (call.limit > 0) parts.push(E('', 0));
     return parts;
   }

@@ -14,11 +14,27 @@ import { Counts } from './trial.js';
  * of the worlds; with one, nothing that was rewritten may have been repaired. What the proxy refuses
  * fails on the other side as well. Stages: dual writing (rows not filled, the rules in force and not
  * yet acknowledged), ready, soaking, reverted; one session goes on through all of them, and what it has
- * prepared in one is used in the next. A failure is made smaller, and printed with its seed.
+ * prepared in one is used in the next. A quarter of the tables is partitioned, at two levels, by range, list
+ * and hash, and partitions are written by their own names; some migrations change two columns; beside some
+ * another table is migrated at the same time. With guard `reject` only what is left to it may be rejected. A failure is made smaller, and printed with its seed.
  *
- * Left out, since docs/limits.md has it: lastval() and the row in the CONTEXT of COPY. A parameter of a declared type that is used for columns
- * of two types is not tried: a cast may let pass what the assignment would not. Rows without ORDER BY are compared as a set. Hidden
- * columns may show where the outcome is `guarded`; that is counted.
+ * What of an answer is not compared, or may differ:
+ *
+ * - Fields F, L and R of an error, and oids (types, tables and columns are compared by name).
+ * - Rows without ORDER BY are compared as a set; those of EXPLAIN not at all.
+ * - DETAIL "Failing row contains ...", and of the CONTEXT of COPY what stands behind the line's number.
+ * - HINT of 42703 where a statement uses the other name of a column: it goes by how names are spelled.
+ * - In which row of several a unique key is violated (23505; in COPY also which key); currval after that.
+ * - The moment at which a constant is out of range (Bind or Execute), if the error is the same.
+ * - Which of two mistakes of a text is told: types that do not fit, constants that are none of theirs.
+ * - The words for a set or aggregate in SET ("in VALUES"); the place of what is wrong in a sorted VALUES.
+ * - A row that its partition refuses anyway: 0A000 of the guard's trigger in place of 23514.
+ * - Hidden columns where the outcome is `guarded` (counted).
+ * - What is refused or rejected by a guard: on the other side something else fails in its place.
+ *
+ * And not tried, since docs/limits.md has it or it fails on a plain table too: lastval(); a parameter of a
+ * declared type for columns of two types; a trigger that moves a row to another partition; in a session that
+ * goes on, a trigger that reads a column whose type changes; a default of an added column.
  *
  * Broken on purpose, each found within six worlds of seed 5:
  *
@@ -42,6 +58,8 @@ const STATEMENTS = Number(process.env.LONG_STATEMENTS ?? (IS_LONG ? 1_000_000 : 
 const BUDGET_MS = IS_LONG ? Number.POSITIVE_INFINITY : 40_000;
 /** One world only, to look into. */
 const ONLY = process.env.WORLD === undefined ? null : Number(process.env.WORLD);
+/** Cases in each stage: to make a world costs as much as some hundred statements. */
+const CASES = IS_LONG ? 16 : 8;
 /** Worlds at once: a migration mostly waits. */
 const AT_ONCE = 3;
 /** Every third world is on the oldest server. */
@@ -54,7 +72,8 @@ t.test(`through the proxy as on a plain table, seed ${seed}`, async (t) => {
   const counts = new Counts();
   const clusters = new Map<number, Cluster>();
   t.teardown(() => Promise.all([...clusters.values()].map((cluster) => cluster.destroy())));
-  for (const major of [14, 18]) clusters.set(major, await Cluster.create({ major }));
+  const settings = { synchronous_commit: 'off', full_page_writes: 'off', jit: 'off' };
+  for (const major of [14, 18]) clusters.set(major, await Cluster.create({ major, settings }));
   let next = ONLY ?? 0;
   let failed = false;
   let refused = 0;
@@ -65,7 +84,7 @@ t.test(`through the proxy as on a plain table, seed ${seed}`, async (t) => {
     while (!isOver()) {
       const number = next++;
       const cluster = clusters.get(majorOf(number))!;
-      const found = await runWorld(cluster, number, { seed, cases: 8, steps: 16, counts });
+      const found = await runWorld(cluster, number, { seed, cases: CASES, steps: 16, counts });
       if (found === null) refused++;
       for (const wrong of found ?? []) t.comment(report(wrong));
       failed ||= (found?.length ?? 0) > 0;

@@ -278,7 +278,7 @@ export const CHANGES: Change[] = [
 ];
 
 /** Columns that are made from `@` (and of `n`, `note`, which every table has). */
-export const DERIVED: { from: KindName; type: string; up: string }[] = [
+export const DERIVED: { from: KindName; type: string; up: string; notNull?: boolean }[] = [
   { from: 'text', type: 'text', up: 'split_part(@, chr(64), 1)' },
   { from: 'int4', type: 'bigint', up: '@::bigint + coalesce(n, 0)' },
   { from: 'varchar8', type: 'varchar(4)', up: "left(@ || coalesce(note, '-'), 4)" },
@@ -287,4 +287,11 @@ export const DERIVED: { from: KindName; type: string; up: string }[] = [
   { from: 'jsonb', type: 'text', up: "@ ->> 'a'" },
   { from: 'ints', type: 'integer', up: 'cardinality(@)' },
   { from: 'mood', type: 'boolean', up: "mood_text(@) = 'happy'" },
+  {
+    from: 'date',
+    type: 'integer',
+    up: "CASE WHEN @ > '2000-01-01' THEN 1 ELSE 0 END",
+    notNull: true,
+  },
+  { from: 'varchar20', type: 'varchar(30)', up: "coalesce(@, '?') || '!'", notNull: true },
 ];

@@ -1,27 +1,72 @@
 import type pg from 'pg';
 import type { Cluster } from '../../cli/demo/cluster.js';
+import { proofName, proofSql } from '../../migration/guard.js';
 import type { PhaseName } from '../../migration/phase.js';
 import { ARRIVAL_TRIGGER, GUARD_TRIGGER, ownName } from '../../migration/plan.js';
 import { requestMove } from '../../migration/request.js';
 import { type Moment, type Side, sides } from '../../migration/sides.js';
-import type { Migration } from '../../migration/store.js';
+import { loadMigration, type Migration } from '../../migration/store.js';
 import { printExpression, quoteIdentifier as q } from '../../sql/rules.js';
 import { startMigration, untilMigration } from '../migration/drive.js';
 import { Types } from './client.js';
 import { Catalog } from './compare.js';
+import { PREAMBLE } from './kinds.js';
 import { Front } from './plane.js';
-import { emptySql, rowsOf, rowsSql, sidesSql, type View, type World } from './world.js';
+import { dropSql, emptySql, rowsOf, rowsSql, sidesSql } from './rows.js';
+import type { View, World } from './world.js';
 
 /** Where the migration stands while statements are compared. */
 export type Stage = 'dual-writing' | 'ready' | 'soaking' | 'reverted';
 
 export const STAGES: readonly Stage[] = ['dual-writing', 'ready', 'soaking', 'reverted'];
 
+/** What is seen behind a step. */
+export interface Look {
+  /** Which rows are not in order; null: none. */
+  wrong: string | null;
+  /** How often the guard has had to repair. */
+  repairs: number;
+  /** Where the sequences stand. */
+  sequences: number[];
+}
+
+export function lookOf([wrong, repairs, ...sequences]: string[]): Look {
+  return {
+    wrong: wrong ? `rows ${wrong} are not in order` : null,
+    repairs: Number(repairs),
+    sequences: sequences.map(Number),
+  };
+}
+
+/** A database that has what every world needs, of each server: worlds begin as copies of it. */
+const templates = new WeakMap<Cluster, Promise<void>>();
+
+function makeTemplate(cluster: Cluster): Promise<void> {
+  let made = templates.get(cluster);
+  if (!made) {
+    made = (async () => {
+      const admin = await cluster.client();
+      await admin.query('CREATE DATABASE worlds');
+      await admin.end();
+      const first = await cluster.client('worlds');
+      await first.query(PREAMBLE);
+      await first.end();
+    })();
+    templates.set(cluster, made);
+  }
+  return made;
+}
+
 /** Two databases of one server: one under migration behind a proxy, one plain. */
 export class Pair {
   stage: Stage = 'dual-writing';
   private sides: Side[] = [];
-  private repairs = '';
+  /** The guards' counters. */
+  private repairs: string[] = [];
+  /** Of the other table's migration: SQL of what is wrong, and what fills its rows. */
+  private besideWrong = '';
+  private besideFollow: [name: string, value: string][] = [];
+  private sequences: string[] = [];
   private migration: Migration | null = null;
   private acknowledge: () => void = () => undefined;
   private refill = '';
@@ -40,8 +85,11 @@ export class Pair {
   /** @throws RefusedError when the planner does not take the world's migration. */
   static async open(cluster: Cluster, world: World, number: number): Promise<Pair> {
     const names = { plain: `plain_${number}`, tandem: `tandem_${number}` };
+    await makeTemplate(cluster);
     const admin = await cluster.client();
-    for (const name of Object.values(names)) await admin.query(`CREATE DATABASE ${name}`);
+    for (const name of Object.values(names)) {
+      await admin.query(`CREATE DATABASE ${name} TEMPLATE worlds`);
+    }
     await admin.end();
     const front = await Front.open(cluster, names.tandem);
     const plain = await cluster.client(names.plain);
@@ -74,7 +122,11 @@ export class Pair {
     await front.control.query(`SET session_replication_role = replica; ${rowsSql(world)}
       RESET session_replication_role`);
     await this.makePlain(false);
-    this.acknowledge = await front.hold(async () => {
+    if (world.beside !== null) {
+      await startMigration(front.control, 'beside', world.beside, {}, world.guard);
+      await this.reach('ready', 'beside');
+    }
+    this.acknowledge = await front.hold(world.table, async () => {
       const { migration, guard } = world;
       this.migration = await startMigration(front.control, 'm', migration, {}, guard);
     });
@@ -84,39 +136,54 @@ export class Pair {
   /** The plain database as it was before the migration, or as a plain ALTER leaves it. */
   private async makePlain(isAltered: boolean): Promise<void> {
     const { plain, world } = this;
-    await plain.query('DROP SCHEMA public CASCADE; CREATE SCHEMA public');
+    await plain.query(`${dropSql(world)} ${world.setup}`);
     this.types = { ...this.types, plain: new Types(plain) };
-    await plain.query(world.setup);
     await plain.query(`SET session_replication_role = replica; ${rowsSql(world)}
-      ${isAltered ? world.plain : ''}; RESET session_replication_role`);
+      ${isAltered ? `${world.plain}; ${world.beside ?? ''}` : ''}; RESET session_replication_role`);
     await plain.query(`DROP TABLE IF EXISTS kept; CREATE TABLE kept AS TABLE ${q(world.table)}`);
   }
 
   /** Takes the migration on to the next stage; both tables hold the rows of the beginning. */
   async advance(stage: Stage): Promise<void> {
-    const { front } = this;
+    const { front, world } = this;
     await this.reset();
     if (stage === 'ready') {
       this.acknowledge();
       await this.reach('ready');
     } else {
-      await requestMove(front.control, 'm', stage === 'soaking' ? 'cutover' : 'revert');
-      await this.reach(stage);
+      for (const name of world.beside === null ? ['m'] : ['beside', 'm']) {
+        await requestMove(front.control, name, stage === 'soaking' ? 'cutover' : 'revert');
+        await this.reach(stage, name);
+      }
     }
-    await this.makePlain(stage === 'soaking');
+    // When ready it still is what it was.
+    if (stage !== 'ready') await this.makePlain(stage === 'soaking');
     await this.enter(stage);
   }
 
-  private async reach(phase: PhaseName): Promise<void> {
+  private async reach(phase: PhaseName, name = 'm'): Promise<void> {
     const url = this.cluster.url(this.names.tandem);
-    this.migration = await untilMigration(url, 'm', (migration) => migration.phase.name === phase);
+    const there = await untilMigration(url, name, (migration) => migration.phase.name === phase);
+    if (name === 'm') this.migration = there;
   }
 
   private async enter(stage: Stage): Promise<void> {
     const { plan } = this.migration!;
     this.stage = stage;
     this.sides = sides(plan, stage === 'soaking' ? 'after' : ('before' satisfies Moment));
-    this.repairs = `pgtandem.${q(ownName('repairs', plan.table.oid))}`;
+    const counter = (oid: number) => `pgtandem.${q(ownName('repairs', oid))}`;
+    this.repairs = [counter(plan.table.oid)];
+    if (this.world.beside !== null) {
+      const beside = await loadMigration(this.front.control, 'beside');
+      const other = sides(beside.plan, stage === 'soaking' ? 'after' : 'before');
+      this.repairs.push(counter(beside.plan.table.oid));
+      this.besideWrong = `, (SELECT ' o ' || string_agg(id::text, ', ') FROM public.o
+        WHERE NOT (${this.lenientOf(other)}))`;
+      this.besideFollow = other.map((side) => [q(side.follow), printExpression(side.forward)]);
+    }
+    const serial = `SELECT pg_get_serial_sequence('public.${q(this.world.table)}', 'id') AS name`;
+    const { rows } = await this.plain.query(serial);
+    this.sequences = ['public.ticket', ...(rows[0].name ? [rows[0].name] : [])];
     await this.keep();
     this.refill = await refillSql(this.front.control, this.world.table);
     this.refillPlain = await refillSql(this.plain, this.world.table);
@@ -148,20 +215,37 @@ export class Pair {
   /** Puts the rows of the beginning into both. While dual writing, they are not filled yet. */
   async reset(): Promise<void> {
     const { front, world } = this;
-    const isUnfilled = world.guard === 'repair' && this.stage === 'dual-writing';
-    const arrives = this.migration?.plan.rowTriggers && world.before.alias !== null;
-    const ours = isUnfilled ? [GUARD_TRIGGER, ...(arrives ? [ARRIVAL_TRIGGER] : [])] : [];
-    const guard = (what: string) =>
-      ours.map((name) => `ALTER TABLE ${q(world.table)} ${what} TRIGGER ${q(name)};`).join(' ');
-    const sql = `SET session_replication_role = replica; ${emptySql(world)} ${this.refill}
-      ${sidesSql(world)} RESET session_replication_role;`;
-    await this.plain.query(sql.replace(this.refill, this.refillPlain));
-    await front.control.query(`${guard('DISABLE')} ${sql} ${guard('ENABLE ALWAYS')}`);
+    const sql = (refill: string, sides: string) =>
+      `SET session_replication_role = replica; ${emptySql(world)} ${refill} ${sides}
+      RESET session_replication_role;`;
+    const tandem = sql(this.refill, sidesSql(world, this.besideFollow));
+    await Promise.all([
+      this.plain.query(sql(this.refillPlain, sidesSql(world))),
+      front.control.query(`${this.guardSql(false)} ${tandem} ${this.guardSql(true)}`),
+    ]);
+  }
+
+  /** SQL that lets rows in which are not filled, while dual writing, or puts the guard back. */
+  private guardSql(isOn: boolean): string {
+    const { world, migration, stage } = this;
+    if (!migration || stage !== 'dual-writing') return '';
+    const alter = `ALTER TABLE ${q(world.table)}`;
+    if (world.guard === 'reject') {
+      const sql = isOn
+        ? this.sides.map((side, i) => proofSql(migration.plan, side, i))
+        : this.sides.map((_, i) => `${alter} DROP CONSTRAINT ${q(proofName(i))}`);
+      return `${sql.join('; ')};`;
+    }
+    const arrives = migration.plan.rowTriggers && world.before.alias !== null;
+    const ours = [GUARD_TRIGGER, ...(arrives ? [ARRIVAL_TRIGGER] : [])];
+    const what = isOn ? 'ENABLE ALWAYS' : 'DISABLE';
+    const sql = ours.map((name) => `${alter} ${what} TRIGGER ${q(name)};`);
+    return world.guard === 'repair' ? sql.join(' ') : '';
   }
 
   /** SQL: true of a row whose columns were written together. */
-  get strict(): string {
-    return this.sides
+  private strictOf(all: readonly Side[]): string {
+    return all
       .map((side) => {
         const { source, shadow } = side.change;
         const { type } = (this.stage === 'soaking' && source ? source : shadow).rule;
@@ -172,8 +256,8 @@ export class Pair {
   }
 
   /** SQL: true of a row in order, which it also is when it was filled before the cutover. */
-  get lenient(): string {
-    return this.sides.map((side) => side.holds('')).join(' AND ');
+  private lenientOf(all: readonly Side[]): string {
+    return all.map((side) => side.holds('')).join(' AND ');
   }
 
   /** Whether a guard may have to repair what was rewritten: what triggers have made of it. */
@@ -185,37 +269,73 @@ export class Pair {
     );
   }
 
-  /** How often the guard has had to repair. */
-  async repaired(): Promise<number> {
-    const { rows } = await this.front.control.query(
-      `SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS n FROM ${this.repairs}`,
-    );
-    return Number(rows[0].n);
-  }
-
   /** The transaction id from which on rows are written that have to be in order. */
   async now(): Promise<string> {
+    if (this.stage !== 'dual-writing') return '0';
     const { rows } = await this.front.control.query('SELECT pg_current_xact_id()::text AS id');
     return rows[0].id;
   }
 
+  /**
+   * SQL of a look at the database under migration.
+   * @param isFilled whether rows may have been filled before the cutover.
+   * @param withRows whether the rows themselves are looked at: those written since transaction $1.
+   */
+  lookSql(isFilled: boolean, withRows = true): string {
+    const late = this.stage === 'dual-writing' ? 'xmin::text::int8 >= $1::int8 AND' : '';
+    const relation = isFilled ? this.lenientOf(this.sides) : this.strictOf(this.sides);
+    const wrong = `concat((SELECT string_agg(id::text, ', ') FROM public.${q(this.world.table)}
+      WHERE ${late} NOT (${relation}))${this.besideWrong})`;
+    const repairs = this.repairs.map(
+      (name) => `(SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM ${name})`,
+    );
+    const all = [
+      withRows ? wrong : "''",
+      this.world.guard === 'repair' ? repairs.join(' + ') : '0',
+      ...this.sequences.map((name) => `(SELECT last_value FROM ${name})`),
+    ];
+    return `SELECT ${all.join(', ')}`;
+  }
+
+  async look(since: string, isFilled: boolean, withRows: boolean): Promise<Look> {
+    const name = `look ${this.stage} ${isFilled} ${withRows}`;
+    const text = this.lookSql(isFilled, withRows);
+    const values = text.includes('$1') ? [since] : [];
+    const { rows } = await this.front.control.query({ name, text, values, rowMode: 'array' });
+    return lookOf((rows[0] as unknown as unknown[]).map(String));
+  }
+
+  /** SQL of all rows that an application sees, as text. */
+  get rowsSql(): string {
+    const names = this.view.columns.map(({ name }) => q(name)).join(', ');
+    const at = this.world.parts.length > 0 ? ', tableoid::regclass' : '';
+    return `SELECT 1 AS part, ROW(${names}${at})::text AS row FROM public.${q(this.world.table)}
+      UNION ALL SELECT 2, ROW(id, x, tid)::text FROM public.o UNION ALL SELECT 3, a::text FROM public.audit a
+      UNION ALL SELECT 4, z::text FROM other.${q(this.world.table)} z ORDER BY 1, 2`;
+  }
+
+  async rows(client: pg.Client, sql: string): Promise<string[]> {
+    const { rows } = await client.query({ name: `rows ${this.stage}`, text: sql });
+    return rows.map(({ part, row }) => `${part} ${row}`);
+  }
+
   /** After an error sequences may stand apart: how far a statement comes is its own business. */
-  async align(): Promise<void> {
-    const { world, plain, front } = this;
-    const names = ['ticket'];
-    const serial = `SELECT pg_get_serial_sequence('${q(world.table)}', 'id') AS name`;
-    if (world.identity !== 'none') names.push((await plain.query(serial)).rows[0].name);
-    for (const name of names) {
-      const both = await Promise.all(
-        [plain, front.control].map(async (client) => {
-          const { rows } = await client.query(`SELECT last_value FROM ${name}`);
-          return Number(rows[0].last_value);
-        }),
-      );
-      for (const client of [plain, front.control]) {
-        await client.query(`SELECT setval('${name}', ${Math.max(...both)})`);
-      }
-    }
+  async align({ sequences }: Look): Promise<void> {
+    const { plain, front } = this;
+    const text = `SELECT ${this.sequences.map((name) => `(SELECT last_value FROM ${name})`).join(', ')}`;
+    const { rows } = await plain.query({
+      name: `sequences ${this.stage}`,
+      text,
+      rowMode: 'array',
+    });
+    const there = (rows[0] as unknown[]).map(Number);
+    const set = there.flatMap((value, i) => {
+      const most = Math.max(value, sequences[i] ?? 0);
+      return value === sequences[i] ? [] : [`setval('${this.sequences[i]}', ${most})`];
+    });
+    if (set.length === 0) return;
+    const sql = `SELECT ${set.join(', ')}`;
+    await Promise.all([plain.query(sql), front.control.query(sql)]);
   }
 
   async close(): Promise<void> {

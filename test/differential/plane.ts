@@ -22,7 +22,7 @@ export class Front {
   readonly errors: string[] = [];
   private readonly stopping = new AbortController();
   private running: Promise<unknown> = Promise.resolve();
-  private holding = false;
+  private holding: string | null = null;
   private release: () => void = () => undefined;
   private ruled: () => void = () => undefined;
 
@@ -62,11 +62,11 @@ export class Front {
   }
 
   /**
-   * From now on the first rules that write a column are not acknowledged; resolves when they are
+   * From now on the first rules that write a column of this table are not acknowledged; resolves when they are
    * in force. The returned function acknowledges them.
    */
-  async hold(start: () => Promise<unknown>): Promise<() => void> {
-    this.holding = true;
+  async hold(table: string, start: () => Promise<unknown>): Promise<() => void> {
+    this.holding = table;
     const held = new Promise<void>((resolve) => {
       this.ruled = resolve;
     });
@@ -80,14 +80,15 @@ export class Front {
       if (item.kind !== 'rules') continue;
       const { rules, place } = item;
       if (rules.epoch > 0) await this.relay.apply(rules);
-      const isWriting = rules.tables.some(({ pairs }) => pairs.length > 0);
-      if (this.holding && isWriting) {
-        this.holding = false;
+      const { holding } = this;
+      const isWriting = rules.tables.some((t) => t.name === holding && t.pairs.length > 0);
+      if (isWriting) {
+        this.holding = null;
         this.release = () => follower.acknowledge(rules.epoch, place);
         this.ruled();
       } else {
         follower.acknowledge(rules.epoch, place);
-        if (!this.holding) this.ruled();
+        if (holding === null) this.ruled();
       }
     }
   }

@@ -5,7 +5,7 @@ import { Client } from './client.js';
 import { Pair, STAGES, type Stage } from './pair.js';
 import { print, shrink } from './shrink.js';
 import { type Step, Talk } from './talk.js';
-import { type Counts, type Failure, Trial } from './trial.js';
+import { type Counts, type Failure, Sessions, Trial } from './trial.js';
 import { Words } from './words.js';
 import { makeWorld, type World } from './world.js';
 
@@ -49,13 +49,13 @@ export async function runWorld(
   }
   const found: Found[] = [];
   counts.add(`guard ${world.guard}`);
-  // After a rename the old name is another column's, or none, in the plain database.
-  const long = world.before.alias === null ? await Long.open(pair) : null;
+  const long = world.goesOn ? await Long.open(pair) : null;
   try {
     for (const stage of STAGES) {
       if (stage !== 'dual-writing') await pair.advance(stage);
       if (!stages.includes(stage)) continue;
       counts.add(stage);
+      let sessions = await Sessions.open(pair);
       for (let i = 0; i < cases && found.length < 3; i++) {
         if (options.only !== undefined && options.only !== i) continue;
         const random = new Random(seed * 104729 + number * 1009 + STAGES.indexOf(stage) * 331 + i);
@@ -63,9 +63,15 @@ export async function runWorld(
           new Words(random, world, pair.view, cluster.major, stage !== 'dual-writing'),
         );
         const all = Array.from({ length: steps }, () => talk.next());
-        const failure = await Trial.run(pair, all, i > 0 || stage === 'reverted', counts);
-        if (failure) found.push(await smaller(pair, all, failure, { world, stage, seed, number }));
+        const isFresh = i > 0 || stage === 'reverted';
+        const failure = await Trial.run(pair, all, isFresh, counts, sessions);
+        if (failure) {
+          sessions.close();
+          found.push(await smaller(pair, all, failure, { world, stage, seed, number }));
+          sessions = await Sessions.open(pair);
+        } else await sessions.discard();
       }
+      sessions.close();
       if (options.only === undefined && found.length === 0) {
         const random = new Random(seed * 104729 + number * 1009 + STAGES.indexOf(stage) * 331 + 99);
         const wrong = await long?.next(random, { steps, counts });

@@ -33,6 +33,8 @@ export class Words {
   /** Whether a row that is there already does no harm. */
   clashes = false;
   private fickle = false;
+  /** The table, or one of its partitions, that the statement names. */
+  relation: string;
 
   constructor(
     readonly random: Random,
@@ -41,13 +43,17 @@ export class Words {
     readonly major: number,
     /** Whether both names of a renamed column hold the same in every row. */
     private readonly filled: boolean,
-  ) {}
+  ) {
+    this.relation = world.table;
+  }
 
   begin(): void {
     const { random } = this;
     // A guard cannot tell a NULL that was written under the other name from one that was not.
     const known = this.view.alias !== null && this.world.guard === 'none';
     this.aliased = this.filled && known && random.chance(0.3);
+    const { table, parts } = this.world;
+    this.relation = parts.length > 0 && random.chance(0.25) ? random.pick(parts) : table;
     this.params = [];
     this.bind = random.chance(0.5);
     this.spoilt = random.chance(0.1);
@@ -88,7 +94,7 @@ export class Words {
   }
 
   table(): string {
-    const name = this.name(this.world.table);
+    const name = this.name(this.relation);
     return this.random.chance(0.15) ? `${this.random.pick(['public', '"public"'])}.${name}` : name;
   }
 
@@ -132,7 +138,8 @@ export class Words {
     const bound = (value: string) =>
       this.bind && random.chance(0.5) ? this.param(value, column.type) : value;
     if (column.role === 'id') {
-      const isThere = this.clashes && random.chance(0.7);
+      const isMoved = this.world.parts.length > 0 && random.chance(0.3);
+      const isThere = (this.clashes || isMoved) && random.chance(0.7);
       return bound(String(isThere ? 1 + random.below(12) : 20 + random.below(400)));
     }
     if (column.role === 'u') return bound(String(random.below(160)));

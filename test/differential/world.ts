@@ -1,6 +1,8 @@
-import { quoteIdentifier as q } from '../../sql/rules.js';
+import { type Guard, quoteIdentifier as q } from '../../sql/rules.js';
 import type { Random } from '../sql/random.js';
-import { CHANGES, DERIVED, KINDS, type KindName, PREAMBLE } from './kinds.js';
+import { CHANGES, type Change, DERIVED, KINDS, type KindName } from './kinds.js';
+import { makeParts, type Parts } from './parts.js';
+import { makeSchema } from './schema.js';
 
 /** A column of the table under migration, as the application sees it. */
 export interface Column {
@@ -25,8 +27,20 @@ export interface View {
 /** A schema and a migration of it, made from a seed. */
 export interface World {
   major: number;
-  guard: 'repair' | 'none';
+  guard: Guard;
   table: string;
+  /** Names of its partitions. */
+  parts: string[];
+  /**
+   * Whether a session may go on through all stages. Not after a rename, when the old name is another
+   * column's or none in the plain database; nor where a user's trigger reads a column whose type
+   * changes: in a session that has run it already it fails, here as there.
+   */
+  goesOn: boolean;
+  /** Its key's columns, as ON CONFLICT names them. */
+  key: string;
+  /** Another table's migration, which goes on in the same time. */
+  beside: string | null;
   what: string;
   /** Makes everything, with no rows. */
   setup: string;
@@ -50,218 +64,174 @@ const TABLES = ['orders', 'Or ders', 'täble', 'user', 't'];
 const LEADS = ['v', 'V v', 'größe', 'order', 'from', 'value'];
 const NEW_NAMES = ['w', 'W w', 'länge', 'group', 'into', 'worth'];
 
+/** One action of a migration: on the file's line, on the plain database, and what it makes of the view. */
+interface Action {
+  what: string;
+  migration: string;
+  plain: string;
+  view: (view: View) => View;
+  derived?: { column: Column; up: string };
+}
+
 export function makeWorld(random: Random, major: number): World {
-  const guard = random.chance(0.5) ? 'none' : 'repair';
   const table = random.pick(TABLES);
+  const parts = random.chance(0.25) ? makeParts(random, table) : null;
+  const guards = parts ? REPAIRING : GUARDS;
+  const guard = random.pick(guards);
   const lead = random.pick(LEADS);
   const share = random.next();
   const change = random.pick(CHANGES);
   const derived = random.pick(DERIVED);
   const kind = share < 0.6 ? change.from : share < 0.8 ? random.pick(allKinds()) : derived.from;
-  const text = (sql: string) => sql.replaceAll('@', q(lead));
-  const schema = makeSchema(random, { guard, table, lead, kind, share });
-  const before: View = { columns: schema.columns, lead, kind, alias: null, derived: null };
-  const base = {
+  const first =
+    share < 0.6
+      ? retyped(table, lead, change)
+      : share < 0.8
+        ? renamed(table, lead, NEW_NAMES[LEADS.indexOf(lead)]!, kind)
+        : made(table, 'made', derived, lead);
+  const others = random.chance(0.4) ? [] : SECOND.filter(({ from }) => isFree(from, first, parts));
+  const chosen = random.chance(0.45) && others.length > 0 ? random.pick(others) : null;
+  const actions = chosen ? [first, chosen.action(table)] : [first];
+  const second = chosen?.changed ?? null;
+  const schema = makeSchema(random, { guard, table, lead, kind, share, second, parts, major });
+  const view: View = { columns: schema.columns, lead, kind, alias: null, derived: null };
+  const after = actions.reduce((so, action) => action.view(so), view);
+  return {
+    ...schema,
     major,
     guard,
     table,
-    identity: schema.identity,
-    meddles: schema.meddles,
-    volatile: schema.volatile,
-    notNull: schema.notNull,
-  } as const;
-  const alter = `ALTER TABLE ${q(table)}`;
-  if (share < 0.6) {
-    const using = change.using ? ` USING ${text(change.using)}` : '';
-    const action = `${alter} ALTER COLUMN ${q(lead)} TYPE ${KINDS[change.to].type}${using}`;
-    const down = change.down ? ` -- pgtandem: down(${text(change.down)})` : '';
-    const columns = schema.columns.map((c) =>
-      c.role === 'lead' ? { ...c, type: KINDS[change.to].type } : c,
-    );
-    return {
-      ...base,
-      what: `${change.from} to ${change.to}${using}`,
-      setup: schema.setup,
-      migration: action + down,
-      plain: action,
-      before,
-      after: { ...before, columns, kind: change.to },
-    };
-  }
-  if (share < 0.8) {
-    const to = NEW_NAMES[LEADS.indexOf(lead)]!;
-    const action = `${alter} RENAME COLUMN ${q(lead)} TO ${q(to)}`;
-    const columns = schema.columns.map((c) => (c.role === 'lead' ? { ...c, name: to } : c));
-    return {
-      ...base,
-      what: `rename of ${kind}`,
-      setup: schema.setup,
-      migration: action,
-      plain: action,
-      before: { ...before, alias: to },
-      after: { ...before, columns, lead: to, alias: lead },
-    };
-  }
-  const column: Column = { name: 'made', type: derived.type, role: 'derived' };
-  const add = `${alter} ADD COLUMN made ${derived.type}`;
-  const up = text(derived.up);
-  return {
-    ...base,
-    what: `${derived.type} from ${kind} by ${derived.up}`,
-    setup: schema.setup,
-    migration: `${add} -- pgtandem: up(${up})`,
-    plain: `${add}; UPDATE ${q(table)} SET made = ${up};
-      CREATE FUNCTION make() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
-        SELECT x.* INTO NEW FROM (SELECT ${[...schema.columns, column]
-          .map((c) => (c.role === 'derived' ? `(${up})::${c.type}` : q(c.name)))
-          .join(', ')} FROM (SELECT (NEW).*) y) x;
-        RETURN NEW; END$$;
-      CREATE TRIGGER "~make" BEFORE INSERT OR UPDATE ON ${q(table)} FOR EACH ROW EXECUTE FUNCTION make()`,
-    before: { ...before },
-    after: { ...before, columns: [...schema.columns, column], derived: 'made' },
+    parts: parts?.names ?? [],
+    goesOn: first.view(view).alias === null && second === null,
+    key: parts?.key === 'n' ? 'id, n' : 'id',
+    what: actions.map(({ what }) => what).join(', '),
+    migration: actions.map(({ migration }) => migration).join(';\n'),
+    plain: `${actions.map(({ plain }) => plain).join('; ')}; ${makeSql(table, after, actions)}`,
+    beside: random.chance(0.3) ? random.pick(BESIDE) : null,
+    before: { ...view, alias: first.view(view).alias === null ? null : after.lead },
+    after,
   };
 }
+
+const GUARDS = ['none', 'none', 'none', 'repair', 'repair', 'reject'] as const;
+/** A partitioned table has a guard. */
+const REPAIRING = ['repair', 'repair', 'reject'] as const;
+
+/** What is changed of another table in the same time, by a migration of its own. */
+const BESIDE = [
+  'ALTER TABLE o ALTER COLUMN x TYPE bigint',
+  'ALTER TABLE o ALTER COLUMN x TYPE numeric',
+];
 
 const allKinds = () => Object.keys(KINDS) as KindName[];
+const alter = (table: string) => `ALTER TABLE ${q(table)}`;
 
-interface SchemaOptions {
-  guard: World['guard'];
-  table: string;
-  lead: string;
-  kind: KindName;
-  share: number;
+function withType(role: Column['role'], type: string): Action['view'] {
+  return (view) => ({
+    ...view,
+    columns: view.columns.map((c) => (c.role === role ? { ...c, type } : c)),
+  });
 }
 
-function makeSchema(random: Random, { guard, table, lead, kind, share }: SchemaOptions) {
-  const { type, values, volatile } = KINDS[kind] as (typeof KINDS)['int4'];
-  const identity = random.pick(['serial', 'by default', 'always', 'none'] as const);
-  const isVolatile = volatile !== undefined && random.chance(0.3);
-  const solid = values.filter((value) => value !== 'NULL');
-  const fallback = isVolatile
-    ? ` DEFAULT ${volatile}`
-    : random.chance(0.4)
-      ? ` DEFAULT ${random.pick(solid)}`
-      : '';
-  // A change that makes NULL of something can not be of a NOT NULL column.
-  const notNull = share >= 0.6 && random.chance(0.3);
-  const id = {
-    serial: 'serial',
-    'by default': 'int GENERATED BY DEFAULT AS IDENTITY',
-    always: 'bigint GENERATED ALWAYS AS IDENTITY',
-    none: 'int NOT NULL',
-  }[identity];
-  const columns: (Column & { ddl: string })[] = [
-    {
-      name: 'id',
-      type: identity === 'always' ? 'bigint' : 'int',
-      role: 'id',
-      ddl: `${id} PRIMARY KEY`,
-    },
-    { name: lead, type, role: 'lead', ddl: `${type}${fallback}${notNull ? ' NOT NULL' : ''}` },
-    { name: 'note', type: 'text', role: 'note', ddl: "text DEFAULT 'n'" },
-    { name: 'n', type: 'int', role: 'n', ddl: `int${random.chance(0.5) ? ' CHECK (n > -5)' : ''}` },
-  ];
-  if (random.chance(0.5)) columns.push({ name: 'u', type: 'int', role: 'u', ddl: 'int UNIQUE' });
-  if (random.chance(0.4)) {
-    const ddl = 'int GENERATED ALWAYS AS (coalesce(n, 0) * 2) STORED';
-    columns.push({ name: 'g', type: 'int', role: 'g', ddl });
-  }
-  // The key stays first, so that rows of a VALUES list without column names are told apart by it.
-  const [first, ...rest] = columns;
-  const order = [first!, ...shuffled(random, rest)];
-  const parts = [
-    PREAMBLE,
-    `CREATE TABLE ${q(table)} (${order.map((c) => `${q(c.name)} ${c.ddl}`).join(', ')})`,
-    'CREATE TABLE items (n int, label text, v text)',
-    `CREATE TABLE o (id int PRIMARY KEY, x int,
-       tid ${order[0]!.type} REFERENCES ${q(table)} ON DELETE ${random.pick(['CASCADE', 'SET NULL'])})`,
-    `DROP SCHEMA IF EXISTS other CASCADE; CREATE SCHEMA other;
-     CREATE TABLE other.${q(table)} (id int, note text, n int DEFAULT 5)`,
-    'CREATE TABLE audit (op text, id bigint, note text, n int)',
-    `CREATE VIEW seen AS SELECT id, note, n FROM ${q(table)}`,
-    `CREATE FUNCTION touch(k int) RETURNS int LANGUAGE sql
-       AS $$UPDATE ${q(table)} SET note = 'touched' WHERE id = k RETURNING 1$$`,
-  ];
-  if (random.chance(0.3)) parts.push(`CREATE INDEX ON ${q(table)} (n, id)`);
-  if (random.chance(0.4))
-    parts.push(
-      trigger(
-        table,
-        'audits',
-        'AFTER',
-        'INSERT INTO audit VALUES (TG_OP, NEW.id, NEW.note, NEW.n);',
-      ),
-    );
-  const free = guard === 'repair';
-  if (free && random.chance(0.3)) {
-    parts.push(
-      trigger(table, 'bumps', 'BEFORE', "IF NEW.note = 'a' THEN NEW.n := NEW.n + 1; END IF;"),
-    );
-  }
-  // After a rename its function would fail, here and there.
-  const isRename = share >= 0.6 && share < 0.8;
-  const meddles = free && !isRename && random.chance(0.15);
-  if (meddles) {
-    const value = random.pick(solid);
-    parts.push(
-      trigger(table, 'meddles', 'BEFORE', `IF NEW.n = 3 THEN NEW.${q(lead)} := ${value}; END IF;`),
-    );
-  }
-  const plain: Column[] = order.map(({ name, type, role }) => ({ name, type, role }));
+function retyped(table: string, lead: string, change: Change): Action {
+  const text = (sql: string) => sql.replaceAll('@', q(lead));
+  const { type } = KINDS[change.to];
+  const using = change.using ? ` USING ${text(change.using)}` : '';
+  const action = `${alter(table)} ALTER COLUMN ${q(lead)} TYPE ${type}${using}`;
   return {
-    setup: parts.join(';\n'),
-    columns: plain,
-    identity,
-    meddles,
-    volatile: isVolatile,
-    notNull,
+    what: `${change.from} to ${change.to}${using}`,
+    migration: action + (change.down ? `; -- pgtandem: down(${text(change.down)})\n` : ''),
+    plain: action,
+    view: (view) => ({ ...withType('lead', type)(view), kind: change.to }),
   };
 }
 
-function trigger(table: string, name: string, when: string, body: string): string {
-  return `CREATE FUNCTION ${name}() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN ${body} RETURN NEW; END$$;
-    CREATE TRIGGER ${name} ${when} INSERT OR UPDATE ON ${q(table)} FOR EACH ROW EXECUTE FUNCTION ${name}()`;
-}
-
-function shuffled<T>(random: Random, items: readonly T[]): T[] {
-  const left = [...items];
-  const result: T[] = [];
-  while (left.length > 0) result.push(...left.splice(random.below(left.length), 1));
-  return result;
-}
-
-const ROWS = 12;
-
-/** SQL that puts the rows of the beginning into a table like the one under migration. */
-export function rowsOf(world: World, table: string): string {
-  const view = world.before;
-  const columns = view.columns.filter(({ role }) => role !== 'g');
-  const solid = KINDS[view.kind].values.filter((value) => value !== 'NULL');
-  const rows = Array.from({ length: ROWS }, (_, i) =>
-    columns.map(({ role }) => {
-      if (role === 'id') return i + 1;
-      if (role === 'lead') return i === 5 && !world.notNull ? 'NULL' : solid[i % solid.length];
-      if (role === 'note') return i === 3 ? 'NULL' : `'r${i}'`;
-      return role === 'n' ? i % 7 : i * 10;
+function renamed(table: string, from: string, to: string, kind: KindName): Action {
+  const action = `${alter(table)} RENAME COLUMN ${q(from)} TO ${q(to)}`;
+  return {
+    what: `rename of ${kind}`,
+    migration: action,
+    plain: action,
+    view: (view) => ({
+      ...view,
+      columns: view.columns.map((c) => (c.role === 'lead' ? { ...c, name: to } : c)),
+      lead: to,
+      alias: from,
     }),
-  );
-  const names = columns.map(({ name }) => q(name)).join(', ');
-  return `INSERT INTO ${q(table)} (${names}) OVERRIDING SYSTEM VALUE
-    VALUES ${rows.map((row) => `(${row.join(', ')})`).join(', ')};`;
+  };
 }
 
-/** The rows of the other tables, and where sequences stand. */
-export function sidesSql(world: World): string {
-  const serial = `pg_get_serial_sequence('${q(world.table)}', 'id')`;
-  return `
-    INSERT INTO items SELECT i, 'l' || i, i::text FROM generate_series(1, 4) i;
-    INSERT INTO o SELECT i, i * 10, i FROM generate_series(1, 6) i;
-    SELECT setval('ticket', 500); ${world.identity === 'none' ? '' : `SELECT setval(${serial}, 100);`}`;
+function made(
+  table: string,
+  name: string,
+  { type, up, notNull = false }: Pick<(typeof DERIVED)[number], 'type' | 'up' | 'notNull'>,
+  lead: string,
+): Action {
+  const column: Column = { name, type, role: 'derived' };
+  const value = up.replaceAll('@', q(lead));
+  const add = `${alter(table)} ADD COLUMN ${name} ${type}`;
+  return {
+    what: `${type} by ${up}`,
+    migration: `${add}${notNull ? ' NOT NULL' : ''}; -- pgtandem: up(${value})\n`,
+    plain: `${add}; UPDATE ${q(table)} SET ${name} = ${value};
+      ${notNull ? `${alter(table)} ALTER COLUMN ${name} SET NOT NULL;` : ''}`,
+    view: (view) => ({ ...view, columns: [...view.columns, column], derived: name }),
+    derived: { column, up: value },
+  };
 }
 
-export const rowsSql = (world: World) => `${rowsOf(world, world.table)} ${sidesSql(world)}`;
+/** What is changed of the same table by the same migration; `from`: the columns it is made from. */
+const SECOND: {
+  from: 'n' | 'note';
+  changed: 'n' | 'note' | null;
+  action: (table: string) => Action;
+}[] = [
+  ...(['bigint', 'numeric'] as const).map((type) => ({
+    from: 'n' as const,
+    changed: 'n' as const,
+    action: (table: string) => plainly(table, 'n', type),
+  })),
+  ...(['varchar(60)', 'citext'] as const).map((type) => ({
+    from: 'note' as const,
+    changed: 'note' as const,
+    action: (table: string) => plainly(table, 'note', type),
+  })),
+  {
+    from: 'note',
+    changed: null,
+    action: (table) => made(table, 'second', { type: 'text', up: 'upper(note)' }, ''),
+  },
+  {
+    from: 'n',
+    changed: null,
+    action: (table) =>
+      made(table, 'second', { type: 'bigint', up: 'coalesce(n, 0) + 7', notNull: true }, ''),
+  },
+];
 
-export const emptySql = (world: World) =>
-  [q(world.table), 'items', 'o', 'audit', `other.${q(world.table)}`]
-    .map((table) => `DELETE FROM ${table};`)
-    .join(' ');
+function plainly(table: string, name: 'n' | 'note', type: string): Action {
+  const action = `${alter(table)} ALTER COLUMN ${name} TYPE ${type}`;
+  const view = withType(name, type);
+  return { what: `${name} to ${type}`, migration: action, plain: action, view };
+}
+
+/** No expression may read a column that changes as well, and none that divides the table changes. */
+function isFree(name: 'n' | 'note', first: Action, parts: Parts | null): boolean {
+  return !new RegExp(`\\b${name}\\b`).test(first.migration) && parts?.key !== name;
+}
+
+/** Keeps columns that are made from others as the migration does, on the plain database. */
+function makeSql(table: string, after: View, actions: readonly Action[]): string {
+  const derived = actions.flatMap((action) => action.derived ?? []);
+  if (derived.length === 0) return '';
+  const value = (c: Column) => {
+    const up = derived.find(({ column }) => column.name === c.name)?.up;
+    return up === undefined ? q(c.name) : `(${up})::${c.type}`;
+  };
+  return `CREATE FUNCTION make() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+      SELECT x.* INTO NEW FROM
+        (SELECT ${after.columns.map(value).join(', ')} FROM (SELECT (NEW).*) y) x;
+      RETURN NEW; END$$;
+    CREATE TRIGGER "~make" BEFORE INSERT OR UPDATE ON ${q(table)} FOR EACH ROW
+      EXECUTE FUNCTION make()`;
+}

@@ -17,7 +17,7 @@ export class Writes {
     const { w } = this;
     const { random } = w;
     const alias = random.chance(0.2) ? w.join('AS', 'x') : '';
-    const name = alias ? 'x' : w.name(w.world.table);
+    const name = alias ? 'x' : w.name(w.relation);
     const head = w.join(
       random.chance(0.07) && 'WITH q AS (SELECT 1 AS one, 2 AS two)',
       'INSERT INTO',
@@ -122,11 +122,11 @@ export class Writes {
     const share = random.next();
     if (share < 0.65) return false;
     if (share < 0.72) return 'ON CONFLICT DO NOTHING';
-    const unique = w.column('u') && random.chance(0.3) ? '(u)' : '(id)';
+    const unique = w.column('u') && random.chance(0.3) ? '(u)' : `(${w.world.key})`;
     const target = random.pick([
       unique,
       unique,
-      '(id) WHERE true',
+      `(${w.world.key}) WHERE true`,
       '((id))',
       `ON CONSTRAINT ${this.key()}`,
     ]);
@@ -148,13 +148,13 @@ export class Writes {
   }
 
   private key(): string {
-    return `"${this.w.world.table}_pkey"`;
+    return `"${this.w.relation}_pkey"`;
   }
 
   private setList(value: (column: Column) => string, withId: boolean): string {
     const { w } = this;
     const { random } = w;
-    const columns = w.some(withId && random.chance(0.1));
+    const columns = w.some(withId && random.chance(w.world.parts.length > 0 ? 0.3 : 0.1));
     if (columns.length > 1 && random.chance(0.2)) {
       const list = columns.map((column) => this.target(column));
       const row = random.chance(0.3) ? 'ROW' : '';
@@ -178,7 +178,7 @@ export class Writes {
     const { w } = this;
     const { random } = w;
     const alias = random.chance(0.3) ? random.pick(['z', 'AS z']) : '';
-    const name = alias ? 'z' : w.name(w.world.table);
+    const name = alias ? 'z' : w.name(w.relation);
     const from = random.chance(0.22);
     const lead = w.column('lead')!;
     const own = `${name}.${w.lead}`;
@@ -297,6 +297,11 @@ export class Writes {
         `WITH w AS (INSERT INTO ${w.table()} (id, ${w.lead}) ${always} VALUES (${id}, ${value()}) RETURNING id) INSERT INTO o SELECT id, 1 FROM w`,
       () => `UPDATE ${w.table()} SET ${w.lead} = ${w.lead} WHERE id = 8`,
       () => `UPDATE o SET x = (SELECT max(id) FROM ${w.table()}) WHERE id = 2 RETURNING *`,
+      () =>
+        `INSERT INTO o VALUES (${id}, ${random.pick(['1', 'NULL', "'7'", "'x'", 'tick()'])}) RETURNING *`,
+      () => `UPDATE o SET x = x + 1 WHERE id = ${w.key()} RETURNING *, x`,
+      () => `INSERT INTO o (id) SELECT id FROM ${w.table()} WHERE id < 4
+          ON CONFLICT (id) DO UPDATE SET x = o.x + excluded.id RETURNING *`,
       () => `INSERT INTO o SELECT id + 100, 5 FROM ${w.table()} WHERE id = ${w.key()} RETURNING *`,
     ])();
   }

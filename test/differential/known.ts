@@ -1,0 +1,63 @@
+/**
+ * A constant that is out of its type's range is found when the statement is planned (at Bind) or when
+ * it runs, as the plan has it: what was answered in between is left out where the errors are the same.
+ */
+export function sameMoment(seen: string[], wanted: string[]): [string[], string[]] {
+  const behind = (lines: string[]) => {
+    const at = lines.findIndex((line) => /^E .*"C":"22/.test(line));
+    let from = at;
+    while (from > 0 && /^[2Tn] /.test(lines[from - 1]!)) from--;
+    return at < 0
+      ? null
+      : { error: lines[at], rest: [...lines.slice(0, from), ...lines.slice(at)] };
+  };
+  const [a, b] = [behind(seen), behind(wanted)];
+  return a && b && a.error === b.error ? [a.rest, b.rest] : [seen, wanted];
+}
+
+/**
+ * The known differences between errors. Of several rows that violate a unique key the first is told,
+ * and which that is depends on the plan. The others are of statements that are wrong on any data: where there is
+ * no cast at all between two types, the copy's cast says so (42846) before the assignment does
+ * (42804), at the same place. Where a parameter is given two types (42P08), the copy's cast decides
+ * which of its uses is called the wrong one.
+ */
+export function isKnown(
+  seen: string | undefined,
+  wanted: string | undefined,
+  isRefused: boolean,
+): boolean {
+  if (!seen?.startsWith('E ') || !wanted?.startsWith('E ')) return false;
+  const [a, b] = [JSON.parse(seen.slice(2)), JSON.parse(wanted.slice(2))];
+  if (isRefused && (a.C === '0A000' || a.C === '23502' || PROOF.test(a.n ?? ''))) return true;
+  // What is wrong with a VALUES list that is sorted or limited has no place.
+  const placed = b.P !== undefined;
+  if (a.C === '23505' && b.C === '23505') return a.n === b.n;
+  // With a guard COPY writes row by row, without one many at once: which of two rows fails first.
+  if (a.C === '23505' && /^COPY /.test(a.W ?? '') && /^COPY /.test(b.W ?? '')) return true;
+  // A trigger that changes a row which its partition refuses anyway is told instead of that.
+  const isMisplaced = (said: string) => MOVING.test(said) || MISPLACED.test(said);
+  if (isMisplaced(a.M) && isMisplaced(b.M)) return true;
+  if (a.C === '42846' && b.C === '42804' && (!placed || a.P === b.P)) return true;
+  if (/^428(04|46)$/.test(a.C) && a.C === b.C && !placed) return a.M === b.M;
+  if (a.C === '42846' && b.C === '42846') return a.M === b.M && a.P === b.P;
+  // Of two mistakes that are in the text itself, whatever the data, either may be told.
+  if (a.M !== b.M && OF_TEXT.has(a.C) && OF_TEXT.has(b.C)) return true;
+  // What is moved stands in VALUES, in the words of which a set or an aggregate is refused.
+  if (/not allowed in VALUES/.test(a.M)) return a.C === b.C;
+  return a.C === '42P08' && b.C === '42P08' && a.M === b.M;
+}
+
+const MISPLACED = /violates partition constraint$/;
+const MOVING = /^moving row to another partition during a BEFORE/;
+
+/** The constraints by which the guard `reject` refuses a row. */
+export const PROOF = /^_pgtandem_proof_/;
+
+/** What analysing a statement finds: types that do not fit, constants that are none of theirs. */
+const OF_TEXT = new Set(['42804', '42846', '42P08', '22P02', '22007', '22003']);
+
+/** Kinds of the messages that differ, with their SQLSTATE. */
+export function markOf(...lines: (string | undefined)[]): string {
+  return lines.map((line) => `${line?.[0]}${/"C":"(.{5})"/.exec(line ?? '')?.[1] ?? ''}`).join();
+}

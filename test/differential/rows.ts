@@ -1,0 +1,53 @@
+import { quoteIdentifier as q } from '../../sql/rules.js';
+import { KINDS } from './kinds.js';
+import type { World } from './world.js';
+
+/** SQL that takes away what `setup` and `plain` have made. */
+export const dropSql = ({ table }: World) => `
+  DROP SCHEMA IF EXISTS other CASCADE; DROP TABLE IF EXISTS ${q(table)}, items, o, audit, kept CASCADE;
+  DROP FUNCTION IF EXISTS touch(int), audits(), bumps(), meddles(), make(), twice();`;
+
+const ROWS = 12;
+
+/** SQL that puts the rows of the beginning into a table like the one under migration. */
+export function rowsOf(world: World, table: string): string {
+  const view = world.before;
+  const columns = view.columns.filter(({ role }) => role !== 'g');
+  const solid = KINDS[view.kind].values.filter((value) => value !== 'NULL');
+  const rows = Array.from({ length: ROWS }, (_, i) =>
+    columns.map(({ role }) => {
+      if (role === 'id') return i + 1;
+      if (role === 'lead') return i === 5 && !world.notNull ? 'NULL' : solid[i % solid.length];
+      if (role === 'note') return i === 3 ? 'NULL' : `'r${i}'`;
+      return role === 'n' ? i % 7 : i * 10;
+    }),
+  );
+  const names = columns.map(({ name }) => q(name)).join(', ');
+  return `INSERT INTO ${q(table)} (${names}) OVERRIDING SYSTEM VALUE
+    VALUES ${rows.map((row) => `(${row.join(', ')})`).join(', ')};`;
+}
+
+/**
+ * The rows of the other tables, and where sequences stand.
+ * @param follow columns of `o` that are made from others, with their expressions.
+ */
+export function sidesSql(
+  world: World,
+  follow: readonly [name: string, value: string][] = [],
+): string {
+  const names = follow.map(([name]) => `, ${name}`).join('');
+  const values = follow.map(([, value]) => `, ${value}`).join('');
+  const serial = `pg_get_serial_sequence('${q(world.table)}', 'id')`;
+  return `
+    INSERT INTO items SELECT i, 'l' || i, i::text FROM generate_series(1, 4) i;
+    INSERT INTO o (id, x, tid${names}) SELECT id, x, tid${values}
+      FROM (SELECT i AS id, i * 10 AS x, i AS tid FROM generate_series(1, 6) i) s;
+    SELECT setval('ticket', 500); ${world.identity === 'none' ? '' : `SELECT setval(${serial}, 100);`}`;
+}
+
+export const rowsSql = (world: World) => `${rowsOf(world, world.table)} ${sidesSql(world)}`;
+
+export const emptySql = (world: World) =>
+  [q(world.table), 'items', 'o', 'audit', `other.${q(world.table)}`]
+    .map((table) => `DELETE FROM ${table};`)
+    .join(' ');
