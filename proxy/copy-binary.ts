@@ -1,4 +1,5 @@
 import { type CopyField, type CopyRows, integerBounds } from '../sql/copy-rows.js';
+import { printedBinary } from './copy-field.js';
 import { Kept, KeptFields, type RowWriter } from './copy-kept.js';
 import type { Outbox } from './outbox.js';
 
@@ -11,9 +12,8 @@ class KeptValue extends Kept {
   isNull = false;
 }
 
-interface Added {
+interface Added extends Pick<CopyField, 'integer' | 'printed'> {
   field: KeptValue;
-  integer: CopyField['integer'];
 }
 
 /**
@@ -35,9 +35,10 @@ export class BinaryRows implements RowWriter {
 
   /** No added field is a constant. */
   constructor(private readonly rows: CopyRows) {
-    this.added = rows.added.map(({ from, integer }) => ({
+    this.added = rows.added.map(({ from, integer, printed }) => ({
       field: this.kept.add(from ?? 0),
       integer,
+      printed,
     }));
   }
 
@@ -140,9 +141,10 @@ export class BinaryRows implements RowWriter {
     this.begin('count', 2);
   }
 
-  private add({ field, integer }: Added, chunk: Buffer, out: Outbox): void {
+  private add({ field, integer, printed }: Added, chunk: Buffer, out: Outbox): void {
     const value = field.isNull ? null : field.bytes(chunk);
-    const given = value && integer ? resized(value, integer, this.bytes) : value;
+    const made = value && printed ? printedBinary(value, printed) : value;
+    const given = made && integer ? resized(made, integer, this.bytes) : made;
     this.bytes.writeInt32BE(given ? given.length : -1);
     out.add(this.bytes, 0, 4);
     if (given) out.add(given);

@@ -1,4 +1,5 @@
 import type { CopyRows } from '../sql/copy-rows.js';
+import { printedField } from './copy-field.js';
 import { narrowed } from './copy-integer.js';
 
 /** The server shows so many bytes of a line at most, and then three dots. */
@@ -63,8 +64,10 @@ function withoutAdded({ text, isHeader, isWrong }: Line, rows: CopyRows): string
   const ends = fieldEnds(text, rows);
   if (text.length > SHOWN_BYTES - 3 && text.endsWith(DOTS)) {
     const shown = text.slice(0, -DOTS.length);
-    const first = isWrong && !isHeader ? rows.fields : rows.fields - 1;
-    const end = ends.slice(first).find((at) => isAdded(shown, ends, at, rows));
+    // A header has what is added behind any number of names.
+    const first = isHeader ? 0 : isWrong ? rows.fields : rows.fields - 1;
+    const ours = isHeader ? headings(rows) : addedTo(shown, ends, rows);
+    const end = ends.slice(first).find((at) => ours.startsWith(shown.slice(at)));
     return end === undefined ? text : text.slice(0, end);
   }
   // A row with too few fields was sent as it is, one with too many has its own before ours.
@@ -74,18 +77,22 @@ function withoutAdded({ text, isHeader, isWrong }: Line, rows: CopyRows): string
   return isShort || end === undefined ? text : text.slice(0, end);
 }
 
-/** Whether what was added to a line may begin at a byte: it goes on as the fields before say. */
-function isAdded(shown: string, ends: readonly number[], at: number, rows: CopyRows): boolean {
+const headings = ({ delimiter, added }: CopyRows) =>
+  added.map(({ heading }) => delimiter + heading).join('');
+
+/** What was added to a line of which the beginning is shown, as its fields say. */
+function addedTo(shown: string, ends: readonly number[], rows: CopyRows): string {
   const { delimiter, added, defaultText } = rows;
-  const ours = added.map(({ from, constant, integer }) => {
+  const ours = added.map(({ from, constant, integer, printed }) => {
     if (from === null) return delimiter + constant;
     const field = shown.slice(from === 0 ? 0 : ends[from - 1]! + 1, ends[from]);
     if (field === defaultText) return delimiter + constant;
-    const narrow = integer && integer.to < integer.from;
     const bytes = Buffer.from(field, 'latin1');
+    if (printed) return delimiter + printedField(bytes, printed, rows).toString('latin1');
+    const narrow = integer && integer.to < integer.from;
     return delimiter + (narrow ? narrowed(bytes, integer.to, rows) : bytes).toString('latin1');
   });
-  return ours.join('').startsWith(shown.slice(at));
+  return ours.join('');
 }
 
 /** Where the fields of a line end, but for the last. */

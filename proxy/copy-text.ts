@@ -1,4 +1,6 @@
 import type { CopyRows } from '../sql/copy-rows.js';
+import type { Printed } from '../sql/printed.js';
+import { printedField } from './copy-field.js';
 import { narrowed } from './copy-integer.js';
 import { Kept, KeptFields, type RowWriter } from './copy-kept.js';
 import type { Outbox } from './outbox.js';
@@ -19,6 +21,8 @@ interface Added {
   constant: Buffer;
   /** Bytes of the narrower integer that it is for; null: it is given as it is. */
   narrow: number | null;
+  /** The type whose text it is; null: it is given as it is. */
+  printed: Printed | null;
 }
 
 /**
@@ -60,11 +64,12 @@ export class TextRows implements RowWriter {
     this.inHeader = rows.header !== 'none';
     this.delimiter = Buffer.from(rows.delimiter, 'latin1');
     this.defaultText = rows.defaultText === null ? null : Buffer.from(rows.defaultText, 'latin1');
-    this.added = rows.added.map(({ from, heading, constant, integer }) => ({
+    this.added = rows.added.map(({ from, heading, constant, integer, printed }) => ({
       field: from === null ? null : this.kept.add(from),
       heading: Buffer.from(heading, 'latin1'),
       constant: Buffer.from(constant, 'latin1'),
       narrow: integer && integer.to < integer.from ? integer.to : null,
+      printed,
     }));
     // The one field of a row, which may be the end-of-data marker.
     if (rows.fields === 1) this.kept.add(0);
@@ -190,10 +195,11 @@ export class TextRows implements RowWriter {
   }
 
   private add(added: Added, chunk: Buffer, out: Outbox): void {
-    const { field, narrow } = added;
+    const { field, narrow, printed } = added;
     if (field === null || (this.defaultText && field.equals(chunk, this.defaultText))) {
       out.add(added.constant);
     } else if (narrow !== null) out.add(narrowed(field.bytes(chunk), narrow, this.rows));
+    else if (printed) out.add(printedField(field.bytes(chunk), printed, this.rows));
     else {
       if (field.length > 0) out.add(field.own, 0, field.length);
       if (field.from < field.to) out.add(chunk, field.from, field.to);

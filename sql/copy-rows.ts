@@ -1,3 +1,4 @@
+import type { Printed } from './printed.js';
 import type { ByteString } from './tree.js';
 
 /**
@@ -18,6 +19,11 @@ export interface CopyRows {
   defaultText: ByteString | null;
   /** Whether the first line has names, and whether the server compares them. */
   header: 'none' | 'skip' | 'match';
+  /**
+   * The field that is added where it is not certain what it has to be: NULL, for the guard to
+   * repair; where there is none, a byte that the server refuses.
+   */
+  unsure: ByteString;
   /** Fields of a row as the client sends it. */
   fields: number;
   /** At least one. */
@@ -35,6 +41,8 @@ export interface CopyField {
   constant: ByteString;
   /** Sizes of two integer types, in bytes, when the field it repeats is of another size. */
   integer: { from: number; to: number } | null;
+  /** The type of the field that it repeats, when it is the text of its value. */
+  printed: Printed | null;
 }
 
 /** The bounds of an integer of so many bytes. */

@@ -9,6 +9,7 @@ import {
   type PreparedPair,
   type PreparedTable,
 } from './prepared.js';
+import { isCertain, printed } from './printed.js';
 import { quoteIdentifier } from './rules.js';
 import { type Repeat, repeats } from './same-text.js';
 import { type ByteString, sameTree, stringNodes, strings, toBytes } from './tree.js';
@@ -100,7 +101,9 @@ function rowsOf(
   const ours = added.map(({ heading, constant }) => heading + constant).join('');
   if (options.encoded && /[\x80-\xff]/.test(ours)) throw new Unsure('copy-options');
   const { format, delimiter, quote, escapeBy, nullText, defaultText, header } = options;
-  const layout = { format, delimiter, quote, escapeBy, nullText, defaultText, header };
+  // What the data cannot hold is refused by the server: it is better than another value.
+  const unsure = table.rule.guard === 'repair' ? nullText : '\0';
+  const layout = { format, delimiter, quote, escapeBy, nullText, defaultText, header, unsure };
   return { rows: { table: table.name, ...layout, fields: columns.length, added }, options };
 }
 
@@ -135,13 +138,21 @@ function addedTo(copy: Copy, pair: PreparedPair): CopyField | null {
   const constant =
     options.defaultText === null ? '' : defaultField(copy, found.column, found.repeat);
   const heading = fieldOf(options, target);
-  return { column: target, heading, from, constant, integer: found.repeat.integer };
+  const { integer, printed } = found.repeat;
+  return { column: target, heading, from, constant, integer, printed };
 }
 
 function checkRepeat({ options }: Copy, column: ByteString, repeat: Repeat): void {
   // A row whose added field alone cannot be read would be left out without a word.
   if (options.skipsErrors && !repeat.total) throw new Unsure('copy-options');
-  if (narrows(repeat) && isForced(options, column)) throw new Unsure('copy-options');
+  const { printed } = repeat;
+  if (isForced(options, column)) {
+    // An empty field is no value of these types, so it may be NULL or not.
+    const isAlike = printed === null || (isCertain(printed) && options.nullText === '');
+    if (narrows(repeat) || !isAlike) throw new Unsure('copy-options');
+  }
+  // A mark of CSV that may be within a number would be doubled in it.
+  if (printed && /[-\w]/.test(options.quote + options.escapeBy)) throw new Unsure('copy-options');
 }
 
 function narrows({ integer }: Repeat): boolean {
@@ -165,17 +176,19 @@ function omitted(
   if (copy.options.format === 'binary') throw new Unsure('copy-default');
   const constant = defaultField(copy, column, repeat);
   const heading = fieldOf(copy.options, target);
-  return { column: target, heading, from: null, constant, integer: null };
+  return { column: target, heading, from: null, constant, integer: null, printed: null };
 }
 
 /** A column's default as a field of the data, for a column that repeats it. */
 function defaultField({ table, options }: Copy, column: ByteString, repeat: Repeat): ByteString {
   const { nullText, defaultText, forced } = options;
-  const value = constantOf(columnOfTable(table, column));
+  const fallback = constantOf(columnOfTable(table, column));
   if (isForced(options, column) || forced.some(({ columns }) => !columns)) {
     throw new Unsure('copy-default');
   }
-  if (value === null) return nullText;
+  if (fallback === null) return nullText;
+  const value = repeat.printed ? printed(repeat.printed, fallback) : fallback;
+  if (value === null) throw new Unsure('copy-default');
   if (narrows(repeat) && !/^-?\d{1,4}$/.test(value)) throw new Unsure('copy-default');
   const field = fieldOf(options, value);
   if (field === nullText || field === defaultText) throw new Unsure('copy-default');

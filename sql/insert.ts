@@ -3,6 +3,7 @@ import { countColumns, type Queries } from './columns.js';
 import { joinWith } from './edits.js';
 import { insertOnce } from './once.js';
 import type { Addition } from './pairs.js';
+import { partsOf } from './parts.js';
 import { type Plan, Unsure, Wrong } from './plan.js';
 import { columnOfTable, type PreparedTable } from './prepared.js';
 import { hasParts, type Layout, listColumns } from './rows.js';
@@ -57,7 +58,7 @@ function layOut(source: Source, stmt: InsertStmt, table: PreparedTable, queries:
   const columns = (stmt.cols ?? []).map((node) =>
     'ResTarget' in node ? (node.ResTarget.name ?? '') : '',
   );
-  return { stmt, table, queries, columns, afterName, afterList, from: at };
+  return { stmt, table, queries, columns, parts: new Map(), afterName, afterList, from: at };
 }
 
 /** How many values an INSERT without a column list gives; null when only the server knows. */
@@ -74,6 +75,7 @@ function selectOf(stmt: InsertStmt): SelectStmt | undefined {
 /** Adds what the pairs need; false when nothing was to be added. */
 function addColumns(plan: Plan, layout: Layout): boolean {
   checkColumns(layout);
+  layout.parts = partsOf(plan, layout);
   const select = selectOf(layout.stmt);
   if (!select) return addToDefaults(plan, layout);
   const { valuesLists, limitOption, op, ...rest } = select;
@@ -96,10 +98,6 @@ function checkColumns(layout: Layout): void {
   }
   if (!hasParts(layout) && new Set(columns).size !== columns.length) {
     throw new Wrong('a column twice');
-  }
-  for (const node of stmt.cols ?? []) {
-    if (!('ResTarget' in node) || !node.ResTarget.indirection) continue;
-    if (paired.has(node.ResTarget.name ?? '')) throw new Unsure('indirection');
   }
 }
 

@@ -1,4 +1,5 @@
 import { castTo, type Fragment, fill } from './fragment.js';
+import type { Part } from './parts.js';
 import { Unsure } from './plan.js';
 import { columnOfTable, leadsOf, type PreparedPair, type PreparedTable } from './prepared.js';
 import { fitsConstant, isRepeatable } from './safety.js';
@@ -8,6 +9,8 @@ import { type ByteString, toBytes } from './tree.js';
 export interface Addition {
   column: ByteString;
   value: Fragment;
+  /** Only a part of the column is given. */
+  part?: Part;
 }
 
 /** What the statement does to the row, as far as the pairs are concerned. */

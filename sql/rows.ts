@@ -1,6 +1,7 @@
 import type { InsertStmt } from 'libpg-query';
 import type { Queries } from './columns.js';
 import type { Fragment } from './fragment.js';
+import type { Part, Parts } from './parts.js';
 import type { Plan } from './plan.js';
 import type { PreparedTable } from './prepared.js';
 import { quoteIdentifier } from './rules.js';
@@ -18,6 +19,8 @@ export interface Layout {
   queries: Queries;
   /** Columns that it fills, given or implied. */
   columns: ByteString[];
+  /** Those among them that have another column, and are given in parts. */
+  parts: Parts;
   /** Byte after the table's name or alias, where a column list goes that is not there. */
   afterName: number;
   /** Byte after the last name of the column list; null without one. */
@@ -45,7 +48,7 @@ export function hasParts(layout: Layout): boolean {
 export function listColumns(
   plan: Plan,
   layout: Layout,
-  additions: readonly { column: ByteString }[],
+  additions: readonly { column: ByteString; part?: Part }[],
 ): boolean {
   const { stmt, columns, afterList, afterName } = layout;
   const names = additions.map(({ column }) => column);
@@ -56,9 +59,9 @@ export function listColumns(
     stmt.cols = all.map((name) => ({ ResTarget: { name } }));
     return true;
   }
-  for (const name of names) {
-    plan.insert(afterList, `, ${quoteIdentifier(name)}`);
-    stmt.cols?.push({ ResTarget: { name } });
+  for (const { column: name, part } of additions) {
+    plan.insert(afterList, `, ${quoteIdentifier(name)}`, part?.text ?? '');
+    stmt.cols?.push({ ResTarget: { name, ...(part && { indirection: part.nodes }) } });
   }
   return true;
 }

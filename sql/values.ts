@@ -2,6 +2,7 @@ import type { List, Node } from 'libpg-query';
 import { insertCells } from './cells.js';
 import { insertOnce } from './once.js';
 import { type Addition, additionsTo, assigned, fallbackOf, impliedDefault } from './pairs.js';
+import { addParts, twinsOf } from './parts.js';
 import { type Plan, Unsure, Wrong } from './plan.js';
 import { type Cell, hasParts, type Layout, listColumns, type Rows } from './rows.js';
 
@@ -12,6 +13,7 @@ export function insertValues(plan: Plan, layout: Layout, lists: readonly Node[])
     return addToRows(plan, layout, rows, lists);
   } catch (error) {
     if (!(error instanceof Unsure) || error.reason !== 'volatile') throw error;
+    if (layout.parts.size > 0) throw new Unsure('indirection');
   }
   if (!hasParts(layout)) {
     try {
@@ -40,7 +42,9 @@ function readRows(plan: Plan, layout: Layout, lists: readonly Node[]): Rows {
     rows.cells.push(
       items.map((item, i) => {
         if (!('SetToDefault' in item)) return plan.copy(spans[i]!, item);
-        const { table, columns } = layout;
+        const { table, columns, parts } = layout;
+        // A part has no default: the server says so.
+        if (parts.has(i)) return 'default';
         const value = impliedDefault(table, columns[i]!, (column) => columns.includes(column));
         if (!value) return 'default';
         plan.replace(source.start(spans[i]!.first), source.end(spans[i]!.last), value);
@@ -66,17 +70,19 @@ export function isStar(node: Node): boolean {
 
 /** @throws Unsure when a value cannot be written twice. */
 export function additionsFor(layout: Layout, cells: readonly Cell[]): Addition[] {
-  const { table, columns } = layout;
-  return additionsTo({
+  const { table, columns, parts } = layout;
+  const twins = twinsOf(layout, parts);
+  const whole = additionsTo({
     table,
     kind: 'insert',
-    isGiven: (column) => columns.includes(column),
+    isGiven: (column) => columns.includes(column) || twins.has(column),
     value: (column) => {
       const cell = cells[columns.indexOf(column)];
       if (!cell || cell === 'default') return fallbackOf(table, column);
       return assigned(table, column, cell);
     },
   });
+  return [...addParts(layout, parts, cells), ...whole];
 }
 
 function addToRows(plan: Plan, layout: Layout, rows: Rows, lists: readonly Node[]): boolean {

@@ -43,6 +43,7 @@ export function insertSelect(plan: Plan, layout: Layout, select: SelectStmt): bo
       if (!(error instanceof Unsure) || error.reason !== 'volatile') throw error;
     }
   }
+  if (layout.parts.size > 0) throw new Unsure('indirection');
   return wrap({ plan, layout, select, targets: targets?.targets ?? null, inner: new Inner() });
 }
 

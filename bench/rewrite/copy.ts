@@ -26,6 +26,7 @@ interface Options {
   rows: number;
   rounds: number;
   indexes: boolean;
+  to: string;
 }
 
 const options = new Command('bench/rewrite/copy')
@@ -33,6 +34,7 @@ const options = new Command('bench/rewrite/copy')
   .option('--rows <n>', 'of one COPY', Number, 1_000_000)
   .option('--rounds <n>', 'of which the median is shown', Number, 5)
   .option('--indexes', 'with a primary key and two more indexes', false)
+  .option('--to <type>', 'to which an integer is changed: bigint or text', 'bigint')
   .parse()
   .opts<Options>();
 
@@ -41,8 +43,8 @@ const TABLE = `CREATE TABLE orders (id int NOT NULL, customer int, name text, am
 /** None of the column that is changed: the new one would have its own. */
 const INDEXES = `ALTER TABLE orders ADD PRIMARY KEY (id); CREATE INDEX ON orders (amount);
   CREATE INDEX ON orders (at)`;
-const CHANGE = 'ALTER TABLE orders ALTER COLUMN customer TYPE bigint';
-const TRIGGER = `ALTER TABLE orders ADD COLUMN new_customer bigint;
+const CHANGE = `ALTER TABLE orders ALTER COLUMN customer TYPE ${options.to}`;
+const TRIGGER = `ALTER TABLE orders ADD COLUMN new_customer ${options.to};
   CREATE FUNCTION tandem() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN NEW.new_customer := NEW.customer; RETURN NEW; END';
   CREATE TRIGGER tandem BEFORE INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION tandem()`;

@@ -14,6 +14,8 @@ export interface Tally {
   cases: number;
   outcomes: Map<string, number>;
   reasons: Map<string, number>;
+  /** Of the columns, and changes of type, that a plan takes. */
+  taken: Map<string, number>;
 }
 
 /** A text that came out wrong. */
@@ -36,6 +38,8 @@ export class Counter {
   asked = 0;
   statements = 0;
   unparsed = 0;
+  /** COPY FROM STDIN of which the data would be changed, by types and what became of it. */
+  readonly copies = new Map<string, number>();
 
   /** To be called before the statement runs. */
   async statement(session: Session, sql: string): Promise<void> {
@@ -105,6 +109,10 @@ export class Counter {
         counted = true;
         tally.cases++;
         add(tally.outcomes, outcome);
+        if (column.taken && (pair.backward || column.immutable)) add(tally.taken, outcome);
+        if (named.kind === 'COPY FROM' && reason !== 'copy-file') {
+          add(this.copies, `${column.type} to ${type}: ${reason ?? outcome}`);
+        }
         if (reason !== null) add(tally.reasons, `${outcome} ${reason}`);
       }
     }
@@ -113,7 +121,13 @@ export class Counter {
   private tally(kind: Kind): Tally {
     let tally = this.tallies.get(kind);
     if (!tally) {
-      tally = { statements: 0, cases: 0, outcomes: new Map(), reasons: new Map() };
+      tally = {
+        statements: 0,
+        cases: 0,
+        outcomes: new Map(),
+        reasons: new Map(),
+        taken: new Map(),
+      };
       this.tallies.set(kind, tally);
     }
     return tally;

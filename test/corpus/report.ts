@@ -18,14 +18,17 @@ function numbers(tally: Tally): number[] {
   return [tally.statements, tally.cases, ...OUTCOMES.map((name) => tally.outcomes.get(name) ?? 0)];
 }
 
-/** The share of cases of writes that are rewritten. */
-export function shareRewritten({ tallies }: Counter): number {
+/**
+ * The share of cases of writes that are rewritten: of all, or of those whose column and change of
+ * type a plan would take.
+ */
+export function shareRewritten({ tallies }: Counter, of: 'outcomes' | 'taken'): number {
   let [all, rewritten] = [0, 0];
   for (const kind of WRITES) {
-    const tally = tallies.get(kind);
-    if (!tally) continue;
-    all += tally.cases;
-    rewritten += (tally.outcomes.get('rewritten') ?? 0) + (tally.outcomes.get('unchanged') ?? 0);
+    for (const [outcome, cases] of tallies.get(kind)?.[of] ?? []) {
+      all += cases;
+      if (outcome === 'rewritten' || outcome === 'unchanged') rewritten += cases;
+    }
   }
   return all === 0 ? 0 : rewritten / all;
 }
@@ -56,6 +59,8 @@ export function printTable(counter: Counter): void {
   console.log(tables(counter).join('\n\n'));
   const { statements, unparsed, rejected, asked, wrong } = counter;
   console.log(JSON.stringify({ statements, unparsed, rejected, asked, wrong: wrong.length }));
+  const copies = [...counter.copies].sort((a, b) => b[1] - a[1]);
+  console.log(['COPY FROM:', ...copies.map(([what, cases]) => `${cases} ${what}`)].join('\n'));
 }
 
 /** Replaces the tables of docs/rewriting.md by what was counted just now. */
@@ -65,11 +70,14 @@ export function writeDocs(counter: Counter, version: string): void {
   const to = text.indexOf(END);
   const [outcomes, reasons] = tables(counter);
   const { statements, asked, wrong } = counter;
-  const share = (100 * shareRewritten(counter)).toFixed(1);
+  const [share, taken] = (['outcomes', 'taken'] as const).map((of) =>
+    (100 * shareRewritten(counter, of)).toFixed(1),
+  );
   const counted = [
     `${version}: ${statements} statements. ${asked} edited texts were given to the server, which took`,
     `${wrong.length === 0 ? 'each of them as it took the original' : `all but ${wrong.length} as it took the original`}.`,
-    `Rewritten, of the cases that write: ${share} %.`,
+    `Rewritten, of the cases that write: ${share} %; of those whose column and change of type a plan`,
+    `takes (no identity, key, constraint, view or inherited table; an immutable cast): ${taken} %.`,
   ].join('\n');
   const written = [counted, outcomes, reasons].join('\n\n');
   writeFileSync(DOCS, `${text.slice(0, from)}\n\n${written}\n\n${text.slice(to)}`);

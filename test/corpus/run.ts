@@ -113,6 +113,8 @@ try {
 }
 for (const { what, text, sent } of counter.wrong) console.log(`-- ${what}\n${text};\n${sent};\n`);
 printTable(counter);
-console.log(`rewritten of all writes: ${(100 * shareRewritten(counter)).toFixed(2)} %`);
+for (const of of ['outcomes', 'taken'] as const) {
+  console.log(`rewritten, ${of}: ${(100 * shareRewritten(counter, of)).toFixed(2)} %`);
+}
 if (values['write-docs']) writeDocs(counter, basename(join(folder, '..', '..', '..')));
 process.exitCode = counter.wrong.length > 0 ? 1 : 0;

@@ -10,12 +10,42 @@ export interface Facts {
   name: string;
   /** `pg_class.relkind`; `rules` when it has rules, with which the planner refuses it. */
   kind: string;
-  columns: ColumnRule[];
+  columns: ColumnFacts[];
+}
+
+export interface ColumnFacts extends ColumnRule {
+  /** Whether a plan takes the column: nothing hangs on it that is not carried over. */
+  taken: boolean;
+  /** Whether its cast to text is immutable, as an expression of a plan has to be. */
+  immutable: boolean;
 }
 
 /** Made in the database before the scripts run. */
 export const HELPERS = `
   CREATE SCHEMA corpus;
+  CREATE FUNCTION corpus.immutable(oid) RETURNS bool LANGUAGE sql SET search_path = '' AS $$
+    SELECT coalesce((SELECT castfunc = 0 OR provolatile = 'i' FROM pg_cast
+        LEFT JOIN pg_proc p ON p.oid = castfunc
+        WHERE castsource = base AND casttarget = 'text'::regtype AND castmethod <> 'i'),
+      base = 'text'::regtype OR provolatile = 'i')
+    FROM (SELECT coalesce(nullif(typbasetype, 0), oid) AS base FROM pg_type WHERE oid = $1) AS type
+      JOIN pg_type t ON t.oid = base JOIN pg_proc p ON p.oid = t.typoutput $$;
+  CREATE FUNCTION corpus.taken(pg_attribute) RETURNS bool LANGUAGE sql SET search_path = '' AS $$
+    SELECT $1.attidentity = '' AND NOT coalesce(typnotnull OR typdefault IS NOT NULL, false)
+      AND NOT EXISTS (SELECT FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
+        WHERE $1.attrelid IN (inhrelid, inhparent) AND NOT relispartition)
+      AND NOT EXISTS (SELECT FROM pg_depend
+        LEFT JOIN pg_attrdef d ON classid = 'pg_attrdef'::regclass AND d.oid = objid
+        LEFT JOIN pg_constraint k ON classid = 'pg_constraint'::regclass AND k.oid = objid
+        LEFT JOIN pg_class c ON classid = 'pg_class'::regclass AND c.oid = objid
+        LEFT JOIN pg_index i ON i.indexrelid = c.oid
+        WHERE refclassid = 'pg_class'::regclass AND refobjid = $1.attrelid
+          AND refobjsubid = $1.attnum
+          AND NOT coalesce(d.adnum = $1.attnum, k.contype = 'n', c.relkind = 'S',
+            NOT (i.indisunique OR i.indisclustered), false))
+      AND NOT EXISTS (SELECT FROM pg_partitioned_table
+        WHERE partrelid = $1.attrelid AND $1.attnum = ANY (partattrs::int2[]))
+    FROM pg_type WHERE oid = $1.atttypid $$;
   CREATE FUNCTION corpus.facts(oid) RETURNS text LANGUAGE sql SET search_path = '' AS $$
     SELECT json_build_object('oid', c.oid::int8, 'schema', n.nspname, 'name', c.relname,
       'kind', CASE WHEN c.relhasrules THEN 'rules' ELSE c.relkind::text END, 'columns', (
@@ -24,6 +54,7 @@ export const HELPERS = `
           'notNull', a.attnotnull, 'generated', a.attgenerated <> '',
           'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
           'default', pg_get_expr(d.adbin, d.adrelid),
+          'taken', corpus.taken(a), 'immutable', corpus.immutable(a.atttypid),
           'defaultVolatile', coalesce(pg_get_expr(d.adbin, d.adrelid) ~ 'nextval|random|clock|uuid|\\(\\)',
             false)) ORDER BY a.attnum)
         FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum

@@ -28,6 +28,8 @@ import { pick, pieces, seeded } from './random.js';
  * | the sign of an integer is not extended                    | binary                             |
  * | a message that was taken back is gone on with             | data in messages                   |
  * | of a message in several chunks the first part is taken    | data in messages                   |
+ * | a number beside what is not ASCII is refused for certain  | what a server of another encoding  |
+ * | escapes and letters that are not ASCII are mixed          | the text of a value                |
  */
 
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
@@ -230,6 +232,35 @@ function unframed(bytes: Buffer): { bodies: string; others: number } {
   }
   return { bodies, others };
 }
+
+t.test('the text of a value is not certain where two encodings may meet', async (t) => {
+  const of = (field: string) => {
+    const rows = layout({ added: [added(1, { printed: { kind: 'character', limit: 9 } })] });
+    const row = written(new TextRows(rows, false), [Buffer.from(`a\t${field}\tc\n`)]);
+    return row.split('\t').at(-1);
+  };
+  const latin = (text: string) => Buffer.from(text).toString('latin1');
+  t.equal(of('é  '), latin('é\n'));
+  t.equal(of('b\\040 '), 'b\n');
+  t.equal(of('é\\040 '), '\\N\n', 'an escape is a byte of the server, the letter is of the client');
+  t.equal(of('\\303\\251 '), '\\N\n');
+  t.equal(of('b  \\t'), 'b  \\t\n', 'nothing is to be taken away');
+  t.equal(of('\t '.slice(1)), '\n');
+});
+
+t.test('what a server of another encoding might take for a space is not certain', async (t) => {
+  for (const kind of ['integer', 'boolean'] as const) {
+    const rows = layout({ unsure: '?', added: [added(1, { printed: { kind, limit: null } })] });
+    const of = (field: string) =>
+      written(new TextRows(rows, false), [Buffer.from(`a\t${field}\tc\n`)])
+        .split('\t')
+        .at(-1);
+    t.equal(of('\u00a01'), '?\n');
+    t.equal(of('1 \u0085'), '?\n');
+    t.equal(of('é'), Buffer.from('é\n').toString('latin1'), 'the server has refused it before');
+    t.equal(of('1é1'), Buffer.from('1é1\n').toString('latin1'));
+  }
+});
 
 t.test('the end-of-data marker', async (t) => {
   const one = (rows: Partial<CopyRows>, data: string, csvEnds = true) =>

@@ -23,14 +23,18 @@ const SHARED = `
   CREATE TRIGGER speak BEFORE INSERT ON orders FOR EACH ROW WHEN (NEW.note = 'loud')
     EXECUTE FUNCTION speak();`;
 
-/** The shadow columns: of a change of type, a rename, json, a soak, and a change of a drawn default. */
+/**
+ * The shadow columns: of a change of type, a rename, json, a soak, a change of a drawn default, and
+ * integers as text.
+ */
 const FOLLOW = `
   ALTER TABLE orders ADD id_new bigint, ADD v_new varchar(5), ADD j_new jsonb, ADD small int,
-    ADD made_new bigint;
+    ADD made_new bigint, ADD id_text text, ADD big_text varchar(20);
   CREATE SEQUENCE repairs;
   CREATE FUNCTION repair() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
     PERFORM nextval('tandem.repairs');
     NEW.id_new := NEW.id; NEW.v_new := NEW.v; NEW.j_new := NEW.j; NEW.made_new := NEW.made;
+    NEW.id_text := NEW.id; NEW.big_text := NEW.big;
     NEW.small := CASE WHEN NEW.big BETWEEN -2147483648 AND 2147483647 THEN NEW.big END;
     RETURN NEW; END$$;
   CREATE TRIGGER zz_guard BEFORE INSERT OR UPDATE ON orders FOR EACH ROW
@@ -38,7 +42,8 @@ const FOLLOW = `
 
 const RELATION = `NEW.id_new IS NOT DISTINCT FROM NEW.id AND NEW.v_new IS NOT DISTINCT FROM NEW.v
   AND NEW.j_new IS NOT DISTINCT FROM NEW.j::jsonb AND NEW.made_new IS NOT DISTINCT FROM NEW.made
-  AND NEW.small IS NOT DISTINCT FROM
+  AND NEW.id_text IS NOT DISTINCT FROM NEW.id::text
+  AND NEW.big_text IS NOT DISTINCT FROM NEW.big::text AND NEW.small IS NOT DISTINCT FROM
     CASE WHEN NEW.big BETWEEN -2147483648 AND 2147483647 THEN NEW.big END`;
 
 const over = (text: string): Expression => ({
@@ -69,6 +74,8 @@ const RULE: Omit<TableRule, 'oid' | 'guard'> = {
     column('j_new', 'jsonb'),
     column('small', 'integer'),
     column('made_new', 'bigint'),
+    column('id_text', 'text'),
+    column('big_text', 'character varying(20)'),
   ],
   visible: ['id', 'v', 'note', 'j', 'big', 'made'],
   pairs: [
@@ -77,6 +84,8 @@ const RULE: Omit<TableRule, 'oid' | 'guard'> = {
     ['j_new', '(@j)::jsonb'],
     ['small', 'CASE WHEN @big BETWEEN -2147483648 AND 2147483647 THEN @big::integer END'],
     ['made_new', '@made'],
+    ['id_text', '(@id)::text'],
+    ['big_text', '(@big)::character varying'],
   ].map(([follow, text]) => ({
     name: follow!,
     follow: follow!,

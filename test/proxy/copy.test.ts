@@ -18,6 +18,9 @@ import { B, brief, copyData, copyDone, copyFail, E, P, Q, S } from './wire.js';
  * | edits of a guarded text are not sent                     | what is left to the guard            |
  * | `\.` ends CSV on PostgreSQL 18 too                       | as without a migration, 18           |
  * | an integer that does not fit the narrower type fails     | as without a migration               |
+ * | the text of an integer is the field as it came           | as without a migration (repairs)     |
+ * | the text of an integer that looks like NULL is NULL      | as without a migration (repairs)     |
+ * | a context with the text of an integer is as it comes     | as without a migration               |
  */
 
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
@@ -106,6 +109,27 @@ const CASES_BY_HAND: Case[] = [
     text: 'COPY orders (big, made) FROM STDIN',
     data: ['1\t1\n-3000000000\t2\n\\N\t3\n', '1\t4\n'],
   },
+  {
+    text: 'COPY orders (id, big, made) FROM STDIN',
+    data: ['007\t-0\t1\n +5 \t\\062\\x30\t2\n-', '2147483648\t9223372036854775807\t3\n'],
+  },
+  {
+    text: "COPY orders (id, big, made) FROM STDIN (NULL '42', DELIMITER '-')",
+    data: ['042-42-1\n7-0x2A-2\n'],
+  },
+  {
+    text: "COPY orders (id, big, made) FROM STDIN (FORMAT csv, NULL '42', DELIMITER '2')",
+    data: ['"042"2"+42"21\n"007"24221\n'],
+  },
+  {
+    text: 'COPY orders (id, big, note, made) FROM STDIN',
+    data: [`0x000010\t+${'0'.repeat(40)}7\t${'z'.repeat(48)}\t9\n1_0\t5\tbad\t1\n`],
+  },
+  {
+    text: 'COPY orders (id, big, note, made) FROM STDIN',
+    data: [`016\t+07\tbad\t${'0'.repeat(27)}9\n`],
+  },
+  { text: 'COPY orders (id, big, made) FROM STDIN', data: ['é\t5\t1\n'] },
   { text: 'COPY orders (made) FROM STDIN', data: ['1\n2\n'] },
   {
     text: "COPY orders FROM STDIN CSV HEADER DELIMITER ';'",
