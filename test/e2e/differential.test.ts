@@ -190,7 +190,19 @@ for (const { name, sql, plain, wrong, b } of MIGRATIONS) {
     const direct = await rig.cluster.client('plain');
     const proxied = new pg.Client({ connectionString: rig.proxy.url() });
     await proxied.connect();
-    t.teardown(() => Promise.all([direct.end(), proxied.end()]));
+    const plainly = await rig.cluster.client('plain');
+    t.teardown(() => Promise.all([direct.end(), proxied.end(), plainly.end()]));
+    // Whether an INSERT that fails has drawn its number goes by its plan: the sixth run of a prepared
+    // statement has one in which constants are not computed before, and one prepared again begins anew.
+    const align = async () => {
+      const text = 'SELECT last_value FROM t_id_seq';
+      const both = await Promise.all([plainly, rig.control].map((client) => client.query(text)));
+      const [here, there] = both.map(({ rows }) => Number(rows[0].last_value)) as [number, number];
+      if (here === there) return;
+      for (const client of [plainly, rig.control]) {
+        await client.query("SELECT setval('t_id_seq', $1)", [Math.max(here, there)]);
+      }
+    };
     for (const client of [direct, rig.control]) await client.query(SETUP);
     const random = new Random(SEED);
     const compare = async (moment: string, names: Names) => {
@@ -203,6 +215,7 @@ for (const { name, sql, plain, wrong, b } of MIGRATIONS) {
         // Of two values that do not fit either may be told: the renamed column is the last one.
         const isEither = [actual, expected].every((one) => /^2200[13]$/.test(one.code ?? ''));
         if (!isEither && !t.same(actual, expected, what)) return;
+        if (expected.code) await align();
       }
       for (const client of [direct, proxied]) await client.query('ROLLBACK');
       t.same(await table(proxied), await table(direct), `${moment}: the same table`);
