@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ import { LOCAL, proxyHeader, TCP4, TCP6 } from '../proxy/proxy-header.js';
 import { brief, Q, startupPacket } from '../proxy/wire.js';
 import { guest, until } from './clients.js';
 
-t.setTimeout(120_000);
+t.setTimeout(180_000);
 
 let cluster: Cluster;
 t.before(async () => {
@@ -38,6 +38,48 @@ function folder(t: Test): string {
   t.teardown(() => rmSync(path, { recursive: true, force: true }));
   return path;
 }
+
+/** Established connections of this machine, as the kernel lists them (Linux). */
+function tcp(): { local: number; remote: number; keepAliveMs: number | null }[] {
+  const lines = readFileSync('/proc/net/tcp', 'latin1').split('\n').slice(1);
+  return lines.flatMap((line) => {
+    const [, local = '', remote = '', state, , timer = ''] = line.trim().split(/\s+/);
+    if (state !== '01') return [];
+    const port = (address: string) => Number.parseInt(address.split(':')[1]!, 16);
+    // Timer 2 is that of keepalive; when it is due is told in hundredths of a second.
+    const [kind, due = ''] = timer.split(':');
+    const keepAliveMs = kind === '02' ? Number.parseInt(due, 16) * 10 : null;
+    return [{ local: port(local), remote: port(remote), keepAliveMs }];
+  });
+}
+
+t.test(
+  'keepalive is as asked for, to the client and to the server',
+  { skip: existsSync('/proc/net/tcp') ? false : 'the kernel does not list connections' },
+  async (t) => {
+    for (const seconds of [100, 0]) {
+      const proxy = await start(t, ['--tcp-keepalive', `${seconds}s`]);
+      const before = new Set(tcp().map(({ local }) => local));
+      const client = await RawClient.login(portOf(proxy));
+      t.teardown(() => client.destroy());
+      const sides = () => {
+        const port = portOf(proxy);
+        const all = tcp();
+        const front = all.filter(({ local }) => local === port);
+        const back = all.filter((c) => c.remote === cluster.port && !before.has(c.local));
+        return [...front, ...back].map(({ keepAliveMs }) => keepAliveMs);
+      };
+      if (seconds === 0) t.same(sides(), [null, null]);
+      else {
+        // What has been sent and is not acknowledged has a timer of another kind.
+        await until('both have it', () => sides().filter((ms) => ms !== null).length === 2);
+        for (const ms of sides()) t.ok(ms !== null && ms > 60_000 && ms <= 100_000, `${ms} ms`);
+      }
+      client.destroy();
+      await proxy.end('SIGKILL');
+    }
+  },
+);
 
 t.test('Unix sockets on both sides', async (t) => {
   const at = folder(t);
