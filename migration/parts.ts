@@ -90,7 +90,8 @@ export async function unknownParts(connection: Connection, plan: Plan): Promise<
   const oids = new Set(known.map(({ oid }) => oid));
   const members = await readTree(connection, plan.table.oid);
   const fresh = namedParts(members, plan).find(({ oid }) => !oids.has(oid));
-  return fresh ? `${fresh.schema}.${fresh.name} is new to the proxies` : null;
+  const kind = plan.children ? 'child' : 'partition';
+  return fresh ? `${kind} ${fresh.schema}.${fresh.name} is new to the proxies` : null;
 }
 
 /** The rules in force. */
