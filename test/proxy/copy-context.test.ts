@@ -2,7 +2,7 @@ import t from 'tap';
 import { restoreFields } from '../../proxy/copy-context.js';
 import { narrowed } from '../../proxy/copy-integer.js';
 import type { CopyRows } from '../../sql/copy-rows.js';
-import { layout } from './copy-layout.js';
+import { added, layout } from './copy-layout.js';
 
 t.test('an integer that does not fit the narrower type is NULL there', async (t) => {
   const of = (field: string, bytes: number, more: Partial<CopyRows> = {}) =>
@@ -54,6 +54,9 @@ t.test('a context shows the line as the client sent it', async (t) => {
   t.equal(shown(line(`a\t${long.slice(0, 98)}...`)), line(`a\t${long.slice(0, 98)}...`));
   const middle = 'x'.repeat(60);
   t.equal(shown(line(`a\t${middle}\tc\t${middle.slice(0, 35)}...`)), line(`a\t${middle}\tc`));
+  const printed = { added: [added(1, { printed: { kind: 'integer', limit: null } })] } as const;
+  const zeros = `+${'0'.repeat(90)}7`;
+  t.equal(shown(line(`a\t${zeros}\tccc\t7...`), printed), line(`a\t${zeros}\tccc`));
   t.equal(
     shown('COPY orders, Zeile 7: \xc2\xbba\tb\tc\tb\xc2\xab'),
     'COPY orders, Zeile 7: \xc2\xbba\tb\tc\xc2\xab',

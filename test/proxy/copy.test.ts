@@ -20,7 +20,6 @@ import { B, brief, copyData, copyDone, copyFail, E, P, Q, S } from './wire.js';
  * | an integer that does not fit the narrower type fails     | as without a migration               |
  * | the text of an integer is the field as it came           | as without a migration (repairs)     |
  * | the text of an integer that looks like NULL is NULL      | as without a migration (repairs)     |
- * | a context with the text of an integer is as it comes     | as without a migration               |
  */
 
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
