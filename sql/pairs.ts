@@ -1,7 +1,7 @@
 import { castTo, type Fragment, fill } from './fragment.js';
-import type { Part } from './parts.js';
 import { Unsure } from './plan.js';
 import { columnOfTable, leadsOf, type PreparedPair, type PreparedTable } from './prepared.js';
+import type { Part } from './rows.js';
 import { fitsConstant, isRepeatable } from './safety.js';
 import { type ByteString, toBytes } from './tree.js';
 

@@ -1,10 +1,9 @@
 import type { Node } from 'libpg-query';
-import type { Piece } from './edits.js';
 import type { Template } from './fragment.js';
 import type { Addition } from './pairs.js';
 import { type Plan, Unsure, Wrong } from './plan.js';
 import { columnOfTable, leadsOf, type PreparedTable } from './prepared.js';
-import type { Cell, Layout } from './rows.js';
+import type { Cell, Layout, Part, Parts } from './rows.js';
 import { isRepeatable } from './safety.js';
 import type { ByteString } from './tree.js';
 
@@ -16,15 +15,6 @@ import type { ByteString } from './tree.js';
  *
  * Of which type a part is the rules do not know, so nothing is computed from it.
  */
-
-/** Part of a column: what stands behind its name. */
-export interface Part {
-  text: Piece;
-  nodes: Node[];
-}
-
-/** The parts of the columns that are paired, by their place in the list. */
-export type Parts = ReadonlyMap<number, Part>;
 
 /** @throws Unsure when the other column is not the same under another name. */
 export function partsOf(plan: Plan, layout: Layout): Parts {

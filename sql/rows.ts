@@ -1,7 +1,7 @@
-import type { InsertStmt } from 'libpg-query';
+import type { InsertStmt, Node } from 'libpg-query';
 import type { Queries } from './columns.js';
+import type { Piece } from './edits.js';
 import type { Fragment } from './fragment.js';
-import type { Part, Parts } from './parts.js';
 import type { Plan } from './plan.js';
 import type { PreparedTable } from './prepared.js';
 import { quoteIdentifier } from './rules.js';
@@ -10,6 +10,15 @@ import type { ByteString } from './tree.js';
 
 /** A value that an INSERT gives: an expression, or the word DEFAULT. */
 export type Cell = Fragment | 'default';
+
+/** Part of a column: what stands behind its name. */
+export interface Part {
+  text: Piece;
+  nodes: Node[];
+}
+
+/** The parts of the columns that are paired, by their place in the list. */
+export type Parts = ReadonlyMap<number, Part>;
 
 /** An INSERT with the places in its text. */
 export interface Layout {

@@ -59,7 +59,8 @@ t.test('a fill that is killed', async (t) => {
       t.comment(`seed ${seed}`);
       const random = randomFrom(seed);
       let kills = 0;
-      const chunks = () => (kills < KILLS ? 1 + Math.floor(random() * 30) : Number.POSITIVE_INFINITY);
+      const chunks = () =>
+        kills < KILLS ? 1 + Math.floor(random() * 30) : Number.POSITIVE_INFINITY;
       const after = () => ({ chunks: chunks(), ms: random() * 10 });
       while (!(await fillUntilKilled(cluster.url(), job, after(), { fillWorkers }))) {
         kills++;
