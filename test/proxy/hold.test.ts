@@ -44,13 +44,15 @@ for (const major of [14, 18]) {
         const { held } = b.proxy.stats();
         return held === n && (await b.metric('pgtandem_held_statements')) === n;
       });
-    const waiting = (count: number) =>
-      until('they wait for the lock', async () => {
+    const seen = (what: string, condition: string, count: number) =>
+      until(what, async () => {
         const rows = await b.direct(
-          "SELECT count(*)::int FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
+          `SELECT count(*)::int FROM pg_stat_activity WHERE ${condition}`,
         );
         return Number(rows[0]![0]) === count;
       });
+    const waiting = (count: number) =>
+      seen('they wait for the lock', "wait_event_type = 'Lock'", count);
     const count = async () => Number((await b.direct('SELECT count(*)::int FROM users'))[0]![0]);
     const open = async (...parameters: Record<string, string>[]) => {
       const client = await RawClient.login(b.port, parameters[0]);
@@ -301,6 +303,7 @@ for (const major of [14, 18]) {
       t.equal(held.resolved, false, 'an INSERT is in flight');
       await b.direct('COMMIT');
       await held.promise;
+      await seen('it sleeps', "wait_event = 'PgSleep'", 1);
       await b.direct(
         "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'",
       );
