@@ -13,13 +13,15 @@ export interface SchemaOptions {
   share: number;
   /** Which other column is changed. */
   second: 'n' | 'note' | null;
+  /** Whether what is changed is made from `n`. */
+  ofN: boolean;
   parts: Parts | null;
   major: number;
 }
 
 /** The tables of a world, random but for what its migration asks. */
 export function makeSchema(random: Random, options: SchemaOptions) {
-  const { guard, table, lead, kind, share, second, parts } = options;
+  const { guard, table, lead, kind, share, second, ofN, parts } = options;
   const { type, values, volatile } = KINDS[kind] as (typeof KINDS)['int4'];
   const identities = ['serial', 'none', 'by default', 'always'] as const;
   // A partitioned table has identity columns from PostgreSQL 17 on.
@@ -119,7 +121,7 @@ export function makeSchema(random: Random, options: SchemaOptions) {
     setup: statements.join(';\n'),
     columns: plain,
     identity,
-    meddles: meddles || (bumps && second === 'n'),
+    meddles: meddles || (bumps && ofN),
     volatile: isVolatile,
     notNull,
   };

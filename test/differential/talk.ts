@@ -209,7 +209,12 @@ export class Talk {
         ...this.some(1),
       ],
       () => [simple('SET standard_conforming_strings = off'), ...this.some(1), simple('RESET ALL')],
-      () => [simple("SET client_encoding = 'LATIN1'"), ...this.some(1), simple('RESET ALL')],
+      // What a guard rejects is told with its row, which may not be one of that encoding.
+      () => [
+        simple(`SET client_encoding = '${w.world.guard === 'reject' ? 'UTF8' : 'LATIN1'}'`),
+        ...this.some(1),
+        simple('RESET ALL'),
+      ],
       // What a guard rejects has drawn; what stands for it has not.
       () => [simple(w.world.guard === 'reject' ? 'SELECT 2' : "SELECT currval('ticket')")],
       () => [simple('SELECT random()')],

@@ -93,7 +93,10 @@ export function makeWorld(random: Random, major: number): World {
   const chosen = random.chance(0.45) && others.length > 0 ? random.pick(others) : null;
   const actions = chosen ? [first, chosen.action(table)] : [first];
   const second = chosen?.changed ?? null;
-  const schema = makeSchema(random, { guard, table, lead, kind, share, second, parts, major });
+  const migration = actions.map((action) => action.migration).join(';\n');
+  const ofN = /\bn\b/.test(migration);
+  const options = { guard, table, lead, kind, share, second, ofN, parts, major };
+  const schema = makeSchema(random, options);
   const view: View = { columns: schema.columns, lead, kind, alias: null, derived: null };
   const after = actions.reduce((so, action) => action.view(so), view);
   return {
@@ -105,7 +108,7 @@ export function makeWorld(random: Random, major: number): World {
     goesOn: first.view(view).alias === null && second === null,
     key: parts?.key === 'n' ? 'id, n' : 'id',
     what: actions.map(({ what }) => what).join(', '),
-    migration: actions.map(({ migration }) => migration).join(';\n'),
+    migration,
     plain: `${actions.map(({ plain }) => plain).join('; ')}; ${makeSql(table, after, actions)}`,
     beside: random.chance(0.3) ? random.pick(BESIDE) : null,
     before: { ...view, alias: first.view(view).alias === null ? null : after.lead },
