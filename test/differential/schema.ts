@@ -1,12 +1,12 @@
-import { quoteIdentifier as q } from '../../sql/rules.js';
+import { type Guard, quoteIdentifier as q } from '../../sql/rules.js';
 import type { Random } from '../sql/random.js';
+import type { Column } from './column.js';
 import { KINDS, type KindName } from './kinds.js';
 import type { Parts } from './parts.js';
-import type { Column, World } from './world.js';
 
 /** What a schema is to be made for. */
 export interface SchemaOptions {
-  guard: World['guard'];
+  guard: Guard;
   table: string;
   lead: string;
   kind: KindName;

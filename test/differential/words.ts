@@ -1,7 +1,8 @@
 import { quoteIdentifier } from '../../sql/rules.js';
 import type { Random } from '../sql/random.js';
+import type { Column } from './column.js';
 import { KINDS } from './kinds.js';
-import type { Column, View, World } from './world.js';
+import type { View, World } from './world.js';
 
 export interface Param {
   value: string | null;

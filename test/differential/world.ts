@@ -1,17 +1,9 @@
 import { type Guard, quoteIdentifier as q } from '../../sql/rules.js';
 import type { Random } from '../sql/random.js';
+import type { Column } from './column.js';
 import { CHANGES, type Change, DERIVED, KINDS, type KindName } from './kinds.js';
 import { makeParts, type Parts } from './parts.js';
 import { makeSchema } from './schema.js';
-
-/** A column of the table under migration, as the application sees it. */
-export interface Column {
-  name: string;
-  /** SQL type, for parameters that are declared. */
-  type: string;
-  /** What is written into it; the others have their own few values. */
-  role: 'id' | 'lead' | 'note' | 'n' | 'u' | 'g' | 'derived';
-}
 
 /** What the application sees of the table before the cutover, or after it. */
 export interface View {

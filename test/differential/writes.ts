@@ -1,5 +1,5 @@
+import type { Column } from './column.js';
 import type { Words } from './words.js';
-import type { Column } from './world.js';
 
 /** Random statements that write the table. */
 export class Writes {
