@@ -78,7 +78,7 @@ function mayTakeSubselect({ targetList }: MergeWhenClause, table: PreparedTable)
 /** A value that may be given twice. */
 function isPlain(value: Node, column: ByteString, table: PreparedTable): boolean {
   if ('SetToDefault' in value || !table.columns.has(column)) return false;
-  return isRepeatable(value, columnOfTable(table, column).type.node, false);
+  return isRepeatable(value, columnOfTable(table, column).type.node, table.rule.guard === 'none');
 }
 
 function findActions(source: Source, stmt: MergeStmt): Action[] {

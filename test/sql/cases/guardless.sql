@@ -38,6 +38,11 @@ MERGE INTO orders o USING x ON true WHEN MATCHED THEN UPDATE SET email = 'a'
 --> rewritten
 MERGE INTO orders o USING x ON true WHEN MATCHED THEN UPDATE SET email = 'a', "email_new" = lower((('a')::character varying(5)))
 
+--# Two actions of which each would be given a subselect: the server takes one for the other, and crashes.
+MERGE INTO orders o USING x ON true WHEN MATCHED AND x.a THEN UPDATE SET email = lower('A') WHEN MATCHED THEN UPDATE SET email = lower('B')
+--> refused volatile
+this statement cannot be rewritten for table "public.orders", which is under migration (volatile)
+
 --# PREPARE.
 PREPARE p AS DELETE FROM orders
 --> unchanged
