@@ -49,6 +49,13 @@ import { Counts } from './trial.js';
  * - a default counts as NULL (pairs.ts): a repair of what was rewritten
  * - what names mean is asked once and never again (resolve.ts): an answer
  * - the other name of a renamed column alone is not written to both (pairs.ts): an answer
+ * - nextval and random() are written twice (safety.ts): a repair of what was rewritten
+ * - a volatile default is written twice (pairs.ts): a repair; the relation
+ * - an INSERT of MERGE writes one column only (merge.ts): the relation
+ *
+ * Not found within 2600 statements of seed 5: DEFAULT under the new name of a rename (pairs.ts), which is
+ * rarely said; a star over USING that is not hidden (hide.ts) and rows that are compared (whole-row.ts),
+ * since the outcome is `guarded` then, and hidden columns may show. `cases.test.ts` finds the latter two.
  */
 
 const seed = seedFrom(process.env.SEED);
