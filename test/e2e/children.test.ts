@@ -5,6 +5,12 @@ import { Application, KIN, SETUP } from './children.js';
 import { until } from './clients.js';
 import { Rig } from './rig.js';
 
+/*
+ * Each statement goes to a plain database too, and has to be answered in the same way.
+ *
+ * What was broken on purpose to see it fail: a child's rule made ready as its parent's.
+ */
+
 const seed = seedFrom(process.env.SEED);
 
 t.test('a table with children under load, from plan to complete', async (t) => {

@@ -3,11 +3,6 @@ import { ALTER, SETUP } from './children.js';
 import { opened } from './parts.js';
 import { eachRefused, type Refused } from './refusing.js';
 
-/*
- * What was broken on purpose, each seen to fail here: inheritance from outside the tree not asked for, the
- * default of a child not compared, an index of a child let through, a child's column of the new name.
- */
-
 const REFUSED: Refused[] = [
   [
     '',

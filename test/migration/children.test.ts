@@ -3,6 +3,13 @@ import { catalogOf } from './catalog.js';
 import { MEMBERS, SETUP } from './children.js';
 import { open } from './parts.js';
 
+/*
+ * Children at two levels, below two tables of the tree, with columns in another order, with a column of the
+ * table that they define too.
+ *
+ * What was broken on purpose to see it fail: the new column not defined in children that define the old one.
+ */
+
 const CATALOG = catalogOf(
   `SELECT unnest('{${MEMBERS.map((name) => name.replaceAll('"', '\\"')).join()}}'::regclass[]) AS relid`,
 );
