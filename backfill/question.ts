@@ -34,11 +34,18 @@ export class Question {
    * @throws Error when the settings cannot be had, or the connection of the look is lost.
    */
   async answer(): Promise<ThrottleSettings> {
-    const settings = this.asked && (await this.asked);
+    const settings = this.asked && (await this.take());
     // One that is as young as that and was waited for began when it was asked for, or later.
     if (settings && this.reader.ageMs <= FRESH_MS) return settings;
     this.askAhead();
-    return await this.asked!;
+    return await this.take();
+  }
+
+  /** An answer is for once: what stands still asks again, and hears what has been changed. */
+  private async take(): Promise<ThrottleSettings> {
+    const settings = await this.asked!;
+    this.asked = null;
+    return settings;
   }
 
   /** Resolves when nothing is asked any more. */

@@ -18,7 +18,9 @@ export class Watched {
   constructor(options: Pick<EngineOptions, 'url' | 'job'>, settings: EngineOptions['settings']) {
     const { metrics } = this;
     const { signal } = this.abort;
-    this.ended = this.follow(runBackfill({ ...options, settings, metrics, signal }));
+    // Each time another object, as those that are read from the database.
+    const copied = async () => ({ ...(await settings()) });
+    this.ended = this.follow(runBackfill({ ...options, settings: copied, metrics, signal }));
   }
 
   private async follow(engine: ReturnType<typeof runBackfill>): Promise<string> {

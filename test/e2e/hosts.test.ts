@@ -11,7 +11,6 @@
  * | follower: no process is missing                | live on            |
  * | target: it is not told when a server started   | live on            |
  * | target: the coordinator is not told            | live on            |
- * | coordinator: a server that hangs is waited for | hangs              |
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
