@@ -76,7 +76,7 @@ export class Trial {
     private readonly pair: Pair,
     private readonly plain: Client,
     private readonly tandem: Client,
-    private readonly isFilled: boolean,
+    private isFilled: boolean,
     private readonly counts: Counts,
   ) {}
 
@@ -179,6 +179,8 @@ export class Trial {
     if (wrong) return end({ kind: 'answer', ...wrong });
     const unverified = step.find(({ text }) => this.reason(text) === 'unverified');
     if (unverified) return end({ kind: 'unverified', mark: '', detail: unverified.text });
+    // The guard lets be what a cutover might have made as well.
+    this.isFilled ||= isRepairing && pair.stage === 'soaking' && this.isLeft(step);
     if (!hasFailed) for (const { name } of step) this.done.add(name);
     if (look?.wrong && !(isRepairing && this.isLeft(step))) {
       return end({ kind: 'relation', mark: '', detail: look.wrong });
