@@ -8,11 +8,6 @@ import { Cluster } from '../../cli/demo/cluster.js';
 import { Link } from './link.js';
 import { makeJob, pendingRows, randomFrom, run, until } from './setup.js';
 
-/**
- * What was broken on purpose: the checkpoint moved and committed before the UPDATE, in a transaction
- * of its own (every test here).
- */
-
 const ROWS = 80_000;
 
 /** After so many a fill is let come to its end: each costs the start of a process. */
