@@ -226,8 +226,8 @@ t.test('three workers on one table', async (t) => {
 
   t.test('all give way to who waits for the table', async (t) => {
     const job = await makeJob(cluster, 20_000, { table: 'wanted' });
-    // A chunk would take minutes, if it were let.
-    job.set[0]!.value = `"id"::bigint + 0 * length(pg_sleep(0.2)::text)`;
+    // No chunk ends by itself.
+    job.set[0]!.value = `"id"::bigint + 0 * length(pg_sleep(5)::text)`;
     const settings = { ...DEFAULT_THROTTLE, chunkTargetMs: 100_000, fillWorkers: 3 };
     const watched = new Watched({ url: cluster.url(), job }, () => settings);
     t.teardown(() => watched.stop());
