@@ -85,8 +85,8 @@ export async function runProxy(settings: ProxySettings): Promise<number> {
   const { host, port } = endpoint;
   const [listen, ...more] = listeners.bound;
   log.info({ listen, ...(more.length > 0 ? { more } : {}), metrics: { host, port } }, 'ready');
-  await aborted(told.stop);
-  listeners.close();
+  // Before any worker is told: who sees the first session end finds that nobody is accepted.
+  await aborted(told.stop, () => listeners.close());
   const code = await told.code();
   await endpoint.close();
   return code;
@@ -134,9 +134,14 @@ function openEndpoint(
   });
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
+/** Resolves when `signal` aborts, after `first`, which is called within the abort itself. */
+function aborted(signal: AbortSignal, first: () => void): Promise<void> {
   return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
+    const end = () => {
+      first();
+      resolve();
+    };
+    if (signal.aborted) end();
+    else signal.addEventListener('abort', end, { once: true });
   });
 }
