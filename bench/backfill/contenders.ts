@@ -20,6 +20,8 @@ export interface Filled {
   /** When the rows were being filled, milliseconds of the wall clock. */
   fromMs: number;
   toMs: number;
+  /** So many rows, where it was not given the time for all. */
+  rows?: number;
   /** Of pgtandem: the worst estimate of the time left. */
   eta?: EtaError | null;
   /** Of the process that fills, bytes that are of no file: at a tenth of the way, and at its end. */

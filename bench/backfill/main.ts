@@ -5,16 +5,15 @@ import { median } from '../median.js';
 import { batches, type Contender, type Filled, hasPgroll, pgroll, single } from './contenders.js';
 import { watchLag } from './lag.js';
 import { capacity, Load, type Service, serviceOf } from './load.js';
-import { pgtandem } from './pgtandem.js';
+import { type Manner, pgtandem } from './pgtandem.js';
 import { setStage } from './stage.js';
 
-interface Options {
+interface Options extends Manner {
   rows: number[];
   rounds: number;
   seconds: number;
   only: string[];
   workers: number[];
-  set: Record<string, unknown>;
   load: boolean;
   quiet: boolean;
 }
@@ -48,6 +47,8 @@ const options = new Command('bench/backfill')
     (text: string) => JSON.parse(text) as Record<string, unknown>,
     {} as Record<string, unknown>,
   )
+  .option('--at-most <n>', 'seconds of a fill by pgtandem under load', Number, 120)
+  .option('--trace', 'print each progress of pgtandem', false)
   .option('--no-quiet', 'only under load')
   .option('--no-load', 'only quiet')
   .parse()
@@ -57,7 +58,7 @@ const all: Record<string, Contender[]> = {
   single: [single],
   batches: [batches],
   pgroll: (await hasPgroll()) ? [pgroll] : [],
-  pgtandem: options.workers.map((workers) => pgtandem(workers, options.set)),
+  pgtandem: options.workers.map((workers) => pgtandem(workers, options)),
 };
 if (all.pgroll!.length === 0) console.log('pgroll is not on the PATH: left out.');
 const contenders = Object.entries(all)
@@ -121,19 +122,25 @@ for (const rows of options.rows) {
       [is.lsn, was.lsn],
     );
     // An update of a row is more; so few are of DDL alone.
-    if (wal[0].bytes < 40 * wal[0].n) throw new Error(`${contender.name} has filled nothing`);
+    if (wal[0].bytes < 40 * (filled.rows ?? wal[0].n))
+      throw new Error(`${contender.name} has filled nothing`);
     await client.end();
     const done = load ? await load.stop() : [];
     await run.close();
     const { fromMs, toMs } = filled;
+    for (let at = startMs; load && options.trace && at < toMs; at += 1_000) {
+      const { tps, p99 } = serviceOf(done, at, at + 1_000);
+      const seconds = ((at - fromMs) / 1_000).toFixed(1);
+      console.log(`${seconds} s: ${tps.toFixed(0)} transactions/s, p99 ${p99.toFixed(1)} ms`);
+    }
     const seconds = (toMs - fromMs) / 1000;
     return {
       ...filled,
       seconds,
-      rowsPerSecond: wal[0].n / seconds,
+      rowsPerSecond: (filled.rows ?? wal[0].n) / seconds,
       heapGrowth: is.heap / was.heap,
       indexGrowth: is.indexes / was.indexes,
-      walBytesPerRow: wal[0].bytes / wal[0].n,
+      walBytesPerRow: wal[0].bytes / (filled.rows ?? wal[0].n),
       lagMs,
       // The first second is of connections that are made.
       before: load && serviceOf(done, startMs + 1_000, aloneMs),

@@ -1,25 +1,35 @@
-import { describeShares, type Told } from '../../backfill/words.js';
+import { describeProgress, describeShares, type Told } from '../../backfill/words.js';
 import { ProxyProcess } from '../../cli/demo/proxy-process.js';
-import { connect } from '../../db/connect.js';
+import { type Connection, connect } from '../../db/connect.js';
 import type { Settings } from '../../migration/plan.js';
 import { loadMigration } from '../../migration/store.js';
 import { loadParser } from '../../sql/rewriter.js';
 import { startMigration } from '../../test/migration/drive.js';
-import { residentOf } from '../relay/process.js';
+import { family, residentOf } from '../relay/process.js';
 import { type Contender, type Filled, TABLE } from './contenders.js';
 import { etaErrorOf, type Sample } from './eta.js';
 
 /** The progress is saved twice a second. */
 const EVERY_MS = 100;
 
-/** As `pgtandem start` has it by default: the application's p99 is learned first where there is one. */
+/** The default of `pgtandem start`. */
 const LEARN_MS = 10_000;
+
+/** How pgtandem is run. */
+export interface Manner {
+  /** Of the backfill, where they are not the default ones. */
+  set: Partial<Settings>;
+  /** Under load, seconds: what it has filled by then is enough to know its pace. */
+  atMost: number;
+  /** Each progress is printed. */
+  trace: boolean;
+}
 
 /**
  * A migration from its start until it is filled, as users run it: a `pgtandem proxy` in a process of
  * its own, to which the application connects.
  */
-export function pgtandem(workers: number, settings: Partial<Settings>): Contender {
+export function pgtandem(workers: number, manner: Manner): Contender {
   return {
     name: workers === 1 ? 'pgtandem' : `pgtandem, ${workers} workers`,
     async open(cluster, database) {
@@ -29,59 +39,85 @@ export function pgtandem(workers: number, settings: Partial<Settings>): Contende
       const [host, port] = proxy.address.split(':');
       return {
         server: { host: host!, port: Number(port) },
-        fill: (isLoaded) =>
-          fill(url, proxy.pid, {
-            fillWorkers: workers,
-            learnMs: isLoaded ? LEARN_MS : 0,
-            ...settings,
-          }),
+        fill: (isLoaded) => fill(url, proxy.pid, workers, isLoaded, manner),
         close: () => proxy.end(),
       };
     },
   };
 }
 
-async function fill(url: string, pid: number, settings: Partial<Settings>): Promise<Filled> {
+async function fill(
+  url: string,
+  pid: number,
+  fillWorkers: number,
+  isLoaded: boolean,
+  manner: Manner,
+): Promise<Filled> {
   const control = await connect({ url, role: 'bench' });
   try {
-    await startMigration(
-      control,
-      'bench',
-      `ALTER TABLE ${TABLE} ALTER COLUMN abalance TYPE bigint`,
-      {
-        ...settings,
-      },
-    );
-    return await untilFilled(control, pid);
+    const sql = `ALTER TABLE ${TABLE} ALTER COLUMN abalance TYPE bigint`;
+    // As the command has it by default: the application's p99 is learned first.
+    const learnMs = isLoaded ? LEARN_MS : 0;
+    await startMigration(control, 'bench', sql, { fillWorkers, learnMs, ...manner.set });
+    const watch = new Watch(pid, manner.trace);
+    return await untilFilled(control, watch, isLoaded ? manner.atMost : Number.POSITIVE_INFINITY);
   } finally {
     await control.end();
   }
 }
 
 /** From the first pass's beginning on, so that neither the plan, the learning nor the proof counts. */
-async function untilFilled(control: Awaited<ReturnType<typeof connect>>, pid: number) {
+async function untilFilled(
+  control: Connection,
+  watch: Watch,
+  atMostSeconds: number,
+): Promise<Filled> {
   const times = `SELECT
       (SELECT extract(epoch FROM started_at)::float8 * 1000 FROM pgtandem.backfill) AS "fromMs",
       (SELECT extract(epoch FROM max(at))::float8 * 1000 FROM pgtandem.history
         WHERE from_phase = 'backfilling') AS "toMs"`;
-  const samples: Sample[] = [];
-  const resident = { early: Number.NaN, late: Number.NaN };
   for (let fromMs: number | null = null; ; ) {
     const { rows } = await control.query(times);
     fromMs ??= rows[0].fromMs;
     const { progress, paused } = await loadMigration(control, 'bench');
     if (paused !== null) throw new Error(`paused: ${paused}`);
-    const now = progress.backfill as Sample | undefined;
-    if (now && now.ratio !== samples.at(-1)?.ratio) samples.push(now);
-    if (now && now.ratio >= 0.1) {
-      resident.late = residentOf([pid]);
-      if (Number.isNaN(resident.early)) resident.early = resident.late;
-    }
-    if (rows[0].toMs !== null && fromMs !== null) {
-      const shares = sharesOf(progress.backfill as Told);
-      return { fromMs, toMs: rows[0].toMs as number, eta: etaErrorOf(samples), resident, shares };
+    const told = progress.backfill as Saved | undefined;
+    if (told) watch.see(told);
+    const isOver = fromMs !== null && Date.now() >= fromMs + atMostSeconds * 1000;
+    if (told && fromMs !== null && (isOver || rows[0].toMs !== null)) {
+      const toMs: number = rows[0].toMs ?? Date.now();
+      const all = { fromMs, toMs, resident: watch.resident, shares: sharesOf(told) };
+      if (rows[0].toMs === null) return { ...all, rows: told.rowsFilled ?? 0 };
+      return { ...all, eta: etaErrorOf(watch.samples) };
     }
     await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
+  }
+}
+
+type Saved = Told & Sample & { chunkMs: number; restFactor: number };
+
+/** What the saved progress and the processes have shown so far. */
+class Watch {
+  readonly samples: Sample[] = [];
+  readonly resident = { early: Number.NaN, late: Number.NaN };
+  private readonly startMs = performance.now();
+
+  constructor(
+    private readonly pid: number,
+    private readonly trace: boolean,
+  ) {}
+
+  see(told: Saved): void {
+    if (told.ratio === this.samples.at(-1)?.ratio) return;
+    this.samples.push(told);
+    if (told.ratio >= 0.1) {
+      this.resident.late = residentOf(family(this.pid));
+      if (Number.isNaN(this.resident.early)) this.resident.early = this.resident.late;
+    }
+    if (!this.trace) return;
+    const seconds = ((performance.now() - this.startMs) / 1000).toFixed(1);
+    const pace = `chunk ${told.chunkMs.toFixed(0)} ms, rest times ${told.restFactor.toFixed(1)}`;
+    console.log(`${seconds} s: ${pace}; ${describeProgress(told).join('; ')}`);
   }
 }
 
