@@ -106,4 +106,21 @@ t.test('an application that gets slow stops the backfill', async (t) => {
   await stopLoad();
   await rig.reach('m', 'ready');
   t.equal(Number(await rig.one(filled)), 600_000);
+
+  // What a transaction waits for elsewhere counts too, and nothing of it counts by itself.
+  const slow = `SELECT coalesce(sum(n.value::int), 0)::int FROM pgtandem.proxy,
+    jsonb_each(latency) l, jsonb_each_text(l.value) n
+    WHERE n.key::int >= 8 * log(2, (0.2 / 0.0001)::numeric) AND n.key::int < 8 * log(2, 6000)`;
+  const earlier = Number(await rig.one(slow));
+  const client = new pg.Client({ host: '127.0.0.1', port, user: 'postgres', database: 'postgres' });
+  await client.connect();
+  for (const id of [1, 2, 3]) {
+    await client.query('BEGIN');
+    await client.query('UPDATE orders SET pad = pad WHERE id = $1', [id]);
+    await client.query('SELECT pg_sleep(0.2)');
+    await client.query('COMMIT');
+  }
+  await client.end();
+  await until('they are reported', async () => Number(await rig.one(slow)) - earlier >= 3);
+  t.equal(Number(await rig.one(slow)) - earlier, 3);
 });
