@@ -5,6 +5,9 @@
  * - a chunk does not look at the table's file: "begin again", with rows left out;
  * - a connection that is refused ends the run: "that cannot all connect";
  * - one chunk that waits for a row keeps all from going on: "go on beside a row";
+ * - the look before each chunk left out where three workers run: "look at the signals again";
+ * - a cancel on the connection that looks at the signals: "give way also";
+ * - a connection is not asked which server it leads to: "of another server";
  * - the last progress is not told when a chunk ends while the question is asked: "become as many",
  *   on a busy machine.
  */
@@ -280,7 +283,13 @@ t.test('three workers on one table', async (t) => {
     const settings = { ...DEFAULT_THROTTLE, chunkTargetMs: 100_000 };
     const watched = new Watched({ url: cluster.url(), job }, () => settings);
     t.teardown(() => watched.stop());
-    await until('a chunk is under way', async () => (await chunksOf(client)) === 1);
+    await until('a row is being filled', async () => {
+      const { rows } = await client.query(
+        `SELECT FROM pg_stat_activity WHERE application_name = 'pgtandem backfill'
+         AND wait_event = 'PgSleep' AND query LIKE '%UPDATE ONLY%'`,
+      );
+      return rows.length === 1;
+    });
     const { rows } = await client.query(
       `SELECT pid FROM pg_stat_activity WHERE application_name = 'pgtandem backfill signals'`,
     );

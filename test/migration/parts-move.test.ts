@@ -10,7 +10,7 @@ import { Plane } from './plane.js';
  *
  * | broken                                                    | fails                                |
  * | --------------------------------------------------------- | ------------------------------------ |
- * | the guard leaves rows alone that come into a partition    | those that came into the filled one  |
+ * | the guard repairs nothing                                 | what came into the filled one        |
  */
 
 const ROWS = 60_000;
