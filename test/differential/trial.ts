@@ -26,6 +26,8 @@ export class Counts {
   }
 }
 
+/** Name and text; types may have modifiers. */
+const PREPARE = /^PREPARE (\w+)(?: \((?:[^()]|\([^()]*\))*\))? AS (.*)$/s;
 const OURS = /cannot be rewritten|cached plan must not change result type/;
 /** Behind which the first query of a transaction may still be to come: nothing is asked then. */
 const CONTROL = /^(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|SET|RESET)/;
@@ -238,7 +240,7 @@ export class Trial {
   /** What the rewriter has made of a text; of PREPARE and EXECUTE, of what is prepared. */
   private rewriteOf(text: string) {
     const { outcomes } = this.pair.front;
-    const [, name = '', inner = ''] = /^PREPARE (\w+)(?: \([^)]*\))? AS (.*)$/s.exec(text) ?? [];
+    const [, name = '', inner = ''] = PREPARE.exec(text) ?? [];
     if (name) this.prepared.set(name, inner);
     const used = /^EXECUTE (\w+)/.exec(text)?.[1];
     return outcomes.get(used ? (this.prepared.get(used) ?? '') : inner || text);
