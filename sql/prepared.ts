@@ -42,6 +42,15 @@ export interface PreparedColumn {
   base: CastTarget;
   /** What the column holds when a statement gives no value; NULL without a default. */
   fallback: Fragment;
+  /** Of a column whose type is an array, not a domain over one. */
+  array: ArrayType | null;
+}
+
+/** The type of an array's elements, with its modifier and without. */
+export interface ArrayType {
+  type: CastTarget;
+  base: CastTarget;
+  baseType: string;
 }
 
 export interface PreparedPair {
@@ -109,6 +118,16 @@ function prepareColumn(rule: ColumnRule): PreparedColumn {
     type: prepareType(rule.type),
     base: prepareType(unmodified(rule.baseType)),
     fallback: rule.default === null ? NULL_VALUE : prepareDefault(rule.default),
+    array: rule.type.endsWith('[]') ? prepareArray(rule) : null,
+  };
+}
+
+function prepareArray(rule: ColumnRule): ArrayType {
+  const [type, baseType] = [rule.type, rule.baseType].map((name) => name.replace(/\[\]$/, ''));
+  return {
+    type: prepareType(type!),
+    base: prepareType(unmodified(baseType!)),
+    baseType: baseType!,
   };
 }
 

@@ -113,7 +113,7 @@ try {
 }
 for (const { what, text, sent } of counter.wrong) console.log(`-- ${what}\n${text};\n${sent};\n`);
 printTable(counter);
-for (const of of ['outcomes', 'taken'] as const) {
+for (const of of ['outcomes', 'taken', 'outcomes without files', 'taken without files'] as const) {
   console.log(`rewritten, ${of}: ${(100 * shareRewritten(counter, of)).toFixed(2)} %`);
 }
 if (values['write-docs']) writeDocs(counter, basename(join(folder, '..', '..', '..')));
