@@ -255,7 +255,9 @@ export class Talk {
 
   private sqlPrepare(): Step {
     const { random } = this.w;
-    if (this.sql.length > 0 && random.chance(0.6)) return [simple(random.pick(this.sql))];
+    if (this.sql.length > 0 && random.chance(0.6)) {
+      return [unordered(simple(random.pick(this.sql)))];
+    }
     const { text, params, alias } = this.statement();
     if (alias) return this.sqlPrepare();
     const name = `p${++this.count}`;
