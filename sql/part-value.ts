@@ -186,22 +186,31 @@ function ofJson(
     throw new Unsure('type');
   }
   if (steps.length > MAX_STEPS) throw new Unsure('indirection');
+  // The server refuses it as soon as there is a row.
+  if (steps.some(isNull)) return whole;
   const inner = jsonWith('p.b', steps.map(keyOf), 0);
   const text = `(SELECT ${inner} FROM (SELECT \0b AS b, COALESCE(\0v, 'null') AS v) AS p)`;
   return filled(text, { b: whole, v: castTo(value, column.type) });
 }
 
+function isNull(step: Step): boolean {
+  if (step.kind !== 'element') return false;
+  const { node } = step.index;
+  return 'A_Const' in node && node.A_Const.isnull === true;
+}
+
 /** A constant only: by its type and its look the server decides what it means. */
 function keyOf(step: Step): Key {
   const node: Node = step.kind === 'element' ? step.index.node : ({} as Node);
-  if (!('A_Const' in node) || node.A_Const.isnull) throw new Unsure('indirection');
+  if (!('A_Const' in node)) throw new Unsure('indirection');
   if ('sval' in node.A_Const) {
     const text: ByteString = node.A_Const.sval?.sval ?? '';
     if (/^\s*[-+]?\d/.test(text) || !/^[ -~]*$/.test(text)) throw new Unsure('indirection');
     return { text };
   }
-  const index = 'ival' in node.A_Const ? (node.A_Const.ival?.ival ?? 0) : -1;
-  if (index < 0 || index > MAX_INDEX) throw new Unsure('indirection');
+  if (!('ival' in node.A_Const)) throw new Unsure('indirection');
+  const index = node.A_Const.ival?.ival ?? 0;
+  if (Math.abs(index) > MAX_INDEX) throw new Unsure('indirection');
   return { index };
 }
 

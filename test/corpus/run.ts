@@ -39,6 +39,16 @@ function scriptsOf(folder: string): string[] {
     .filter((name) => existsSync(join(folder, 'sql', `${name}.sql`)));
 }
 
+/** A script of the suite may bring the server down: the next one waits until it is there again. */
+async function opened(port: number): Promise<Session> {
+  for (const until = Date.now() + 30_000; Date.now() < until; ) {
+    const session = await Session.open(port, 'postgres');
+    if (session) return session;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error('The server does not come back.');
+}
+
 async function runScript(
   cluster: Cluster,
   folder: string,
@@ -53,7 +63,7 @@ async function runScript(
     PG_ABS_BUILDDIR: folder,
   };
   const script = new Script(text, { DBNAME: 'regression' }, environment);
-  let session = await Session.open(cluster.port, 'postgres');
+  let session: Session | null = await opened(cluster.port);
   for (let item = script.next(); item; item = script.next()) {
     if (item.kind === 'connect' || !session || session.isEnded) {
       session?.close();

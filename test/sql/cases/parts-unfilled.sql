@@ -49,8 +49,8 @@ UPDATE orders SET data['1'] = '2'
 --> refused indirection
 this statement cannot be rewritten for table "public.orders", which is under migration (indirection)
 
---# Counted from the end.
-UPDATE orders SET data[-1] = '2'
+--# Too far to be filled up.
+UPDATE orders SET data[200000] = '2'
 --> refused indirection
 this statement cannot be rewritten for table "public.orders", which is under migration (indirection)
 
