@@ -76,9 +76,9 @@ export function decide(
     if (!failed) return { step: 'lookup' };
     return gate({ rewrite: null, touches: oids, reason: 'failed-transaction' }, view, control);
   }
-  const { plain, utf8, side } = view.resolver;
-  const isPlain = plain && (control.force.isAscii || utf8);
-  const rewrite = rewriter.rewrite(text, resolution, isPlain, side);
+  const { plain, escapes, utf8, side } = view.resolver;
+  const isPlain = (plain || escapes) && (control.force.isAscii || utf8);
+  const rewrite = rewriter.rewrite(text, resolution, isPlain, side, escapes);
   return gate({ rewrite, touches: rewrite.touches, reason: null }, view, control);
 }
 

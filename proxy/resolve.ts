@@ -92,9 +92,16 @@ export class Resolver {
 
   /** Whether bytes below 0x80 are ASCII and strings follow the standard. */
   get plain(): boolean {
-    return (
-      this.conforming === 'on' && this.encoding !== '' && !AWKWARD_ENCODINGS.test(this.encoding)
-    );
+    return this.conforming === 'on' && this.isAscii;
+  }
+
+  /** Whether bytes below 0x80 are ASCII, and a backslash begins an escape in plain constants. */
+  get escapes(): boolean {
+    return this.conforming === 'off' && this.isAscii;
+  }
+
+  private get isAscii(): boolean {
+    return this.encoding !== '' && !AWKWARD_ENCODINGS.test(this.encoding);
   }
 
   get utf8(): boolean {
@@ -114,7 +121,7 @@ export class Resolver {
     this.cached = { names, resolution };
     const view = side?.trim().toLowerCase();
     this.side = view === 'old' || view === 'new' ? view : null;
-    this.key = `${this.side} ${this.plain} ${this.utf8} ${[...resolution].join()}`;
+    this.key = `${this.side} ${this.plain} ${this.escapes} ${this.utf8} ${[...resolution].join()}`;
   }
 
   forget(): void {

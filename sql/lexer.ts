@@ -18,8 +18,8 @@ export interface Token {
 
 /*
  * The rules of PostgreSQL's scan.l for a text that its grammar has already accepted; the parse
- * tree gives the starts of nodes only, and this gives the ends. It needs
- * standard_conforming_strings = on and an encoding in which bytes below 0x80 are ASCII.
+ * tree gives the starts of nodes only, and this gives the ends. It needs an encoding in which bytes
+ * below 0x80 are ASCII.
  * Like the library's scanner, and unlike the server's, it does not go on with a constant after a
  * comment: such a text does not parse here at all, and is left to the guard.
  * https://www.postgresql.org/docs/current/sql-syntax-lexical.html
@@ -48,11 +48,16 @@ function match(pattern: RegExp, text: ByteString, at: number): number {
   return pattern.test(text) ? pattern.lastIndex : -1;
 }
 
-/** The tokens of a text, white space and comments left out. */
-export function lex(text: ByteString): Token[] {
+/**
+ * The tokens of a text, white space and comments left out.
+ *
+ * @param escapes whether a backslash begins an escape in plain constants too
+ *   (standard_conforming_strings off).
+ */
+export function lex(text: ByteString, escapes = false): Token[] {
   const tokens: Token[] = [];
   for (let at = skip(text, 0); at < text.length; ) {
-    const [kind, end] = next(text, at);
+    const [kind, end] = next(text, at, escapes);
     tokens.push({ kind, start: at, end });
     at = skip(text, end);
   }
@@ -78,10 +83,10 @@ function commentEnd(text: ByteString, start: number): number {
   return text.length;
 }
 
-function next(text: ByteString, at: number): [TokenKind, number] {
+function next(text: ByteString, at: number, escapes: boolean): [TokenKind, number] {
   const quoted = match(QUOTED, text, at);
   if (quoted >= 0) return ['quoted', quoted];
-  const string = stringEnd(text, at);
+  const string = stringEnd(text, at, escapes);
   if (string >= 0) return ['string', string];
   const word = match(WORD, text, at);
   if (word >= 0) return ['word', word];
@@ -94,13 +99,13 @@ function next(text: ByteString, at: number): [TokenKind, number] {
   return ['operator', operatorEnd(text, at)];
 }
 
-function stringEnd(text: ByteString, at: number): number {
+function stringEnd(text: ByteString, at: number, escapes: boolean): number {
   const dollar = match(DOLLAR, text, at);
   if (dollar >= 0) {
     const close = text.indexOf(text.slice(at, dollar), dollar);
     return close < 0 ? text.length : close + (dollar - at);
   }
-  const [rest, end] = firstPart(text, at);
+  const [rest, end] = firstPart(text, at, escapes);
   let last = end;
   for (let more = end; more >= 0; ) {
     more = continuation(text, last);
@@ -111,11 +116,12 @@ function stringEnd(text: ByteString, at: number): number {
 }
 
 /** The first part of a constant: the pattern of what may follow it, and its end; -1 for none. */
-function firstPart(text: ByteString, at: number): [RegExp, number] {
+function firstPart(text: ByteString, at: number, escapes: boolean): [RegExp, number] {
   const escaped = match(ESCAPE_STRING, text, at);
   if (escaped >= 0) return [ESCAPE_REST, escaped];
   const bits = match(BIT_STRING, text, at);
   if (bits >= 0) return [BIT_REST, bits];
+  if (escapes && text[at] === "'") return [ESCAPE_REST, match(ESCAPE_REST, text, at)];
   return [PLAIN_REST, match(PLAIN_STRING, text, at)];
 }
 

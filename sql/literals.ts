@@ -31,6 +31,10 @@ const SLASH = 0x2f;
 const STAR = 0x2a;
 const SEMICOLON = 0x3b;
 const AMPERSAND = 0x26;
+const SPACE = 0x20;
+const BRACKET = 0x5b;
+/** What may stand between the bracket and a constant: a parenthesis, a sign. */
+const IN_SUBSCRIPT = new Set([0x28, MINUS]);
 
 /** An integer that the scanner takes for one of four bytes, whatever its digits. */
 const INTEGER = /^(?:0|[1-9][0-9]{0,8})$/;
@@ -48,7 +52,10 @@ export function skeletonOf(text: ByteString): Skeleton | null {
   const spans: number[] = [];
   let key = '';
   let copied = 0;
+  // What a constant subscript does may depend on its value: it stays in the key.
+  let subscript = false;
   const take = (start: number, end: number, kind: string) => {
+    if (subscript && kind !== 'l' && kind !== 'c') return;
     spans.push(start, end);
     key += `${text.slice(copied, start)}\0${kind}`;
     copied = end;
@@ -60,6 +67,7 @@ export function skeletonOf(text: ByteString): Skeleton | null {
     if (kind === WORD) {
       const end = wordEnd(text, at);
       if (isPrefix(text, at, end)) return null;
+      subscript = false;
       at = end;
     } else if (kind === DIGIT) {
       const end = numberEnd(text, at);
@@ -69,11 +77,13 @@ export function skeletonOf(text: ByteString): Skeleton | null {
         if (INTEGER.test(number)) take(at, end, 'i');
         else if (DECIMAL.test(number)) take(at, end, 'd');
       }
+      subscript = false;
       at = end;
     } else if (byte === QUOTE) {
       const end = text.indexOf("'", at + 1) + 1;
       if (end === 0 || hasBackslash(text, at, end)) return null;
       take(at, end, 's');
+      subscript = false;
       at = end;
     } else if (byte === DOUBLE_QUOTE) {
       const end = text.indexOf('"', at + 1) + 1;
@@ -93,7 +103,10 @@ export function skeletonOf(text: ByteString): Skeleton | null {
     } else if (byte === SEMICOLON) {
       if (/\S/.test(text.slice(at + 1))) return null;
       at = length;
-    } else at++;
+    } else {
+      if (byte > SPACE) subscript = byte === BRACKET || (subscript && IN_SUBSCRIPT.has(byte));
+      at++;
+    }
   }
   return spans.length > 0 ? { key: key + text.slice(copied), spans } : null;
 }

@@ -6,7 +6,7 @@ import type { ByteString } from './tree.js';
 
 /**
  * Why a text that may touch a table under migration was not understood:
- * - `encoding`: bytes below 0x80 may be parts of characters, or backslashes escapes;
+ * - `encoding`: bytes below 0x80 may be parts of characters, or N'' and U&'' have escapes;
  * - `size`: it is longer than what is parsed;
  * - `depth`: it is nested deeper than the parser or we can go;
  * - `parser`: no parser is ready after one died (not kept: the next try may do);

@@ -80,12 +80,19 @@ export interface StatementRewriter {
   /**
    * @param text the client's text, without the NUL.
    * @param resolution of `names`.
-   * @param plain whether bytes below 0x80 are ASCII in the session's client_encoding and
-   *   standard_conforming_strings is on; when not, whatever touches is guarded. Where the rules are
-   *   not all ASCII (`isAscii` of names.ts) it is true of sessions in UTF8 only.
+   * @param plain whether bytes below 0x80 are ASCII in the session's client_encoding; when not,
+   *   whatever touches is guarded. Where the rules are not all ASCII (`isAscii` of names.ts) it is true
+   *   of sessions in UTF8 only.
    * @param view what the session has put in `pgtandem.view`; by default the rules' own.
+   * @param escapes whether standard_conforming_strings is off.
    */
-  rewrite(text: Buffer, resolution: Resolution, plain: boolean, view?: View | null): Rewrite;
+  rewrite(
+    text: Buffer,
+    resolution: Resolution,
+    plain: boolean,
+    view?: View | null,
+    escapes?: boolean,
+  ): Rewrite;
   /**
    * Maps a position (characters from 1) in `rewrite.text` to one in `original`.
    * @param utf8 whether they are in UTF-8, by the session's client_encoding.

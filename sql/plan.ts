@@ -51,9 +51,16 @@ export class Plan {
     const end = source.end(span.last);
     let at = source.start(span.first);
     const parts: Piece[] = [];
+    const raw = (from: number, to: number): Piece => {
+      const text = source.text.slice(from, to);
+      return { text, copies: [{ at: 0, from, length: text.length }] };
+    };
+    // What has escapes is warned of where the client wrote it, and not once more.
     const own = (to: number): Piece => {
-      const text = source.text.slice(at, to);
-      return { text, copies: [{ at: 0, from: at, length: text.length }] };
+      const marks = (source.escaped ?? []).filter((start) => start >= at && start < to);
+      const ends = [...marks, to];
+      const rest = marks.map((start, i) => join(' E', raw(start, ends[i + 1]!)));
+      return join(raw(at, ends[0]!), ...rest);
     };
     const inside = this.drafts.filter((draft) => draft.start < end && draft.end > at);
     for (const draft of inside.sort((a, b) => a.start - b.start)) {

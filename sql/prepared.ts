@@ -15,6 +15,8 @@ export interface PreparedTable {
   /** `pg_class.oid` of what is named; of a partition or a child it is not `rule.oid`, the table's. */
   oid: number;
   rule: TableRule;
+  /** Whether it is a partitioned table, or a partition of one. */
+  isPartitioned: boolean;
   schema: ByteString;
   name: ByteString;
   columns: ReadonlyMap<ByteString, PreparedColumn>;
@@ -40,6 +42,15 @@ export interface PreparedColumn {
   base: CastTarget;
   /** What the column holds when a statement gives no value; NULL without a default. */
   fallback: Fragment;
+  /** Of a column whose type is an array, not a domain over one. */
+  array: ArrayType | null;
+}
+
+/** The type of an array's elements, with its modifier and without. */
+export interface ArrayType {
+  type: CastTarget;
+  base: CastTarget;
+  baseType: string;
 }
 
 export interface PreparedPair {
@@ -52,11 +63,12 @@ export interface PreparedPair {
 /** @throws when an expression or a type of the rules does not parse: a rule set is all or nothing. */
 export function prepareRules(rules: RuleSet): PreparedTable[] {
   const tables = new Map<TableRule['columns'], PreparedTable>();
-  return relationsOf(rules).map(({ oid, rule }) => {
+  return relationsOf(rules).map(({ oid, rule, isPartitioned }) => {
     // A partition differs in its name only: there may be hundreds, and sessions wait for this.
     const table = tables.get(rule.columns) ?? prepareTable(rule);
     tables.set(rule.columns, table);
-    return { ...table, oid, rule, schema: toBytes(rule.schema), name: toBytes(rule.name) };
+    const { schema, name } = rule;
+    return { ...table, oid, rule, isPartitioned, schema: toBytes(schema), name: toBytes(name) };
   });
 }
 
@@ -81,6 +93,7 @@ function prepareTable(rule: TableRule): PreparedTable {
   return {
     oid: rule.oid,
     rule,
+    isPartitioned: false,
     schema: toBytes(rule.schema),
     name: toBytes(rule.name),
     columns: new Map(rule.columns.map((column) => [toBytes(column.name), prepareColumn(column)])),
@@ -105,6 +118,16 @@ function prepareColumn(rule: ColumnRule): PreparedColumn {
     type: prepareType(rule.type),
     base: prepareType(unmodified(rule.baseType)),
     fallback: rule.default === null ? NULL_VALUE : prepareDefault(rule.default),
+    array: rule.type.endsWith('[]') ? prepareArray(rule) : null,
+  };
+}
+
+function prepareArray(rule: ColumnRule): ArrayType {
+  const [type, baseType] = [rule.type, rule.baseType].map((name) => name.replace(/\[\]$/, ''));
+  return {
+    type: prepareType(type!),
+    base: prepareType(unmodified(baseType!)),
+    baseType: baseType!,
   };
 }
 

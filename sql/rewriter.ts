@@ -1,6 +1,7 @@
 import type { CopyStmt, RawStmt } from 'libpg-query';
 import { Cache } from './cache.js';
 import { applyDrafts, mapPosition } from './edits.js';
+import { escapedConstants, parseEscaped } from './escapes.js';
 import type { Statement } from './findings.js';
 import { skeletonOf } from './literals.js';
 import { namedIn } from './named.js';
@@ -47,18 +48,20 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
     rules,
     names,
     mayTouch: (text) => pattern?.test(text.toString('latin1')) ?? false,
-    rewrite(text, resolution, plain, view = null) {
+    rewrite(text, resolution, plain, view = null, escapes = false) {
       const bytes = text.toString('latin1');
-      const signature = (plain ? signed(resolution) : '-') + (view ?? '');
+      const escaped = escapes && plain && bytes.includes('\\');
+      const signature = (plain ? signed(resolution) : '-') + (view ?? '') + (escaped ? '\\' : '');
       const key = signature + bytes;
       const known = cache.get(key);
       if (known) return known;
       if (!pattern?.test(bytes)) return unchanged(text, []);
-      const skeleton = plain && text.length <= maxParseBytes ? skeletonOf(bytes) : null;
+      const skeleton = plain && !escaped && text.length <= maxParseBytes ? skeletonOf(bytes) : null;
       const filled = skeleton && templates.fill(signature, bytes, skeleton);
       if (filled) return filled;
       const seen = view === null ? tables : views[view];
-      const work: Omit<Work, 'text' | 'bytes'> = { tables: seen, resolution, plain, maxParseBytes };
+      const settings = { resolution, plain, escaped, maxParseBytes };
+      const work: Omit<Work, 'text' | 'bytes'> = { tables: seen, ...settings };
       const make = (its: ByteString): [Rewrite, Work] => {
         // A copy of our own: the client's bytes may lie in a chunk that is used again.
         const own: Work = { ...work, text: Buffer.from(its, 'latin1'), bytes: its };
@@ -70,7 +73,7 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
         if (read.length === 0) return namedIn(bytes, null, one[0]!);
         return read.flatMap((table) => named!.get(table)!);
       };
-      const rewrite = shapes.added(made, bytes, seen, namedOf);
+      const rewrite = shapes.added(made, bytes, seen, namedOf, !escaped);
       if (skeleton && !rewrite.copies)
         templates.learn(signature, bytes, skeleton, rewrite, (its) => make(its)[0]);
       // The parser that was not ready now will be; all else stays true for the rule set.
@@ -107,6 +110,8 @@ interface Work {
   tables: readonly PreparedTable[];
   resolution: Resolution;
   plain: boolean;
+  /** Whether a backslash in it may begin an escape in a plain constant. */
+  escaped: boolean;
   maxParseBytes: number;
   /** The watched columns that it names, once it has been read. */
   named?: ReadonlyMap<PreparedTable, readonly ByteString[]>;
@@ -121,14 +126,15 @@ function rewriteText(work: Work): Rewrite {
   const { text, bytes, tables } = work;
   if (!work.plain) return opaque(text, bytes, tables, 'encoding');
   if (text.length > work.maxParseBytes) return opaque(text, bytes, tables, 'size');
-  let tree: RawStmt[];
+  let tree: RawStmt[] | null;
   try {
-    tree = parse(bytes);
+    tree = work.escaped ? parseEscaped(bytes) : parse(bytes);
   } catch (error) {
     if (error instanceof SyntaxFailure) return opaque(text, bytes, tables, 'syntax');
     if (error instanceof ParserFailure) return opaque(text, bytes, tables, error.reason);
     throw error;
   }
+  if (!tree) return opaque(text, bytes, tables, 'encoding');
   const names = new Names(tables, work.resolution);
   const statements = tree.map((stmt) => findTables(stmt, names));
   const touched = touchedBy(statements);
@@ -148,7 +154,7 @@ function rewriteStatements(
   touched: ReadonlySet<PreparedTable>,
 ): Rewrite {
   const { text, bytes } = work;
-  const plan = new Plan(new Source(bytes));
+  const plan = new Plan(new Source(bytes, work.escaped ? escapedConstants(bytes) : null));
   const same = unchanged(text, touched);
   let applied: { text: ByteString; edits: Rewrite['edits'] } | null = null;
   try {
@@ -202,7 +208,9 @@ function verified(
   if (plan.drafts.length === 0) return { text: bytes, edits: [] };
   const applied = applyDrafts(bytes, plan.drafts);
   try {
-    return sameTree(parse(applied.text), expected) ? applied : null;
+    const { escaped } = plan.source;
+    const tree = escaped ? parseEscaped(applied.text) : parse(applied.text);
+    return sameTree(tree, expected) ? applied : null;
   } catch (error) {
     if (error instanceof SyntaxFailure || error instanceof ParserFailure) return null;
     throw error;

@@ -2,6 +2,7 @@ import type { InsertStmt, Node } from 'libpg-query';
 import type { Queries } from './columns.js';
 import type { Piece } from './edits.js';
 import type { Fragment } from './fragment.js';
+import type { Step } from './part-value.js';
 import type { Plan } from './plan.js';
 import type { PreparedTable } from './prepared.js';
 import { quoteIdentifier } from './rules.js';
@@ -15,6 +16,7 @@ export type Cell = Fragment | 'default';
 export interface Part {
   text: Piece;
   nodes: Node[];
+  steps: readonly Step[];
 }
 
 /** The parts of the columns that are paired, by their place in the list. */

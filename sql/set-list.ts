@@ -1,11 +1,13 @@
 import type { Node, RangeVar, SelectStmt } from 'libpg-query';
 import type { Fragment } from './fragment.js';
 import { impliedDefault } from './pairs.js';
+import type { PartWrite } from './part-value.js';
 import { type Plan, Unsure, Wrong } from './plan.js';
 import type { PreparedTable } from './prepared.js';
-import type { Cell } from './rows.js';
+import type { Cell, Part } from './rows.js';
 import { isPlain, readTargets } from './select.js';
 import type { Source, Span } from './source.js';
+import { readSteps } from './steps.js';
 import type { ByteString } from './tree.js';
 import { isStar } from './values.js';
 
@@ -33,6 +35,8 @@ export interface SetItem {
   /** Columns, and what each is assigned; no cells where that is not known apart. */
   columns: ByteString[];
   cells: Cell[];
+  /** What is assigned to a part of the column: `a[1] = x`, `a.f = x`. */
+  part: (PartWrite & Part) | null;
   /** The subselect with the parenthesis that opens it, and where its values begin if known. */
   select: { stmt: SelectStmt; open: number; starts: number[] | null } | null;
 }
@@ -95,7 +99,8 @@ function readItem(
   const value = first && 'ResTarget' in first ? first.ResTarget.val : undefined;
   if (!value) throw new Unsure('shape');
   if (targets.some((target) => 'ResTarget' in target && target.ResTarget.indirection)) {
-    return { form: 'plain', span, targets, columns, cells: [], select: null };
+    const part = targets.length === 1 ? partOf(plan, span, targets[0]!, value) : null;
+    return { form: 'plain', span, targets, columns, cells: [], part, select: null };
   }
   if (!('MultiAssignRef' in value)) {
     const equals = source.afterName(span.first);
@@ -105,7 +110,7 @@ function readItem(
     const place = { first: equals + 1, last: span.last };
     const cell = cellOf(plan, place, value, () => meant(columns[0]!));
     if (cell !== 'default' && 'ResTarget' in first!) first.ResTarget.val = cell.node;
-    return { form: 'plain', span, targets, columns, cells: [cell], select: null };
+    return { form: 'plain', span, targets, columns, cells: [cell], part: null, select: null };
   }
   const row = value.MultiAssignRef.source;
   let open = source.close(span.first) + 1;
@@ -117,7 +122,7 @@ function readItem(
     if (!subselect || !('SelectStmt' in subselect)) throw new Unsure('shape');
     const stmt = subselect.SelectStmt;
     const select = { stmt, open: open + 1, starts: startsOf(plan, stmt, columns.length) };
-    return { form: 'select', span, targets, columns, cells: [], select };
+    return { form: 'select', span, targets, columns, cells: [], part: null, select };
   }
   // Anything else is refused: a row or a subselect is what has to stand here.
   if (!row || !('RowExpr' in row)) throw new Wrong('neither a row nor a subselect');
@@ -134,7 +139,19 @@ function readItem(
     if (cell !== 'default') nodes[i] = cell.node;
     return cell;
   });
-  return { form: 'row', span, targets, columns, cells, select: null };
+  return { form: 'row', span, targets, columns, cells, part: null, select: null };
+}
+
+/** The assignment to a part of a column; null where it is not one value. */
+function partOf(plan: Plan, span: Span, target: Node, value: Node): SetItem['part'] {
+  const { indirection } = 'ResTarget' in target ? target.ResTarget : {};
+  if (!indirection || 'MultiAssignRef' in value || 'SetToDefault' in value) return null;
+  if (isStar(value)) throw new Unsure('row');
+  const { steps, after } = readSteps(plan, span.first, indirection);
+  plan.source.expect(after, '=');
+  const { text, copies } = plan.copy({ first: span.first + 1, last: after - 1 }, value);
+  const copy = plan.copy({ first: after + 1, last: span.last }, value);
+  return { steps, value: copy, text: { text, copies }, nodes: indirection };
 }
 
 /** Where each value of a subselect begins, when it is known that there are that many. */

@@ -23,12 +23,14 @@ export class Shapes {
    * Adds to a rewrite what is recorded of it.
    * @param tables a table before its partitions.
    * @param namedOf the watched columns, named by the text, of a table and its partitions.
+   * @param isPlain whether backslashes in it are backslashes.
    */
   added(
     rewrite: Rewrite,
     bytes: ByteString,
     tables: readonly PreparedTable[],
     namedOf: (one: readonly PreparedTable[]) => readonly ByteString[],
+    isPlain = true,
   ): Rewrite {
     if (rewrite.touches.length === 0) return rewrite;
     const observed = rewrite.touches
@@ -45,29 +47,28 @@ export class Shapes {
         named: [...new Set(namedOf(one))].map(fromBytes),
       })),
     };
-    return { ...rewrite, shape: this.quickly(bytes, rest) };
+    return { ...rewrite, shape: this.quickly(bytes, rest, isPlain && reason !== 'encoding') };
   }
 
   /**
    * Reading tokens costs as much as parsing. Of most texts two replacements tell whether they
    * differ in their values only, and then it is done once for all of them.
    */
-  private quickly(bytes: ByteString, rest: Rest): Shape {
+  private quickly(bytes: ByteString, rest: Rest, isLegible: boolean): Shape {
     const named = rest.tables.map((table) => `${table.oid} ${table.named.join()}`).join(';');
     const key = `${rest.outcome} ${rest.reason} ${named}\0`;
     const read = bytes.length > READ_BYTES ? bytes.slice(0, READ_BYTES) : bytes;
-    if (AWKWARD.test(read)) return this.one(bytes, key, rest);
+    if (!isLegible || AWKWARD.test(read)) return this.one(bytes, key, rest, isLegible);
     const skeleton = `${key}${bytes.length > READ_BYTES}${read.replace(VALUES, '?')}`;
     const known = this.skeletons.get(skeleton);
     if (known) return known;
-    const shape = this.one(bytes, key, rest);
+    const shape = this.one(bytes, key, rest, true);
     this.skeletons.set(skeleton, shape, 0);
     return shape;
   }
 
-  private one(bytes: ByteString, key: string, rest: Rest): Shape {
+  private one(bytes: ByteString, key: string, rest: Rest, isLegible: boolean): Shape {
     // Where a backslash or a byte of a character may be a quote, values are not told from the rest.
-    const isLegible = rest.reason !== 'encoding';
     const normal = isLegible ? normalise(bytes) : { text: '', isWhole: false };
     const known = this.known.get(key + normal.text);
     if (known) return known;

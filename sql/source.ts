@@ -14,10 +14,14 @@ export class Misplaced extends Error {}
 export class Source {
   private list: Token[] | undefined;
 
-  constructor(readonly text: ByteString) {}
+  /** @param escaped where constants begin that have escapes and do not say so (escapes.ts). */
+  constructor(
+    readonly text: ByteString,
+    readonly escaped: readonly number[] | null = null,
+  ) {}
 
   private get tokens(): Token[] {
-    this.list ??= lex(this.text);
+    this.list ??= lex(this.text, this.escaped !== null);
     return this.list;
   }
 

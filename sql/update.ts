@@ -9,6 +9,7 @@ import { quoteIdentifier } from './rules.js';
 import { isRepeatable } from './safety.js';
 import { selectOnce } from './select-item.js';
 import { readSet, type SetItem, type SetList } from './set-list.js';
+import { newValueOfParts, partsTwice } from './set-parts.js';
 import { type ByteString, strings } from './tree.js';
 
 /** Adds the other column of each pair to the SET list of an UPDATE. */
@@ -63,18 +64,24 @@ function addAssignments(plan: Plan, list: SetList, table: PreparedTable): void {
   const assignments = assignmentsOf(items);
   const alias = list.relation.alias?.aliasname;
   const path = alias ? [alias] : [table.schema, table.name];
-  const additions = additionsTo({
+  const parts = partsTwice(table, items, (column) => assignments.has(column));
+  const twins = new Set(parts.map(({ column }) => column));
+  const whole = additionsTo({
     table,
     kind: 'update',
-    isGiven: (column) => assignments.has(column),
+    isGiven: (column) => assignments.has(column) || twins.has(column),
     value: (column) => {
       const given = assignments.get(column);
+      if (given?.item.part) {
+        return newValueOfParts(table, column, columnOf(path, column), items);
+      }
       if (given) return newValue(table, column, given, items, inner);
       // A generated column is computed after the assignments; its old value is not the new one.
       if (columnOfTable(table, column).rule.generated) throw new Unsure('generated');
       return columnOf(path, column);
     },
   });
+  const additions = [...parts, ...whole];
   const reads = columnRead(list, path, inner);
   const end = plan.source.end(items.at(-1)!.span.last);
   const once = additions.filter(({ value }) => refersTo(value.node, ONCE));
@@ -97,9 +104,10 @@ function addAssignments(plan: Plan, list: SetList, table: PreparedTable): void {
     if (!grouped.includes(addition)) append(plan, list, end, addition);
 }
 
-function append(plan: Plan, list: SetList, end: number, { column, value }: Addition): void {
-  plan.insert(end, `, ${quoteIdentifier(column)} = `, value);
-  list.targets.push({ ResTarget: { name: column, val: value.node } });
+function append(plan: Plan, list: SetList, end: number, { column, value, part }: Addition): void {
+  plan.insert(end, `, ${quoteIdentifier(column)}`, part?.text ?? '', ' = ', value);
+  const indirection = part && { indirection: part.nodes };
+  list.targets.push({ ResTarget: { name: column, ...indirection, val: value.node } });
 }
 
 interface Given {

@@ -2,7 +2,7 @@ import type { List, Node } from 'libpg-query';
 import { insertCells } from './cells.js';
 import { insertOnce } from './once.js';
 import { type Addition, additionsTo, assigned, fallbackOf, impliedDefault } from './pairs.js';
-import { addParts, twinsOf } from './parts.js';
+import { addParts, insertedInParts, twinsOf } from './parts.js';
 import { type Plan, Unsure, Wrong } from './plan.js';
 import { type Cell, hasParts, type Layout, listColumns, type Rows } from './rows.js';
 
@@ -77,6 +77,8 @@ export function additionsFor(layout: Layout, cells: readonly Cell[]): Addition[]
     kind: 'insert',
     isGiven: (column) => columns.includes(column) || twins.has(column),
     value: (column) => {
+      const inParts = insertedInParts(layout, cells, column);
+      if (inParts) return inParts;
       const cell = cells[columns.indexOf(column)];
       if (!cell || cell === 'default') return fallbackOf(table, column);
       return assigned(table, column, cell);

@@ -16,6 +16,8 @@ export interface Tally {
   reasons: Map<string, number>;
   /** Of the columns, and changes of type, that a plan takes. */
   taken: Map<string, number>;
+  /** How many of each are COPY from a file of the server's. */
+  files: { outcomes: number; taken: number };
 }
 
 /** A text that came out wrong. */
@@ -72,6 +74,8 @@ export class Counter {
     const read =
       (named.kind.startsWith('PREPARE') && readCommand(sql, true)?.prepares?.body) || sql;
     let asked = isStatement ? ASKED : 0;
+    // What the server refuses writes nothing, whatever is made of it: it is checked, and not counted.
+    const isRejected = named.writes && (await isRefused(session, sql, named.kind));
     let counted = false;
     for (const column of columns) {
       for (const pair of pairsOf(column.name)) {
@@ -105,11 +109,17 @@ export class Counter {
             if (before !== null && edited !== null) return;
           }
         }
+        if (isRejected) continue;
         if (!counted) tally.statements++;
         counted = true;
         tally.cases++;
         add(tally.outcomes, outcome);
-        if (column.taken && (pair.backward || column.immutable)) add(tally.taken, outcome);
+        const isTaken = column.taken && (pair.backward !== null || column.immutable);
+        if (isTaken) add(tally.taken, outcome);
+        if (reason === 'copy-file') {
+          tally.files.outcomes++;
+          if (isTaken) tally.files.taken++;
+        }
         if (named.kind === 'COPY FROM' && reason !== 'copy-file') {
           add(this.copies, `${column.type} to ${type}: ${reason ?? outcome}`);
         }
@@ -127,11 +137,19 @@ export class Counter {
         outcomes: new Map(),
         reasons: new Map(),
         taken: new Map(),
+        files: { outcomes: 0, taken: 0 },
       };
       this.tallies.set(kind, tally);
     }
     return tally;
   }
+}
+
+/** COPY of the server's files is not tried: it would write what the scripts write next. */
+async function isRefused(session: Session, sql: string, kind: Kind): Promise<boolean> {
+  if (kind.startsWith('PREPARE')) return false;
+  if (kind !== 'COPY FROM') return session.rejects(sql);
+  return /\bfrom\s+stdin\b/i.test(sql) && session.rejectsCopy(sql);
 }
 
 function add(map: Map<string, number>, key: string): void {

@@ -22,10 +22,16 @@ function numbers(tally: Tally): number[] {
  * The share of cases of writes that are rewritten: of all, or of those whose column and change of
  * type a plan would take.
  */
-export function shareRewritten({ tallies }: Counter, of: 'outcomes' | 'taken'): number {
+export function shareRewritten(
+  { tallies }: Counter,
+  of: 'outcomes' | 'taken' | 'outcomes without files' | 'taken without files',
+): number {
   let [all, rewritten] = [0, 0];
+  const [which, files] = of.split(' without ') as ['outcomes' | 'taken', string | undefined];
   for (const kind of WRITES) {
-    for (const [outcome, cases] of tallies.get(kind)?.[of] ?? []) {
+    const tally = tallies.get(kind);
+    if (files && tally) all -= tally.files[which];
+    for (const [outcome, cases] of tally?.[which] ?? []) {
       all += cases;
       if (outcome === 'rewritten' || outcome === 'unchanged') rewritten += cases;
     }
@@ -70,14 +76,17 @@ export function writeDocs(counter: Counter, version: string): void {
   const to = text.indexOf(END);
   const [outcomes, reasons] = tables(counter);
   const { statements, asked, wrong } = counter;
-  const [share, taken] = (['outcomes', 'taken'] as const).map((of) =>
-    (100 * shareRewritten(counter, of)).toFixed(1),
+  const of = ['outcomes', 'taken', 'outcomes without files', 'taken without files'] as const;
+  const [share, taken, remote, takenRemote] = of.map((which) =>
+    (100 * shareRewritten(counter, which)).toFixed(1),
   );
   const counted = [
     `${version}: ${statements} statements. ${asked} edited texts were given to the server, which took`,
     `${wrong.length === 0 ? 'each of them as it took the original' : `all but ${wrong.length} as it took the original`}.`,
     `Rewritten, of the cases that write: ${share} %; of those whose column and change of type a plan`,
     `takes (no identity, key, constraint, view or inherited table; an immutable cast): ${taken} %.`,
+    "Without COPY from files of the server's, whose rows no proxy sees:",
+    `${remote} %, and ${takenRemote} % of what a plan takes. A statement that the server refuses is not counted.`,
   ].join('\n');
   const written = [counted, outcomes, reasons].join('\n\n');
   writeFileSync(DOCS, `${text.slice(0, from)}\n\n${written}\n\n${text.slice(to)}`);

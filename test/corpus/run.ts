@@ -39,6 +39,16 @@ function scriptsOf(folder: string): string[] {
     .filter((name) => existsSync(join(folder, 'sql', `${name}.sql`)));
 }
 
+/** A script of the suite may bring the server down: the next one waits until it is there again. */
+async function opened(port: number): Promise<Session> {
+  for (const until = Date.now() + 30_000; Date.now() < until; ) {
+    const session = await Session.open(port, 'postgres');
+    if (session) return session;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error('The server does not come back.');
+}
+
 async function runScript(
   cluster: Cluster,
   folder: string,
@@ -53,7 +63,7 @@ async function runScript(
     PG_ABS_BUILDDIR: folder,
   };
   const script = new Script(text, { DBNAME: 'regression' }, environment);
-  let session = await Session.open(cluster.port, 'postgres');
+  let session: Session | null = await opened(cluster.port);
   for (let item = script.next(); item; item = script.next()) {
     if (item.kind === 'connect' || !session || session.isEnded) {
       session?.close();
@@ -113,7 +123,7 @@ try {
 }
 for (const { what, text, sent } of counter.wrong) console.log(`-- ${what}\n${text};\n${sent};\n`);
 printTable(counter);
-for (const of of ['outcomes', 'taken'] as const) {
+for (const of of ['outcomes', 'taken', 'outcomes without files', 'taken without files'] as const) {
   console.log(`rewritten, ${of}: ${(100 * shareRewritten(counter, of)).toFixed(2)} %`);
 }
 if (values['write-docs']) writeDocs(counter, basename(join(folder, '..', '..', '..')));

@@ -62,6 +62,9 @@ export const HELPERS = `
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1 $$;
   GRANT USAGE ON SCHEMA corpus TO PUBLIC;`;
 
+/** What a COPY ends with that was told to fail. */
+const QUERY_CANCELED = '57014';
+
 /** The SQLSTATE with which a text is rejected, or null. */
 export type Verdict = string | null;
 
@@ -140,6 +143,27 @@ export class Session {
     const literal = quoted.replaceAll("'", "''").replaceAll('\\', '\\\\');
     const text = await this.value(`SELECT corpus.facts(to_regclass(E'${literal}')::oid)`);
     return text === null || text === 'NULL' ? null : (JSON.parse(text) as Facts);
+  }
+
+  /** Whether the server refuses a statement before it runs it; nothing stays. */
+  async rejects(sql: string): Promise<boolean> {
+    return this.tries([writeParse('', Buffer.from(sql), ''), S], () => true);
+  }
+
+  /** Whether it refuses a COPY FROM STDIN before it reads a row. */
+  async rejectsCopy(sql: string): Promise<boolean> {
+    const parts = [writeQuery(Buffer.from(sql)), copyFail('no rows')];
+    return this.tries(parts, (code) => code !== QUERY_CANCELED);
+  }
+
+  private async tries(parts: Buffer[], isRefusal: (code: string) => boolean): Promise<boolean> {
+    const idle = this.status === 'I';
+    const q = (text: string) => writeQuery(Buffer.from(text));
+    const end = idle ? 'ROLLBACK' : 'ROLLBACK TO corpus_0; RELEASE corpus_0';
+    this.raw.send(q(idle ? 'BEGIN' : 'SAVEPOINT corpus_0'), ...parts, q(end));
+    const answers = [await this.answer(), await this.answer(), await this.answer()];
+    const wrong = answers[1]?.find((message) => message.type === 'E');
+    return wrong !== undefined && isRefusal(error(wrong).code ?? '');
   }
 
   /** What the server says of a text; of the same when a column has been added; and of another then. */

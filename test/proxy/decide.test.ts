@@ -162,8 +162,12 @@ t.test(
       t.equal(resolver.plain, false, name);
     }
     resolver.parameter('client_encoding', 'UTF8');
+    t.equal(resolver.escapes, false);
     resolver.parameter('standard_conforming_strings', 'off');
     t.equal(resolver.plain, false);
+    t.equal(resolver.escapes, true);
+    resolver.parameter('client_encoding', 'SJIS');
+    t.equal(resolver.escapes, false, 'whether that is a backslash is not known');
   },
 );
 

@@ -35,8 +35,48 @@ INSERT INTO orders (tags[1], labels[1], spot, n) VALUES ('a', 'b', NULL, NULL)
 --> rewritten
 INSERT INTO orders (tags[1], labels[1], spot, n, "locus", "n_new") VALUES ('a', 'b', NULL, NULL, ((NULL)::public.place), (((NULL)::integer[]))::bigint[])
 
---# Part of what is made by a cast: nobody knows of which type that is.
+--# Part of what is made by a cast: it is made from what the column will hold.
 INSERT INTO orders (id, n[1]) VALUES (1, 2)
+--> rewritten
+INSERT INTO orders (id, n[1], "labels", "locus", "n_new") VALUES (1, 2, (('{x}'::text[])::text[]), ((NULL)::public.place), ((((SELECT pg_catalog.array_cat(pg_catalog.array_fill(CASE WHEN p.l OPERATOR(pg_catalog.=) p.i THEN p.v ELSE p.a[p.l] END, ARRAY[1], ARRAY[p.l]), ARRAY(SELECT CASE WHEN s.n::integer OPERATOR(pg_catalog.=) p.i THEN p.v ELSE p.a[s.n::integer] END FROM pg_catalog.generate_series(p.l::bigint OPERATOR(pg_catalog.+) 1, p.h) AS s (n))) FROM (SELECT q.a, q.i, q.v, LEAST(pg_catalog.array_lower(q.a, 1), q.i) AS l, CASE WHEN (GREATEST(pg_catalog.array_upper(q.a, 1), q.i)::bigint OPERATOR(pg_catalog.-) LEAST(pg_catalog.array_lower(q.a, 1), q.i)::bigint) OPERATOR(pg_catalog.<) 134217728 THEN GREATEST(pg_catalog.array_upper(q.a, 1), q.i)::bigint ELSE LEAST(pg_catalog.array_lower(q.a, 1), q.i)::bigint END AS h FROM (SELECT ((NULL)::integer[]) AS a, ((1)::integer) AS i, ((2)::integer) AS v) AS q) AS p WHERE p.i IS NOT NULL))::integer[]))::bigint[])
+
+--# In an UPDATE, of rows that are the same under both names: the same parts.
+UPDATE orders SET tags[1] = 'a', spot.x = 2, spot.at[$1] = $2, labels = labels
+--> rewritten
+UPDATE orders SET tags[1] = 'a', spot.x = 2, spot.at[$1] = $2, labels = labels, "locus".x = 2, "locus".at[$1] = $2
+
+--# The same; a slice of an array may have more dimensions, and is made by the guard then.
+UPDATE orders SET spot.x = 2 + 3, tags[2] = DEFAULT, n[1:2] = '{1,2}' WHERE id = 1
+--> guarded indirection
+
+--# Field, slice, element; several of one column.
+UPDATE orders SET spot.x = 2 + 3, tags[1:2] = '{a,b}', tags[$1] = upper($2) WHERE id = 1
+--> rewritten
+UPDATE orders SET spot.x = 2 + 3, tags[1:2] = '{a,b}', tags[$1] = upper($2), "locus".x = 2 + 3, "labels"[1:2] = '{a,b}', "labels"[$1] = upper($2) WHERE id = 1
+
+--# By the new name, and where a row conflicts.
+INSERT INTO orders (id, tags, spot, n) VALUES (1, NULL, NULL, NULL) ON CONFLICT (id) DO UPDATE SET labels[1] = excluded.tags[1]
+--> rewritten
+INSERT INTO orders (id, tags, spot, n, "labels", "locus", "n_new") VALUES (1, NULL, NULL, NULL, ((NULL)::text[]), ((NULL)::public.place), (((NULL)::integer[]))::bigint[]) ON CONFLICT (id) DO UPDATE SET labels[1] = excluded.tags[1], "tags"[1] = excluded.tags[1]
+
+--# Both given: they are left.
+UPDATE orders SET tags[1] = 'a', labels[1] = 'b'
+--> unchanged
+
+--# Something that may be computed once only.
+UPDATE orders SET tags[1] = f()
+--> guarded indirection
+
+--# The same of where it goes.
+UPDATE orders SET tags[f()] = 'a'
+--> guarded indirection
+
+--# A part among several columns.
+UPDATE orders SET (tags[1], id) = ('a', 1)
+--> guarded indirection
+
+--# A subscript of several dimensions, where the other column is made by a cast.
+UPDATE orders SET n[1][2] = 3
 --> guarded indirection
 
 --# A part that may be computed once only, or where it goes.
