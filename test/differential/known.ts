@@ -30,8 +30,6 @@ export function isKnown(
   if (!seen?.startsWith('E ') || !wanted?.startsWith('E ')) return false;
   const [a, b] = [JSON.parse(seen.slice(2)), JSON.parse(wanted.slice(2))];
   if (isRefused && (a.C === '0A000' || a.C === '23502' || PROOF.test(a.n ?? ''))) return true;
-  // What is wrong with a VALUES list that is sorted or limited has no place.
-  const placed = b.P !== undefined;
   if (a.C === '23505' && b.C === '23505') return a.n === b.n;
   // With a guard COPY writes row by row, without one many at once: which of two rows fails first.
   if (a.C === '23505' && /^COPY /.test(a.W ?? '') && /^COPY /.test(b.W ?? '')) return true;
@@ -40,8 +38,7 @@ export function isKnown(
   if (isMisplaced(a.M) && isMisplaced(b.M)) return true;
   // Where that is the plain table's own trigger, what else is wrong with the row may be told instead.
   if (MOVING.test(b.M) && b.D?.includes('"~make"') && /^23/.test(a.C)) return true;
-  if (a.C === '42846' && b.C === '42804' && (!placed || a.P === b.P)) return true;
-  if (/^428(04|46)$/.test(a.C) && a.C === b.C && !placed) return a.M === b.M;
+  if (a.C === '42846' && b.C === '42804' && a.P === b.P) return true;
   if (a.C === '42846' && b.C === '42846') return a.M === b.M && a.P === b.P;
   // Of two mistakes that are in the text itself, whatever the data, either may be told.
   if (a.M !== b.M && OF_TEXT.has(a.C) && OF_TEXT.has(b.C)) return true;
