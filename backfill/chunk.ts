@@ -81,12 +81,30 @@ export function retryWaitMs(failures: number): number {
   return Math.min(5_000, 50 * 2 ** Math.max(0, Math.min(failures, 30) - 1));
 }
 
+/** What a chunk takes at most where others are at work, milliseconds. */
+const BESIDE_OTHERS_MS = 10;
+
+/**
+ * What a chunk should take: as long as is set where nobody else is at work, and hardly longer than a
+ * transaction takes where at least one session on average is, since who meets a chunk waits for it,
+ * for its rows' locks, a core or the WAL, for as long as it takes.
+ * @param activeOthers sessions that run a statement, on average; not a number: not known.
+ */
+export function chunkTarget(targetMs: number, activeOthers: number): number {
+  const short = Math.min(targetMs, BESIDE_OTHERS_MS);
+  return targetMs - (targetMs - short) * shareOf(activeOthers);
+}
+
 /**
  * The rest after a chunk, milliseconds: none where nobody else is at work, and up to the chunk's own
  * time, so that half is left to the others, where at least one session on average is.
  * @param activeOthers sessions that run a statement, on average; not a number: not known.
  */
 export function restMs(chunkMs: number, activeOthers: number): number {
-  const share = Number.isNaN(activeOthers) ? 1 : Math.min(1, Math.max(0, activeOthers));
-  return Math.min(1_000, chunkMs * share);
+  return Math.min(1_000, chunkMs * shareOf(activeOthers));
+}
+
+/** How much of the time others are at work; not known: all of it. */
+function shareOf(activeOthers: number): number {
+  return Number.isNaN(activeOthers) ? 1 : Math.min(1, Math.max(0, activeOthers));
 }

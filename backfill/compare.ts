@@ -1,4 +1,4 @@
-import { type Connection, connect } from '../db/connect.js';
+import { type Connection, type Opener, openerOf } from '../db/connect.js';
 import { relationFileSql } from '../db/relation.js';
 import type { Metrics } from '../metrics/registry.js';
 import { quoteIdentifier, quoteLiteral } from '../sql/rules.js';
@@ -14,6 +14,8 @@ import { wait } from './wait.js';
 
 export interface CompareOptions {
   url: string;
+  /** As of the backfill. */
+  instance?: string;
   job: BackfillJob;
   settings: () => Promise<ThrottleSettings> | ThrottleSettings;
   metrics: Metrics;
@@ -75,8 +77,9 @@ const TICK_MS = 100;
  * @throws CriticalError as the backfill does.
  */
 export async function* compareTable(options: CompareOptions): AsyncGenerator<Compared, Compared> {
-  const connection = await connect({ url: options.url, role: 'verification' });
-  const comparison = new Comparison(options, connection);
+  const open = openerOf(options.url, options.instance);
+  const connection = await open('verification');
+  const comparison = new Comparison(options, open, connection);
   try {
     yield* comparison.run();
     return comparison.found;
@@ -103,6 +106,7 @@ class Comparison {
 
   constructor(
     private readonly options: CompareOptions,
+    private readonly open: Opener,
     private readonly connection: Connection,
   ) {
     this.job = options.job;
@@ -207,7 +211,7 @@ class Comparison {
   private async mayWrite(): Promise<Reason | null> {
     const { options, job } = this;
     const settings = await options.settings();
-    this.watch ??= await SignalWatch.open(options.url, job, options.metrics);
+    this.watch ??= await SignalWatch.open(this.open, job, options.metrics);
     await this.watch.refresh(settings, performance.now(), STALE_MS, options.signal);
     const stop = decide(this.watch.signals(settings));
     if (stop?.level === 'critical') throw new CriticalError(stop);

@@ -1,4 +1,4 @@
-import type { Connection } from '../db/connect.js';
+import type { Connection, Opener } from '../db/connect.js';
 import { lockedReason } from './blockers.js';
 import { advance, type Checkpoint } from './checkpoint.js';
 import { timeouts } from './chunk.js';
@@ -56,7 +56,7 @@ export class Crew {
   trouble: string | null = null;
 
   private constructor(
-    private readonly url: string,
+    private readonly open: Opener,
     private readonly job: BackfillJob,
     private readonly reader: SignalWatch,
     private readonly signal: AbortSignal,
@@ -68,12 +68,12 @@ export class Crew {
 
   /** @throws Error of `pg`, when the server cannot be reached or refuses the login. */
   static async open(
-    url: string,
+    open: Opener,
     job: BackfillJob,
     reader: SignalWatch,
     signal: AbortSignal,
   ): Promise<Crew> {
-    return new Crew(url, job, reader, signal, await Worker.open(url));
+    return new Crew(open, job, reader, signal, await Worker.open(open));
   }
 
   /** A pass begins, or goes on where another run was; nothing is under way. */
@@ -237,7 +237,7 @@ export class Crew {
     const missing = count - this.workers.length;
     if (missing <= 0) this.trouble = null;
     if (missing <= 0 || this.hiring || performance.now() < this.hireMs) return;
-    this.hiring = Worker.open(this.url)
+    this.hiring = Worker.open(this.open)
       .then(async (worker) => {
         if (this.isClosed) await worker.connection.end();
         else this.workers.push(worker);

@@ -1,10 +1,11 @@
 import { cancelBackend } from '../db/backend.js';
+import { type Opener, openerOf } from '../db/connect.js';
 import { blocksSomeone } from '../db/relation.js';
 import type { Metrics } from '../metrics/registry.js';
 import type { Spent } from './account.js';
 import { lockedReason } from './blockers.js';
 import { readCheckpoint } from './checkpoint.js';
-import { restMs, retryWaitMs, timeouts } from './chunk.js';
+import { chunkTarget, restMs, retryWaitMs, timeouts } from './chunk.js';
 import { Crew } from './crew.js';
 import { beginNextPass, choosePlan, type Limits, retryableState } from './fill.js';
 import { inspect } from './inspect.js';
@@ -16,19 +17,23 @@ import { Question } from './question.js';
 import { Report } from './report.js';
 import { blockingReason } from './signals/blocking.js';
 import { SignalWatch } from './signals/watch.js';
-import { CriticalError, decide, pressureOf, type Reason } from './throttle.js';
+import { CriticalError, decide, isPaced, pressureOf, type Reason } from './throttle.js';
 import { Vacuumer, vacuumDue } from './vacuum.js';
 import { endsWithin, wait } from './wait.js';
 import type { Worker } from './worker.js';
 
 export interface EngineOptions {
   url: string;
+  /** The server that `url` has to lead to, as `instanceOf` names it; any by default. */
+  instance?: string;
   job: BackfillJob;
   /** Asked before each chunk, so that the thresholds can be changed while it runs. */
   settings: () => Promise<ThrottleSettings> | ThrottleSettings;
   metrics: Metrics;
   /** Pause: the backfill ends soon, and the next one goes on at the checkpoint. */
   signal: AbortSignal;
+  /** How fast the run before was at last; that of a partition before. */
+  pacer?: Pacer;
   /** What earlier runs told of their time with their last progress. */
   spent?: Spent | null;
 }
@@ -50,18 +55,19 @@ const YIELD_MS = 500;
 /**
  * Fills a table from its checkpoint to the end of its pass. Yields after each stretch of blocks, and
  * about twice a second while it stands still.
- * @throws Error when the connection is lost, the job cannot be done or settings() fails; the caller
+ * @throws Error when the connection is lost or one leads to another server than the rest, the job cannot be done or settings() fails; the caller
  *   starts it again, at the cost of one chunk for each worker.
  * @throws CriticalError when a signal that is critical is beyond its threshold: an operator decides.
  */
 export async function* runBackfill(options: EngineOptions): AsyncGenerator<Progress, Result> {
-  const { url, job, metrics, signal } = options;
-  const reader = await SignalWatch.open(url, job, metrics);
-  const crew = await Crew.open(url, job, reader, signal).catch(async (error) => {
+  const { url, instance, job, metrics, signal } = options;
+  const open = openerOf(url, instance);
+  const reader = await SignalWatch.open(open, job, metrics);
+  const crew = await Crew.open(open, job, reader, signal).catch(async (error) => {
     await reader.close();
     throw error;
   });
-  const engine = new Engine(options, crew, reader);
+  const engine = new Engine(options, open, crew, reader);
   try {
     yield* engine.run();
   } catch (error) {
@@ -78,7 +84,7 @@ class Engine {
   private readonly job: BackfillJob;
   private readonly report: Report;
   private readonly question: Question;
-  private readonly pacer = new Pacer();
+  private readonly pacer: Pacer;
   private planner: PlannerSettings | null = null;
   private vacuumer: Vacuumer | null = null;
   private mayVacuum = false;
@@ -96,10 +102,12 @@ class Engine {
 
   constructor(
     private readonly options: EngineOptions,
+    private readonly open: Opener,
     private readonly crew: Crew,
     private readonly reader: SignalWatch,
   ) {
     this.job = options.job;
+    this.pacer = options.pacer ?? new Pacer();
     this.report = new Report(options.metrics, options.job.migration, options.spent ?? null);
     this.question = new Question(options.settings, reader, options.signal);
   }
@@ -132,9 +140,10 @@ class Engine {
     const signals = this.reader.signals(settings);
     const stop = decide(signals);
     if (stop?.level === 'critical') throw new CriticalError(stop);
-    const { ratio, factorMax, reason } = pressureOf(signals);
+    const { ratio, factorMax, delayMs, reason } = pressureOf(signals);
+    if (isPaced(signals)) this.pacer.beginSlowly();
     // What is too old to go by stands for nothing; the fill stands still until it is known.
-    this.pacer.observe(performance.now(), stop?.name === 'stale' ? 1 : ratio, factorMax);
+    this.pacer.observe(performance.now(), stop?.name === 'stale' ? 1 : ratio, factorMax, delayMs);
     this.slowedBy = reason ?? (this.pacer.factor > 1.05 ? this.slowedBy : null);
     this.workersMax = fillWorkersOf(settings);
     this.crewNow = crewOf(this.workersMax, this.reader.others, this.pacer.factor);
@@ -180,7 +189,7 @@ class Engine {
       const work = () => choosePlan(connection, job, checkpoint, limits);
       this.planner = yield* this.attempt(work, limits);
     } else {
-      yield* this.fill(planner, settings.chunkTargetMs);
+      yield* this.fill(planner, chunkTarget(settings.chunkTargetMs, this.reader.others));
     }
   }
 
@@ -284,10 +293,10 @@ class Engine {
     const { reader, options, job, crew, report } = this;
     await crew.allEnded();
     this.learn();
-    const vacuumer = this.vacuumer ?? (await Vacuumer.open(options.url, job));
+    const vacuumer = this.vacuumer ?? (await Vacuumer.open(this.open, job));
     this.vacuumer = vacuumer;
     crew.stretches.vacuumed();
-    const running = vacuumer.run();
+    const running = vacuumer.run(!(reader.others < 0.5));
     while (vacuumer.running) {
       await Promise.race([running, wait(TICK_MS, options.signal)]);
       if (options.signal.aborted) return;

@@ -79,7 +79,7 @@ export const DEFAULT_THROTTLE: ThrottleSettings = {
   maxWalBytes: null,
   maxTableBytes: null,
   latencyBaselineMs: null,
-  latencySlow: 2,
+  latencySlow: 1.2,
   latencyStop: 4,
   query: null,
   queryMax: 0,

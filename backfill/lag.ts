@@ -1,5 +1,4 @@
-import { cancelBackend } from '../db/backend.js';
-import { type Connection, connect } from '../db/connect.js';
+import type { Connection, Opener } from '../db/connect.js';
 import {
   deleteStandbys,
   type Replication,
@@ -11,7 +10,6 @@ import { LagHistory } from './history.js';
 import type { ThrottleSettings } from './job.js';
 import { Others } from './others.js';
 import type { StandbyLag } from './progress.js';
-import { SEE_AND_CANCEL, type Waiter } from './signals/blocking.js';
 import type { CatalogLook } from './signals/catalog.js';
 import { lagOf, lostStandbys, signalsOf, streamingStandbys } from './standbys.js';
 import type { Signal } from './throttle.js';
@@ -47,8 +45,8 @@ export class LagReader {
   }
 
   /** @throws Error of `pg`, when the server cannot be reached or refuses the login. */
-  static async open(url: string, metrics: Metrics, catalog: CatalogLook): Promise<LagReader> {
-    return new LagReader(await connect({ url, role: 'backfill signals' }), metrics, catalog);
+  static async open(open: Opener, metrics: Metrics, catalog: CatalogLook): Promise<LagReader> {
+    return new LagReader(await open('backfill signals'), metrics, catalog);
   }
 
   /**
@@ -77,17 +75,6 @@ export class LagReader {
   /** When the last look began, of `performance.now()`. */
   get lookedMs(): number {
     return this.look?.atMs ?? Number.NEGATIVE_INFINITY;
-  }
-
-  /** Cancels what a backend of ours is doing. */
-  async cancel(pid: number): Promise<void> {
-    await cancelBackend(this.connection, pid);
-  }
-
-  /** Cancels what a backend of ours is doing when a session waits for it. @returns that session. */
-  async cancelIfBlocking(pid: number): Promise<Waiter | null> {
-    const { rows } = await this.connection.query(SEE_AND_CANCEL, [pid]);
-    return rows[0] ?? null;
   }
 
   /** Ends the connection at once, and takes its series out of the metrics: they would freeze. */

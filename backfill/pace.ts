@@ -5,6 +5,8 @@ const MAX_ERROR = 2;
 /** From this share of the threshold up to all of it nothing is changed. */
 const QUIET = 0.8;
 const MAX_FACTOR = 64;
+/** How old observations are, at most, of a signal that does not say so, milliseconds. */
+const DELAY_MS = 1_000;
 /** A longer time between two observations is not the signal's. */
 const MAX_GAP_MS = 1_000;
 const MAX_REST_MS = 2_000;
@@ -17,22 +19,29 @@ const MAX_REST_MS = 2_000;
  * It works on the logarithm: what the fill does is about in inverse proportion to the factor, so
  * that a share too much wants the same step wherever it stands. It only integrates. Observations
  * are a chunk, its rest and up to a second of averaging old, tau < 1 s; an integrator with the delay
- * tau approaches without overshooting while GAIN * tau < 1/e, which is so here. Between QUIET and
- * the threshold it does not move, so that noise is not followed.
+ * tau approaches without overshooting while GAIN * tau < 1/e, which is so here. What is averaged over
+ * a longer time is followed as much more slowly. Between QUIET and the threshold it does not move, so
+ * that noise is not followed.
+ *
+ * It begins where the fill is slowest, when there is a signal to begin with: what a limit allows is
+ * approached from below.
  */
 export class Pacer {
-  private log = 0;
+  private log: number | null = null;
   private atMs: number | null = null;
 
   /**
    * @param ratio the highest observed value over its threshold; not a number counts as too much.
    * @param factorMax how far the signals that are beyond may slow it down.
+   * @param delayMs how old it is what they observe.
    */
-  observe(nowMs: number, ratio: number, factorMax = MAX_FACTOR): void {
+  observe(nowMs: number, ratio: number, factorMax = MAX_FACTOR, delayMs = 0): void {
+    this.log ??= 0;
     const sinceMs = this.atMs === null ? 0 : nowMs - this.atMs;
     const ms = Math.min(MAX_GAP_MS, Math.max(0, sinceMs));
     this.atMs = nowMs;
-    const step = GAIN * (ms / 1000) * errorOf(ratio);
+    const gain = (GAIN * DELAY_MS) / Math.max(DELAY_MS, delayMs);
+    const step = gain * (ms / 1000) * errorOf(ratio);
     const limit = Math.log(Math.min(MAX_FACTOR, factorMax));
     // What another signal has slowed down further goes back to where these may have it.
     if (step > 0 && this.log > limit) this.log = Math.max(limit, this.log - step);
@@ -40,9 +49,14 @@ export class Pacer {
     else this.log = Math.max(0, this.log + step);
   }
 
+  /** As slowly as can be at first, unless it has begun already. */
+  beginSlowly(): void {
+    this.log ??= Math.log(MAX_FACTOR);
+  }
+
   /** 1: at full speed. */
   get factor(): number {
-    return Math.exp(this.log);
+    return Math.exp(this.log ?? 0);
   }
 }
 

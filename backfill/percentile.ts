@@ -9,30 +9,30 @@ export interface Report {
   counts: Counts | null;
 }
 
-/** What the requests of some time were. */
+/** What the transactions of some time were. */
 export interface Latency {
-  /** Milliseconds; null: of too few requests nothing can be said. */
+  /** Milliseconds; null: of too few transactions nothing can be said. */
   p99Ms: number | null;
-  requests: number;
+  transactions: number;
   /** Of the report that is the oldest, milliseconds; 0 where no proxy reports. */
   ageMs: number;
 }
 
 /** The same as in proxy/latencies.ts: upper bound of bucket 0, and buckets for each factor of two. */
 const FIRST_MS = 0.1;
-const PER_OCTAVE = 4;
+const PER_OCTAVE = 8;
 
-/** Fewer requests have no percentile: one of a hundred is the 99th. */
-export const REQUESTS_MIN = 100;
+/** Fewer transactions have no percentile: one of a hundred is the 99th. */
+export const TRANSACTIONS_MIN = 100;
 
-/** Upper bound of the bucket in which the 99th percentile is: right to a fifth. */
+/** Upper bound of the bucket in which the 99th percentile is: right to a tenth. */
 export function p99Of(counts: Counts): number | null {
   const buckets = Object.entries(counts)
     .map(([bucket, n]) => [Number(bucket), n] as const)
     .sort(([a], [b]) => a - b);
-  const requests = buckets.reduce((sum, [, n]) => sum + n, 0);
-  if (requests < REQUESTS_MIN) return null;
-  let left = requests * 0.99;
+  const transactions = buckets.reduce((sum, [, n]) => sum + n, 0);
+  if (transactions < TRANSACTIONS_MIN) return null;
+  let left = transactions * 0.99;
   for (const [bucket, n] of buckets) {
     left -= n;
     if (left <= 1e-9) return FIRST_MS * 2 ** (bucket / PER_OCTAVE);
@@ -41,7 +41,7 @@ export function p99Of(counts: Counts): number | null {
 }
 
 /**
- * The requests of the last seconds, of all proxies together. Each is counted from its own report a
+ * The transactions of the last seconds, of all proxies together. Each is counted from its own report a
  * window ago, so that one that comes or goes takes nothing away from the others. Pure.
  */
 export class LatencyWindow {
@@ -65,7 +65,7 @@ export class LatencyWindow {
     this.history = seen;
     return {
       p99Ms: p99Of(sum),
-      requests: Object.values(sum).reduce((a, b) => a + b, 0),
+      transactions: Object.values(sum).reduce((a, b) => a + b, 0),
       ageMs: Math.max(0, ...reports.map(({ ageMs }) => ageMs)),
     };
   }

@@ -68,6 +68,8 @@ export class Stretches {
   private frontier = 0;
   private end = 0;
   private done = 0;
+  /** The most that was told of them. */
+  private shown = 0;
   private open: Open[] = [];
   private returned: Returned[] = [];
   /** The chunks under way by their numbers, with the lowest number that each has seen under way. */
@@ -82,15 +84,22 @@ export class Stretches {
     this.frontier = nextBlock;
     this.end = endBlock;
     this.done = nextBlock;
+    this.shown = nextBlock;
     this.open = [];
     this.returned = [];
     this.underWay.clear();
     this.vacuumed();
   }
 
-  /** Blocks that are filled, wherever the checkpoint stands. */
+  /**
+   * Blocks that are filled, wherever the checkpoint stands; of a stretch in work as many as it has
+   * parts that are done, so that time and blocks go together. Does not fall within a pass.
+   */
   get blocksDone(): number {
-    return this.done;
+    const parts = this.open.map(({ from, to, part, parts }) => ((to - from) * part) / parts);
+    const now = Math.floor(parts.reduce((sum, each) => sum + each, this.done));
+    this.shown = Math.max(this.shown, now);
+    return this.shown;
   }
 
   /**

@@ -53,6 +53,10 @@ export interface Signal {
   staleMs?: number;
   /** By default `hard`. */
   level?: Level;
+  /** Where it is soft: what is observed while nothing is filled; by default 0. */
+  floor?: number;
+  /** Where it is soft: how long ago it was on average what is observed now, by default a second. */
+  delayMs?: number;
   /** Where it is soft: by how much it may multiply the rest; by default by as much as there is. */
   factorMax?: number;
   /** How the reason is printed, where it has its file in signals/. */
@@ -72,6 +76,8 @@ export interface Reason {
 export interface Pressure {
   ratio: number;
   factorMax: number;
+  /** Of the one that has the highest ratio; within all thresholds of the one that is seen last. */
+  delayMs: number;
   reason: Reason | null;
 }
 
@@ -103,26 +109,41 @@ export function decide(signals: readonly Signal[]): Reason | null {
 }
 
 /**
- * What the soft signals say: the highest observed value over its threshold, from 0 on (pace.ts makes
- * the speed of it), and the reason when one is beyond.
+ * What the soft signals say: the highest observed value over its threshold, both from the floor on
+ * (pace.ts makes the speed of it), and the reason when one is beyond.
  */
 export function pressureOf(signals: readonly Signal[]): Pressure {
   const soft = signals.filter(({ level }) => level === 'soft');
   const worst = gravest(soft);
+  const ratio = Math.max(0, ...soft.map(ratioOf));
   const beyond = soft.filter((signal) => gravest([signal]));
   return {
-    ratio: Math.max(0, ...soft.map(ratioOf)),
+    ratio,
+    delayMs: Math.max(
+      0,
+      ...soft.filter((one) => !(ratioOf(one) < ratio && ratio > 1)).map(delayOf),
+    ),
     factorMax: Math.max(1, ...beyond.map(({ factorMax }) => factorMax ?? Number.POSITIVE_INFINITY)),
     reason: worst && reason(worst.name, describe(worst), 'soft'),
   };
 }
 
-function ratioOf({ observed, threshold }: Signal): number {
-  if (observed === null || !(threshold > 0)) {
+function ratioOf({ observed, threshold, floor = 0 }: Signal): number {
+  if (observed === null || !(threshold > floor)) {
     return observed !== null && observed <= threshold ? 0 : Number.POSITIVE_INFINITY;
   }
-  return observed / threshold;
+  return (observed - floor) / (threshold - floor);
 }
+
+/** What the fill itself is no cause of. */
+const OF_OTHERS: ReadonlySet<SignalName> = new Set(['old-transaction', 'autovacuum', 'http']);
+
+/** Whether a soft signal tells how fast the fill may be. */
+export function isPaced(signals: readonly Signal[]): boolean {
+  return signals.some(({ level, name }) => level === 'soft' && !OF_OTHERS.has(name));
+}
+
+const delayOf = ({ delayMs = 0 }: Signal) => delayMs;
 
 function staleReason({ name, ageMs, staleMs }: Signal): Reason {
   if (ageMs === Number.POSITIVE_INFINITY) {

@@ -1,5 +1,5 @@
 import { endWithClient } from '../db/backend.js';
-import { type Connection, connect } from '../db/connect.js';
+import type { Connection, Opener } from '../db/connect.js';
 import { tableOf } from './checkpoint.js';
 import type { BackfillJob } from './job.js';
 
@@ -8,6 +8,12 @@ const SMALLEST_BLOCKS = 1_024;
 
 /** Dead versions as large as this share of the table are worth making their space free. */
 export const VACUUM_SHARE = 0.1;
+
+/**
+ * `vacuum_cost_delay` where others are at work, milliseconds: some five hundred blocks a second, each of
+ * which is read, changed and written to the WAL. Without it a VACUUM takes a core and the disk for itself.
+ */
+const DELAY_MS = 20;
 
 /** What a fill has left behind since the last VACUUM, or since it started. */
 export interface Left {
@@ -61,8 +67,8 @@ export class Vacuumer {
     });
   }
 
-  static async open(url: string, job: BackfillJob): Promise<Vacuumer> {
-    const connection = await connect({ url, role: 'backfill vacuum' });
+  static async open(open: Opener, job: BackfillJob): Promise<Vacuumer> {
+    const connection = await open('backfill vacuum');
     // For the indexes: SKIP_LOCKED is of the table alone.
     await connection.query('SET lock_timeout = 100');
     await endWithClient(connection);
@@ -70,11 +76,15 @@ export class Vacuumer {
     return new Vacuumer(connection, rows[0].pid, tableOf(job));
   }
 
-  /** Never rejects: a VACUUM that fails is told as such, and the fill goes on without. */
-  async run(): Promise<{ outcome: VacuumOutcome; error: unknown }> {
+  /**
+   * Never rejects: a VACUUM that fails is told as such, and the fill goes on without.
+   * @param beside whether others are at work.
+   */
+  async run(beside: boolean): Promise<{ outcome: VacuumOutcome; error: unknown }> {
     this.skipped = false;
     this.running = true;
     try {
+      await this.connection.query(`SET vacuum_cost_delay = ${beside ? DELAY_MS : 0}`);
       await this.connection.query(
         `VACUUM (INDEX_CLEANUP OFF, TRUNCATE OFF, PROCESS_TOAST OFF, SKIP_LOCKED) ${this.table}`,
       );

@@ -1,4 +1,4 @@
-import { type Connection, connect } from '../db/connect.js';
+import type { Connection, Opener } from '../db/connect.js';
 import type { Limits } from './fill.js';
 import type { Waiter } from './signals/blocking.js';
 import type { SignalWatch } from './signals/watch.js';
@@ -29,8 +29,8 @@ export class Worker {
   ) {}
 
   /** @throws Error of `pg`, when the server cannot be reached or refuses the login. */
-  static async open(url: string): Promise<Worker> {
-    const connection = await connect({ url, role: 'backfill' });
+  static async open(open: Opener): Promise<Worker> {
+    const connection = await open('backfill');
     const { rows } = await connection.query('SELECT pg_backend_pid() AS pid');
     return new Worker(connection, rows[0].pid);
   }

@@ -259,6 +259,41 @@ export async function instanceOf(connection: Connection): Promise<string> {
   return rows[0].instance;
 }
 
+/** Opens control connections to one server, by what they are for. */
+export type Opener = (role: string, timeoutMs?: number) => Promise<Connection>;
+
+/**
+ * Opens connections that all lead to the same server: behind an address that a failover moves, one
+ * of them could look at a server and another one write to the next.
+ * @param instance as {@link instanceOf} names it; by default of what the first connection leads to.
+ *   The opener throws an Error where a connection leads to another one, and what `connect` throws.
+ */
+export function openerOf(url: string, instance?: string): Opener {
+  let expected = instance;
+  return async (role, timeoutMs) => {
+    const own = timeoutMs === undefined ? {} : { timeoutMs };
+    const connection = await connect({ url, role, ...own });
+    try {
+      const found = await instanceOf(connection);
+      expected ??= found;
+      if (found !== expected) throw new StrayError();
+      return connection;
+    } catch (error) {
+      connection.end().catch(() => undefined);
+      throw error;
+    }
+  };
+}
+
+/** An address leads to another server than before. */
+export class StrayError extends Error {
+  override readonly name = 'StrayError';
+
+  constructor() {
+    super('the address of the database leads to another server now');
+  }
+}
+
 /** SQLSTATE of an error of the server, or undefined when it came from elsewhere. */
 export function sqlState(error: unknown): string | undefined {
   return error instanceof pg.DatabaseError ? error.code : undefined;

@@ -3,17 +3,16 @@ import { reportsSql } from '../backfill/signals/latency.js';
 import { type Context, showWaiting, stopIfAborted } from './context.js';
 import { changeSettings, type Migration } from './store.js';
 
-/** So many requests are enough. */
-const REQUESTS_ENOUGH = 3_000;
 const POLL_MS = 250;
-const WHAT = 'the application’s requests, to know its p99 on the table before the backfill';
+const WHAT = 'the application’s transactions, to know its p99 on the table before the backfill';
 /** Where no application was seen on the table for so long, there is none. */
 const SILENT_MS = 3_000;
 
 /**
- * Learns how long the application's requests on the table take while nothing is filled yet, and
- * saves it with the settings. It waits for as long as the settings say at most; not at all where
- * there is no proxy, and for three seconds where no application uses the table.
+ * Learns how long the application's transactions on the table take while nothing is filled yet, and
+ * saves it with the settings. It waits for as long as the settings say, because what makes the
+ * slowest of a hundred slow comes by the second, however many there are; not at all where there is
+ * no proxy, and for three seconds where no application uses the table.
  */
 export async function learnBaseline(context: Context, migration: Migration): Promise<void> {
   const { connection, log } = context;
@@ -30,14 +29,14 @@ export async function learnBaseline(context: Context, migration: Migration): Pro
       (all, { proxy, counts }) => add(all, counts, first.get(proxy)),
       {},
     );
-    const requests = Object.values(sum).reduce((a, b) => a + b, 0);
-    const isSilent = requests === 0 && sinceMs >= SILENT_MS;
+    const transactions = Object.values(sum).reduce((a, b) => a + b, 0);
+    const isSilent = transactions === 0 && sinceMs >= SILENT_MS;
     const isOver = isSilent || (await live(context)) === 0;
-    if (isOver || requests >= REQUESTS_ENOUGH || sinceMs >= learnMs) {
+    if (isOver || sinceMs >= learnMs) {
       if (told) await showWaiting(context, migration, []);
       const p99Ms = p99Of(sum);
-      const fields = { migration: migration.name, requests, p99Ms };
-      log.info(fields, p99Ms === null ? 'too few requests to compare with' : 'p99 before');
+      const fields = { migration: migration.name, transactions, p99Ms };
+      log.info(fields, p99Ms === null ? 'too few transactions to compare with' : 'p99 before');
       if (p99Ms === null) return;
       await changeSettings(connection, migration.id, { latencyBaselineMs: p99Ms });
       return;

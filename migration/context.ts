@@ -11,6 +11,8 @@ import type { Wake } from './wake.js';
 /** What the steps of one migration work with. */
 export interface Context {
   url: string;
+  /** The server that it has to lead to, as `instanceOf` names it. */
+  instance: string;
   /** For the effects; no one else uses it. */
   connection: Connection;
   /** For looking on while the other waits for a lock. */

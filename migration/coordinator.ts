@@ -236,7 +236,8 @@ class Task {
       const { signal } = this.controller;
       stopCancelling = cancelOnAbort(signal, connection, observer, log);
       log.info({ migration: migration.name, phase: migration.phase.name }, 'phase');
-      const context: Context = { url, connection, observer, metrics, log, signal, wake: this.wake };
+      const { instance, wake } = this;
+      const context: Context = { url, instance, connection, observer, metrics, log, signal, wake };
       if (!CLEANING.has(migration.phase.name)) await assertTable(connection, migration.plan);
       await STEPS[migration.phase.name](context, migration);
     } catch (error) {

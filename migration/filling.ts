@@ -1,6 +1,7 @@
 import { forgetCheckpoint } from '../backfill/checkpoint.js';
 import { runBackfill } from '../backfill/engine.js';
 import { type BackfillJob, DEFAULT_THROTTLE, type ThrottleSettings } from '../backfill/job.js';
+import { Pacer } from '../backfill/pace.js';
 import type { Progress } from '../backfill/progress.js';
 import { describeProgress, LogPace, type Told } from '../backfill/words.js';
 import { type Connection, transaction } from '../db/connect.js';
@@ -67,6 +68,7 @@ class Filling {
   last: Told;
   private savedMs = -PROGRESS_MS;
   private readonly lines = new LogPace();
+  private readonly pacer = new Pacer();
 
   constructor(
     private readonly context: Context,
@@ -77,11 +79,12 @@ class Filling {
 
   /** @returns what the engine told last, before `shown` made something else of it. */
   async run(job: BackfillJob, shown: (progress: Progress) => Told): Promise<Progress | null> {
-    const { metrics, signal, url } = this.context;
+    const { metrics, signal, url, instance } = this.context;
     const settings = () => this.settings();
     let own: Progress | null = null;
+    const { pacer } = this;
     const spent = this.last.spent ?? null;
-    const engine = runBackfill({ url, job, settings, metrics, signal, spent });
+    const engine = runBackfill({ url, instance, job, settings, metrics, signal, spent, pacer });
     for (let item = await engine.next(); !item.done; item = await engine.next()) {
       own = item.value;
       this.last = shown(own);

@@ -1,4 +1,4 @@
-import type { ColumnRule, Pair, PartRule, TableRule } from '../sql/rules.js';
+import type { ColumnRule, Guard, Pair, PartRule, TableRule } from '../sql/rules.js';
 import { type ChildPlan, type NamedTwice, type Plan, planOf } from './plan.js';
 import { type Side, sides } from './sides.js';
 
@@ -72,7 +72,7 @@ function ownRule(plan: Plan, migration: string, stage: Stage): TableRule | null 
     name,
     version: stage.version,
     held: stage.held,
-    guard: plan.guard,
+    guard: guardAt(plan, stage),
     columns: isAfter ? columnsAfter(plan) : columnsBefore(plan),
     visible: isAfter ? visibleAfter(plan) : plan.visible,
     ...(views && { views }),
@@ -80,6 +80,15 @@ function ownRule(plan: Plan, migration: string, stage: Stage): TableRule | null 
     observed: true,
     pairs: stage.name === 'before' || stage.name === 'after' ? pairs(plan, migration, stage) : [],
   };
+}
+
+/**
+ * After cutover no CHECK can tell an added column that was left out from one that the application
+ * means to be so: with guard `reject` nothing holds it, and what would rely on the guard is refused.
+ */
+function guardAt(plan: Plan, stage: Stage): Guard {
+  const isFree = stage.name === 'after' && plan.changes.some(({ source }) => source === null);
+  return plan.guard === 'reject' && isFree ? 'none' : plan.guard;
 }
 
 function pairs(plan: Plan, migration: string, stage: Stage): Pair[] {

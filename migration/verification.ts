@@ -58,7 +58,7 @@ export async function compareRows(
   jobs: readonly BackfillJob[],
   onlyLook: boolean,
 ): Promise<Compared> {
-  const { connection, log, metrics, signal, url } = context;
+  const { connection, log, metrics, signal, url, instance } = context;
   const settings = async () => {
     const now = await reload(connection, migration.id);
     return { ...DEFAULT_THROTTLE, ...(now ?? migration).settings };
@@ -80,7 +80,7 @@ export async function compareRows(
   let sum: Compared = NOTHING;
   const compare = async (job: BackfillJob) => {
     const earlier = sum;
-    const run = compareTable({ url, job, settings, metrics, signal, onlyLook });
+    const run = compareTable({ url, instance, job, settings, metrics, signal, onlyLook });
     for (let item = await run.next(); ; item = await run.next()) {
       sum = together(earlier, item.value);
       if (item.done) break;

@@ -199,7 +199,8 @@ export class Backend implements FrameSink {
     else if (fate === FORWARD) {
       const seconds = (performance.now() - d.ledger.readySince) / 1000;
       this.timings.record(seconds);
-      for (const oid of touched ?? []) d.latencies.record(oid, seconds);
+      d.waits.add(seconds, touched);
+      if (status === IDLE) d.waits.end(d.latencies);
     }
     // The answer to our question was an error, and it stands for the client's own Query.
     const endsQuery = side instanceof Errand && side.failed && side.forQuery;

@@ -4,7 +4,7 @@ import { CopyIn } from './copy-in.js';
 import { PASS, TAKE, type Verdict, WAIT } from './frames.js';
 import type { GateView } from './gate.js';
 import { CLOSE, type Kind, type LedgerListener, PARSE } from './kinds.js';
-import { Latencies } from './latencies.js';
+import { Latencies, Waits } from './latencies.js';
 import { IDLE, Ledger } from './ledger.js';
 import { type Ending, Errand, Lookup } from './lookup.js';
 import { Portals } from './portals.js';
@@ -115,6 +115,7 @@ export class Dialogue implements LedgerListener<Side>, GateView {
   private started: string | null = null;
   /** How long requests take that touch tables under migration, of all sessions. */
   readonly latencies: Latencies;
+  readonly waits = new Waits();
 
   constructor(
     limits: { statementBytes: number; replayBytes: number },

@@ -295,7 +295,7 @@ export class Frontend implements FrameSink {
       d.ledger.push(BIND, FORWARD, undefined, portal !== '');
       return PASS;
     }
-    const waits = this.use.inBatch(name, statement, true);
+    const waits = this.use.inBatch(name, statement, portal);
     if (waits !== PASS) return waits;
     if (fresh) d.retained.begin(d.ledger.pushed + 1);
     d.bound(portal, statement, buf, at + portal.length + name.length + 2, end);
@@ -313,7 +313,7 @@ export class Frontend implements FrameSink {
     const statement = name === null ? undefined : d.statements.find(name);
     const fresh = this.d.isFresh;
     if ((d.attentive || d.schema.active) && name !== null) {
-      const waits = this.use.inBatch(name, statement, false);
+      const waits = this.use.inBatch(name, statement, null);
       if (waits !== PASS) return waits;
     }
     if (fresh) d.retained.begin(d.ledger.pushed + 1);

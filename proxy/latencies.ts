@@ -1,12 +1,12 @@
-/** Times are counted by their logarithm: four counts for each factor of two, from 0.1 ms on. */
+/** Times are counted by their logarithm: eight counts for each factor of two, from 0.1 ms on. */
 const FIRST_SECONDS = 0.0001;
-const PER_OCTAVE = 4;
-const BUCKETS = 96;
+const PER_OCTAVE = 8;
+const BUCKETS = 192;
 
 /** Counts by bucket, where there are any: plain data, to be added up. */
 export type Counts = Record<string, number>;
 
-/** How long requests took that touched a table, since this process began. */
+/** How long transactions took that touched a table, since this process began. */
 export class Latencies {
   private readonly tables = new Map<number, Float64Array>();
 
@@ -31,5 +31,27 @@ export class Latencies {
         return [String(oid), Object.fromEntries(some)];
       }),
     );
+  }
+}
+
+/**
+ * How long the client has waited for answers in a session's transaction so far, and which tables it
+ * has touched: what a chunk of a backfill delays is a row's lock here and the COMMIT there.
+ */
+export class Waits {
+  private seconds = 0;
+  private readonly tables = new Set<number>();
+
+  /** A request of the client was answered. @param touched oids of the tables that it touches. */
+  add(seconds: number, touched: readonly number[] | null): void {
+    this.seconds += seconds;
+    for (const oid of touched ?? []) this.tables.add(oid);
+  }
+
+  /** The transaction is over: it counts for each of its tables. */
+  end(latencies: Latencies): void {
+    for (const oid of this.tables) latencies.record(oid, this.seconds);
+    this.tables.clear();
+    this.seconds = 0;
   }
 }

@@ -115,9 +115,11 @@ export type Step = readonly [Kind, HiddenEffect];
  * The messages that prepare a statement again, with the kinds of their answers. Closing a
  * statement leaves the portals made from it alone. One that an SQL DEALLOCATE may have named is
  * deallocated rather than closed, so that the client's message fails as it would have.
+ * @param portal that may be in use, to which the client binds the statement; empty: none.
  */
-export function prepareAgain(statement: Statement, plan: Plan): Messages {
+export function prepareAgain(statement: Statement, plan: Plan, portal = ''): Messages {
   const { name, prefix } = statement;
+  const free = portal === '' ? NOTHING : tryPortal(portal);
   const text = isReplaced(plan.rewrite)
     ? plan.rewrite.text
     : Buffer.from(statement.text ?? '', 'latin1');
@@ -130,12 +132,26 @@ export function prepareAgain(statement: Statement, plan: Plan): Messages {
     statement.told === null
       ? prepared
       : both(prepared, single(writeDescribe(name), DESCRIBE_STATEMENT, 'none'));
-  if (name === '') return again;
-  const before =
-    !statement.doubtful || statement.lost
-      ? single(writeClose('S', name), CLOSE, 'gone')
-      : command(`DEALLOCATE "${name.replaceAll('"', '""')}"`, 'gone');
-  return both(before, again);
+  if (name === '') return both(free, again);
+  if (!statement.doubtful || statement.lost) {
+    return both(free, both(single(writeClose('S', name), CLOSE, 'gone'), again));
+  }
+  const before = command(`DEALLOCATE "${name.replaceAll('"', '""')}"`, 'gone');
+  return both(before, both(free, again));
+}
+
+/**
+ * Binds an empty statement to a portal's name and closes it. Of a Bind that is wrong twice the
+ * server tells that its portal's name is taken, and never comes to what its statement has become.
+ */
+function tryPortal(portal: string): Messages {
+  const bytes = Buffer.concat([
+    writeClose('S', OWN_NAME),
+    writeParse(OWN_NAME, '', ''),
+    writeBind(portal, OWN_NAME),
+    writeClose('P', portal),
+  ]);
+  return { bytes, steps: [CLOSE, PARSE, BIND, CLOSE].map((kind) => [kind, 'none']) };
 }
 
 /** An empty statement in the place of one that the server has lost, so that the name is taken. */
@@ -147,6 +163,8 @@ interface Messages {
   bytes: Buffer;
   steps: Step[];
 }
+
+const NOTHING: Messages = { bytes: Buffer.alloc(0), steps: [] };
 
 function both(first: Messages, second: Messages): Messages {
   return {

@@ -46,18 +46,19 @@ export class Use {
 
   /**
    * Before a Bind or Describe. PASS: the message may go.
-   * @param runs it is a Bind.
+   * @param portal to which the statement is bound; null: it is a Describe.
    */
-  inBatch(name: string, statement: Statement | undefined, runs: boolean): Verdict {
+  inBatch(name: string, statement: Statement | undefined, portal: string | null): Verdict {
     for (const inner of statement?.command?.executes ?? []) {
-      const waits = this.one(inner, this.d.statements.find(inner), runs);
+      const waits = this.one(inner, this.d.statements.find(inner), portal);
       if (waits !== PASS) return waits;
     }
-    return this.one(name, statement, runs);
+    return this.one(name, statement, portal);
   }
 
-  private one(name: string, statement: Statement | undefined, runs: boolean): Verdict {
+  private one(name: string, statement: Statement | undefined, portal: string | null): Verdict {
     const { d } = this;
+    const runs = portal !== null;
     if (d.ledger.skipping || d.ledger.copyOpen) return PASS;
     if (this.isUnsettled(name, statement)) return this.wait(SETTLE, false);
     // What has no result is described even then, and so is what is empty.
@@ -75,7 +76,8 @@ export class Use {
         d.touches.mark(decision.touches, seq);
         return PASS;
       case 'prepare': {
-        const { bytes, steps } = this.again(statement!, decision.plan);
+        const taken = d.livePortals ? (portal ?? '') : '';
+        const { bytes, steps } = this.again(statement!, decision.plan, taken);
         this.reader.emit(bytes);
         for (const [kind, effect] of steps) {
           d.ledger.push(kind, SWALLOW, new Hidden(statement!, effect), true);
@@ -192,10 +194,10 @@ export class Use {
     return schema.open && ledger.pending > 0 && statement !== undefined && !statement.command;
   }
 
-  private again(statement: Statement, plan: Plan): ReturnType<typeof prepareAgain> {
+  private again(statement: Statement, plan: Plan, portal = ''): ReturnType<typeof prepareAgain> {
     this.count(plan.rewrite, plan.touches, plan.reason, 0);
     this.metrics.count('pgtandem_reprepared_total', {});
-    const messages = prepareAgain(statement, plan);
+    const messages = prepareAgain(statement, plan, portal);
     markRight(statement, plan, this.d, this.control);
     statement.unconfirmed = true;
     return messages;

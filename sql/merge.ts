@@ -42,8 +42,11 @@ export function rewriteMerge(plan: Plan, stmt: MergeStmt, table: PreparedTable):
     if (table.pairs.length > 0) plan.guardWrite(table, error.reason);
     return;
   }
-  const updates = actions.map(({ clause }) => (isUpdate(clause) ? clause : null));
-  const crowded = updates.filter((clause) => clause && mayTakeSubselect(clause, table)).length > 1;
+  const taking = actions.filter(
+    ({ clause }) => isUpdate(clause) && mayTakeSubselect(clause, table),
+  );
+  const inserts = actions.some(({ clause }) => clause.commandType === 'CMD_INSERT');
+  const crowded = taking.length > (table.isPartitioned && inserts ? 0 : 1);
   for (const action of actions) {
     const { commandType, targetList } = action.clause;
     if (isUpdate(action.clause) && crowded) {
@@ -61,7 +64,8 @@ const isUpdate = (clause: MergeWhenClause) => clause.commandType === 'CMD_UPDATE
 /**
  * Whether the SET of an action has, or may be given, several columns from a subselect. PostgreSQL (15
  * to 18 at least) takes the subselects of two actions of one MERGE for each other: it fails with 42804,
- * or the server crashes.
+ * or the server crashes. Where a row is inserted into a partition that was not read, it fails with XX000
+ * (`SubPlan found with no parent plan`) if an UPDATE action has a subselect, though that is not taken.
  */
 function mayTakeSubselect({ targetList }: MergeWhenClause, table: PreparedTable): boolean {
   return (targetList ?? []).some((node) => {

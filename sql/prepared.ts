@@ -15,6 +15,8 @@ export interface PreparedTable {
   /** `pg_class.oid` of what is named; of a partition or a child it is not `rule.oid`, the table's. */
   oid: number;
   rule: TableRule;
+  /** Whether it is a partitioned table, or a partition of one. */
+  isPartitioned: boolean;
   schema: ByteString;
   name: ByteString;
   columns: ReadonlyMap<ByteString, PreparedColumn>;
@@ -61,11 +63,12 @@ export interface PreparedPair {
 /** @throws when an expression or a type of the rules does not parse: a rule set is all or nothing. */
 export function prepareRules(rules: RuleSet): PreparedTable[] {
   const tables = new Map<TableRule['columns'], PreparedTable>();
-  return relationsOf(rules).map(({ oid, rule }) => {
+  return relationsOf(rules).map(({ oid, rule, isPartitioned }) => {
     // A partition differs in its name only: there may be hundreds, and sessions wait for this.
     const table = tables.get(rule.columns) ?? prepareTable(rule);
     tables.set(rule.columns, table);
-    return { ...table, oid, rule, schema: toBytes(rule.schema), name: toBytes(rule.name) };
+    const { schema, name } = rule;
+    return { ...table, oid, rule, isPartitioned, schema: toBytes(schema), name: toBytes(name) };
   });
 }
 
@@ -90,6 +93,7 @@ function prepareTable(rule: TableRule): PreparedTable {
   return {
     oid: rule.oid,
     rule,
+    isPartitioned: false,
     schema: toBytes(rule.schema),
     name: toBytes(rule.name),
     columns: new Map(rule.columns.map((column) => [toBytes(column.name), prepareColumn(column)])),

@@ -3,8 +3,10 @@ import { type Latency, LatencyWindow, type Report } from '../percentile.js';
 import { since } from '../throttle.js';
 import type { CatalogSource, Judged } from './source.js';
 
-/** Over which time the percentile is, milliseconds: long enough for some hundred requests. */
+/** Over which time the percentile is, milliseconds: long enough for some hundred transactions. */
 const WINDOW_MS = 5_000;
+/** On average a transaction of the window is half of it old, and its report half a second. */
+const DELAY_MS = WINDOW_MS / 2 + 1_000;
 /** A proxy that lives reports every second; from an older report nothing is known. */
 const OLD_MS = 5_000;
 /** Where the application waits for less than this nobody minds twice as much, milliseconds. */
@@ -49,16 +51,17 @@ function judge(
   { latencyBaselineMs }: ThrottleSettings,
   times: number,
 ): Judged[] {
-  const common = { subject: 'application', threshold: times };
+  const common = { subject: 'application', threshold: times, floor: 1, delayMs: DELAY_MS };
   if (ageMs > OLD_MS) {
-    const detail = `a proxy has not told for ${since(ageMs)} how long requests take`;
+    const detail = `a proxy has not told for ${since(ageMs)} how long transactions take`;
     return [{ ...common, observed: null, detail }];
   }
-  if (p99Ms === null) return [];
+  // Too few transactions: nobody has to wait.
+  if (p99Ms === null) return [{ ...common, observed: 0, detail: '' }];
   const baseMs = Math.max(FLOOR_MS, latencyBaselineMs ?? Number.NaN);
   const observed = p99Ms / baseMs;
   const detail =
-    `the application’s p99 is ${p99Ms.toFixed(1)} ms on this table, ${observed.toFixed(1)} times ` +
+    `the application’s p99 is ${p99Ms.toFixed(1)} ms on this table, ${observed.toFixed(2)} times ` +
     `the ${baseMs.toFixed(1)} ms before (limit ${times})`;
   return [{ ...common, observed, detail }];
 }

@@ -1,4 +1,4 @@
-import { type Connection, connect } from '../../db/connect.js';
+import type { Connection, Opener } from '../../db/connect.js';
 import { DEFAULT_THROTTLE, type ThrottleSettings } from '../job.js';
 import type { Signal } from '../throttle.js';
 import { endsWithin } from '../wait.js';
@@ -31,7 +31,7 @@ export class Probes {
   private closed = false;
 
   constructor(
-    private readonly url: string,
+    private readonly opener: Opener,
     private readonly tableOid: number,
   ) {
     this.timer = setInterval(() => this.askAll(), EVERY_MS);
@@ -104,7 +104,7 @@ export class Probes {
   }
 
   private async open(): Promise<Connection> {
-    const connection = await connect({ url: this.url, role: 'backfill probes', timeoutMs: 2_000 });
+    const connection = await this.opener('backfill probes', 2_000);
     await connection.query(
       `SET statement_timeout = ${STATEMENT_MS}; SET lock_timeout = 100;
        SET default_transaction_read_only = on`,

@@ -3,7 +3,10 @@ import type { Level, ThrottleSettings } from '../job.js';
 import type { Signal, SignalName } from '../throttle.js';
 
 /** What a signal's file makes of an answer; the rest of a {@link Signal} is the same for all. */
-export type Judged = Pick<Signal, 'subject' | 'observed' | 'threshold' | 'factorMax'> & {
+export type Judged = Pick<
+  Signal,
+  'subject' | 'observed' | 'threshold' | 'factorMax' | 'floor' | 'delayMs'
+> & {
   detail: string;
 };
 

@@ -1,9 +1,11 @@
+import type { Opener } from '../../db/connect.js';
 import type { Metrics } from '../../metrics/registry.js';
 import type { BackfillJob, ThrottleSettings } from '../job.js';
 import { LagReader } from '../lag.js';
 import type { StandbyLag } from '../progress.js';
 import type { Signal, SignalName } from '../throttle.js';
 import { BlockingWatch } from './blocking.js';
+import { Canceller } from './cancel.js';
 import { CatalogLook } from './catalog.js';
 import { Probes } from './probes.js';
 
@@ -16,13 +18,20 @@ export class SignalWatch {
     private readonly reader: LagReader,
     private readonly catalog: CatalogLook,
     private readonly probes: Probes,
+    private readonly canceller: Canceller,
   ) {}
 
   /** @throws Error of `pg`, when the server cannot be reached or refuses the login. */
-  static async open(url: string, job: BackfillJob, metrics: Metrics): Promise<SignalWatch> {
+  static async open(open: Opener, job: BackfillJob, metrics: Metrics): Promise<SignalWatch> {
     const catalog = new CatalogLook(job.table.oid, job.namedOid);
-    const reader = await LagReader.open(url, metrics, catalog);
-    return new SignalWatch(reader, catalog, new Probes(url, job.table.oid));
+    const reader = await LagReader.open(open, metrics, catalog);
+    try {
+      const canceller = await Canceller.open(open);
+      return new SignalWatch(reader, catalog, new Probes(open, job.table.oid), canceller);
+    } catch (error) {
+      await reader.close();
+      throw error;
+    }
   }
 
   /** As {@link LagReader.refresh}; what these settings ask for is observed from now on. */
@@ -34,6 +43,8 @@ export class SignalWatch {
   ): Promise<void> {
     this.catalog.settings = settings;
     this.probes.follow(settings);
+    // Chunks that nobody can cancel are not begun.
+    if (this.canceller.failure) throw this.canceller.failure;
     await this.reader.refresh(sinceMs, limitMs, signal);
   }
 
@@ -69,15 +80,15 @@ export class SignalWatch {
   }
 
   async cancel(pid: number): Promise<void> {
-    await this.reader.cancel(pid);
+    await this.canceller.cancel(pid);
   }
 
   /** Has what the backend `pid` does cancelled when somebody waits for it. */
   watchBlocked(pid: number): BlockingWatch {
-    return new BlockingWatch(() => this.reader.cancelIfBlocking(pid));
+    return new BlockingWatch(() => this.canceller.cancelIfBlocking(pid));
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.probes.close(), this.reader.close()]);
+    await Promise.all([this.probes.close(), this.reader.close(), this.canceller.close()]);
   }
 }

@@ -5,115 +5,120 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import type { Cluster } from '../../cli/demo/cluster.js';
-import { Plane } from '../../test/migration/plane.js';
+import type { EtaError } from './eta.js';
 
 const run = promisify(execFile);
+
+/** Where the application connects. */
+export interface Server {
+  host: string;
+  port: number;
+}
+
+/** What is known of a fill when it has ended. */
+export interface Filled {
+  /** When the rows were being filled, milliseconds of the wall clock. */
+  fromMs: number;
+  toMs: number;
+  /** So many rows, where it was not given the time for all. */
+  rows?: number;
+  /** Of pgtandem: the worst estimate of the time left. */
+  eta?: EtaError | null;
+  /** Of the process that fills, bytes that are of no file: at a tenth of the way, and at its end. */
+  resident?: { early: number; late: number };
+  /** What its time went to, in words. */
+  shares?: string;
+}
+
+/** A contender that is about to fill one database. */
+export interface Run {
+  server: Server;
+  /** @param isLoaded whether an application is at work. */
+  fill(isLoaded: boolean): Promise<Filled>;
+  close(): Promise<void>;
+}
 
 /** One way to give a column of every row its value. */
 export interface Contender {
   name: string;
-  /** @returns when the rows were being filled, milliseconds of the wall clock. */
-  fill(cluster: Cluster, database: string): Promise<{ fromMs: number; toMs: number }>;
+  open(cluster: Cluster, database: string): Promise<Run>;
 }
 
-const TABLE = 'pgbench_accounts';
+export const TABLE = 'pgbench_accounts';
 
-/** A migration from its start until it is filled; the database is written to without a proxy. */
-export function pgtandem(workers: number): Contender {
+/** A contender that has no proxy. */
+function direct(
+  name: string,
+  fill: (cluster: Cluster, database: string) => Promise<Filled>,
+): Contender {
   return {
-    name: workers === 1 ? 'pgtandem' : `pgtandem, ${workers} workers`,
-    async fill(cluster, database) {
-      const plane = await Plane.open(cluster, database);
-      try {
-        const sql = `ALTER TABLE ${TABLE} ALTER COLUMN abalance TYPE bigint`;
-        await plane.start('bench', sql, { fillWorkers: workers });
-        const { rows } = await untilFilled(plane);
-        return rows[0];
-      } finally {
-        await plane.close();
-      }
-    },
+    name,
+    open: async (cluster, database) => ({
+      server: { host: '127.0.0.1', port: cluster.port },
+      fill: () => fill(cluster, database),
+      close: async () => undefined,
+    }),
   };
 }
 
-/** The phase's own times, so that neither the plan nor the proof counts. */
-async function untilFilled(plane: Plane) {
-  const times = `SELECT
-      extract(epoch FROM min(at) FILTER (WHERE to_phase = 'backfilling'))::float8 * 1000 AS "fromMs",
-      extract(epoch FROM max(at) FILTER (WHERE from_phase = 'backfilling'))::float8 * 1000 AS "toMs"
-    FROM pgtandem.history`;
-  for (;;) {
-    const found = await plane.control.query(times);
-    if (found.rows[0].toMs !== null) return found;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
 /** The yardstick: nothing is faster for who can do without his application meanwhile. */
-export const single: Contender = {
-  name: 'single UPDATE',
-  fill: (cluster, database) =>
-    withClient(cluster, database, async (client) => {
-      await client.query(`ALTER TABLE ${TABLE} ADD COLUMN abalance_new bigint`);
-      return timed(() =>
-        client.query(`UPDATE ${TABLE} SET abalance_new = abalance`).then(() => undefined),
-      );
-    }),
-};
+export const single = direct('single UPDATE', (cluster, database) =>
+  withClient(cluster, database, async (client) => {
+    await client.query(`ALTER TABLE ${TABLE} ADD COLUMN abalance_new bigint`);
+    return timed(() =>
+      client.query(`UPDATE ${TABLE} SET abalance_new = abalance`).then(() => undefined),
+    );
+  }),
+);
 
 /** What tools do that keep two columns in step by a trigger: touch each row, in batches by key. */
-export const batches: Contender = {
-  name: 'batches of 1000, trigger',
-  fill: (cluster, database) =>
-    withClient(cluster, database, async (client) => {
-      await client.query(`ALTER TABLE ${TABLE} ADD COLUMN abalance_new bigint;
+export const batches = direct('batches of 1000, trigger', (cluster, database) =>
+  withClient(cluster, database, async (client) => {
+    await client.query(`ALTER TABLE ${TABLE} ADD COLUMN abalance_new bigint;
         CREATE FUNCTION up() RETURNS trigger LANGUAGE plpgsql AS $$
           BEGIN NEW.abalance_new := NEW.abalance; RETURN NEW; END $$;
         CREATE TRIGGER up BEFORE INSERT OR UPDATE ON ${TABLE}
           FOR EACH ROW EXECUTE FUNCTION up()`);
-      const touch = {
-        name: 'touch',
-        text: `WITH batch AS (SELECT aid FROM ${TABLE} WHERE aid > $1 ORDER BY aid LIMIT 1000
+    const touch = {
+      name: 'touch',
+      text: `WITH batch AS (SELECT aid FROM ${TABLE} WHERE aid > $1 ORDER BY aid LIMIT 1000
             FOR NO KEY UPDATE),
           touched AS (UPDATE ${TABLE} t SET aid = t.aid FROM batch WHERE t.aid = batch.aid
             RETURNING t.aid)
           SELECT max(aid) AS last FROM touched`,
-      };
-      return timed(async () => {
-        for (let last: number | null = -1; last !== null; ) {
-          last = (await client.query({ ...touch, values: [last] })).rows[0].last;
-        }
-      });
-    }),
-};
+    };
+    return timed(async () => {
+      for (let last: number | null = -1; last !== null; ) {
+        last = (await client.query({ ...touch, values: [last] })).rows[0].last;
+      }
+    });
+  }),
+);
 
 /**
  * pgroll itself, its start with its backfill; the program `pgroll` has to be on the PATH. A database
  * that it does not know wants a baseline first: without one it says so, and ends as if all were well.
  */
-export const pgroll: Contender = {
-  name: 'pgroll',
-  async fill(cluster, database) {
-    const folder = mkdtempSync(join(tmpdir(), 'bench-pgroll-'));
-    try {
-      const file = join(folder, '01_abalance.json');
-      const alter = {
-        table: TABLE,
-        column: 'abalance',
-        type: 'bigint',
-        up: 'abalance',
-        down: 'abalance',
-      };
-      writeFileSync(file, JSON.stringify({ operations: [{ alter_column: alter }] }));
-      const url = ['--postgres-url', `${cluster.url(database)}?sslmode=disable`];
-      await run('pgroll', ['init', ...url]);
-      await run('pgroll', ['baseline', '00_before', folder, '--yes', ...url]);
-      return await timed(async () => void (await run('pgroll', ['start', file, ...url])));
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
-  },
-};
+export const pgroll = direct('pgroll', async (cluster, database) => {
+  const folder = mkdtempSync(join(tmpdir(), 'bench-pgroll-'));
+  try {
+    const file = join(folder, '01_abalance.json');
+    const alter = {
+      table: TABLE,
+      column: 'abalance',
+      type: 'bigint',
+      up: 'abalance',
+      down: 'abalance',
+    };
+    writeFileSync(file, JSON.stringify({ operations: [{ alter_column: alter }] }));
+    const url = ['--postgres-url', `${cluster.url(database)}?sslmode=disable`];
+    await run('pgroll', ['init', ...url]);
+    await run('pgroll', ['baseline', '00_before', folder, '--yes', ...url]);
+    return await timed(async () => void (await run('pgroll', ['start', file, ...url])));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
 
 /** Whether pgroll can be run at all. */
 export async function hasPgroll(): Promise<boolean> {

@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { Cluster } from '../../cli/demo/cluster.js';
+import type { Server } from './contenders.js';
 
 const run = promisify(execFile);
 
@@ -25,18 +25,14 @@ interface Done {
 }
 
 /** TPC-B by pgbench, prepared, no vacuum, on the tables that a contender fills. */
-function pgbenchArguments(cluster: Cluster, database: string): string[] {
-  const where = ['-h', '127.0.0.1', '-p', String(cluster.port), '-U', 'postgres'];
+function pgbenchArguments({ host, port }: Server, database: string): string[] {
+  const where = ['-h', host, '-p', String(port), '-U', 'postgres'];
   return ['-n', '-M', 'prepared', '-c', String(CLIENTS), '-j', '1', ...where, database];
 }
 
 /** Transactions per second that the machine can do when nothing else is asked of it. */
-export async function capacity(
-  cluster: Cluster,
-  database: string,
-  seconds: number,
-): Promise<number> {
-  const own = ['-T', String(seconds), ...pgbenchArguments(cluster, database)];
+export async function capacity(server: Server, database: string, seconds: number): Promise<number> {
+  const own = ['-T', String(seconds), ...pgbenchArguments(server, database)];
   const { stdout } = await run('pgbench', own);
   return Number(/tps = ([\d.]+)/.exec(stdout)?.[1]);
 }
@@ -49,10 +45,10 @@ export class Load {
   ) {}
 
   /** @param rate transactions per second, spread as a Poisson process. */
-  static start(cluster: Cluster, database: string, rate: number): Load {
+  static start(server: Server, database: string, rate: number): Load {
     const folder = mkdtempSync(join(tmpdir(), 'bench-load-'));
     const own = ['-R', rate.toFixed(1), '-T', '86400', '-l', '--log-prefix', join(folder, 'log')];
-    const child = spawn('pgbench', [...own, ...pgbenchArguments(cluster, database)], {
+    const child = spawn('pgbench', [...own, ...pgbenchArguments(server, database)], {
       stdio: ['ignore', 'ignore', 'inherit'],
     });
     return new Load(child, folder);

@@ -2,22 +2,24 @@ import Table from 'cli-table3';
 import { Command } from 'commander';
 import type pg from 'pg';
 import { median } from '../median.js';
-import { batches, type Contender, hasPgroll, pgroll, pgtandem, single } from './contenders.js';
+import { batches, type Contender, type Filled, hasPgroll, pgroll, single } from './contenders.js';
 import { watchLag } from './lag.js';
 import { capacity, Load, type Service, serviceOf } from './load.js';
+import { type Manner, pgtandem } from './pgtandem.js';
 import { setStage } from './stage.js';
 
-interface Options {
+interface Options extends Manner {
   rows: number[];
   rounds: number;
   seconds: number;
   only: string[];
+  workers: number[];
   load: boolean;
   quiet: boolean;
 }
 
 /** What one fill gave. */
-interface Figures {
+interface Figures extends Filled {
   seconds: number;
   rowsPerSecond: number;
   /** Size after over size before: of the table alone, and of its indexes. */
@@ -38,6 +40,15 @@ const options = new Command('bench/backfill')
   .option('--rounds <n>', 'runs of each, of which the median is shown', Number, 1)
   .option('--seconds <n>', 'the load runs alone before the fill', Number, 10)
   .option('--only <list>', 'contenders: single, batches, pgroll, pgtandem', list, [])
+  .option('--workers <list>', 'of pgtandem', (text) => list(text).map(Number), [1, 2])
+  .option(
+    '--set <json>',
+    "settings of pgtandem's backfill that are not the default",
+    (text: string) => JSON.parse(text) as Record<string, unknown>,
+    {} as Record<string, unknown>,
+  )
+  .option('--at-most <n>', 'seconds of a fill by pgtandem under load', Number, 120)
+  .option('--trace', 'print each progress of pgtandem', false)
   .option('--no-quiet', 'only under load')
   .option('--no-load', 'only quiet')
   .parse()
@@ -47,7 +58,7 @@ const all: Record<string, Contender[]> = {
   single: [single],
   batches: [batches],
   pgroll: (await hasPgroll()) ? [pgroll] : [],
-  pgtandem: [pgtandem(1), pgtandem(2)],
+  pgtandem: options.workers.map((workers) => pgtandem(workers, options)),
 };
 if (all.pgroll!.length === 0) console.log('pgroll is not on the PATH: left out.');
 const contenders = Object.entries(all)
@@ -57,11 +68,8 @@ const contenders = Object.entries(all)
 for (const rows of options.rows) {
   const stage = await setStage(rows);
   try {
-    if (options.quiet) await compare(rows, null);
-    if (options.load) {
-      const tps = await capacity(stage.cluster, await stage.fresh(), options.seconds);
-      await compare(rows, tps / 2);
-    }
+    if (options.quiet) await compare(rows, false);
+    if (options.load) await compare(rows, true);
   } catch (error) {
     // Told before the connections that are open fail in their turn.
     console.error(error);
@@ -70,29 +78,43 @@ for (const rows of options.rows) {
     await stage.stop();
   }
 
-  async function compare(count: number, rate: number | null): Promise<void> {
+  async function compare(count: number, isLoaded: boolean): Promise<void> {
     const runs = new Map(contenders.map(({ name }) => [name, [] as Figures[]]));
     for (let round = 0; round < options.rounds; round++) {
       for (const contender of contenders) {
+        const rate = isLoaded ? (await capacityWith(contender)) / 2 : null;
         runs.get(contender.name)!.push(await measure(contender, rate));
       }
     }
-    const title = rate === null ? 'quiet' : `TPC-B at ${rate.toFixed(0)} transactions/s`;
+    const title = isLoaded ? `TPC-B at half of what the machine can do` : 'quiet';
     console.log(`${count.toLocaleString('en-US')} rows, ${title}`);
-    print(runs, rate !== null);
+    print(runs, isLoaded);
+  }
+
+  /** Transactions a second of an application that connects as this contender has it, and no fill. */
+  async function capacityWith(contender: Contender): Promise<number> {
+    const database = await stage.fresh();
+    const run = await contender.open(stage.cluster, database);
+    try {
+      return await capacity(run.server, database, options.seconds);
+    } finally {
+      await run.close();
+    }
   }
 
   async function measure(contender: Contender, rate: number | null): Promise<Figures> {
     const { cluster } = stage;
     const database = await stage.fresh();
+    const run = await contender.open(cluster, database);
     const client = await cluster.client(database);
     client.on('error', () => undefined);
-    const load = rate === null ? null : Load.start(cluster, database, rate);
+    const load = rate === null ? null : Load.start(run.server, database, rate);
     const startMs = Date.now();
     if (load) await new Promise((resolve) => setTimeout(resolve, options.seconds * 1000));
+    const aloneMs = Date.now();
     const was = await sizes(client);
     const lag = await watchLag(cluster);
-    const { fromMs, toMs } = await contender.fill(cluster, database);
+    const filled = await run.fill(load !== null);
     const lagMs = await lag.stop();
     const is = await sizes(client);
     const { rows: wal } = await client.query(
@@ -100,19 +122,28 @@ for (const rows of options.rows) {
       [is.lsn, was.lsn],
     );
     // An update of a row is more; so few are of DDL alone.
-    if (wal[0].bytes < 40 * wal[0].n) throw new Error(`${contender.name} has filled nothing`);
+    if (wal[0].bytes < 40 * (filled.rows ?? wal[0].n))
+      throw new Error(`${contender.name} has filled nothing`);
     await client.end();
     const done = load ? await load.stop() : [];
+    await run.close();
+    const { fromMs, toMs } = filled;
+    for (let at = startMs; load && options.trace && at < toMs; at += 1_000) {
+      const { tps, p99 } = serviceOf(done, at, at + 1_000);
+      const seconds = ((at - fromMs) / 1_000).toFixed(1);
+      console.log(`${seconds} s: ${tps.toFixed(0)} transactions/s, p99 ${p99.toFixed(1)} ms`);
+    }
     const seconds = (toMs - fromMs) / 1000;
     return {
+      ...filled,
       seconds,
-      rowsPerSecond: wal[0].n / seconds,
+      rowsPerSecond: (filled.rows ?? wal[0].n) / seconds,
       heapGrowth: is.heap / was.heap,
       indexGrowth: is.indexes / was.indexes,
-      walBytesPerRow: wal[0].bytes / wal[0].n,
+      walBytesPerRow: wal[0].bytes / (filled.rows ?? wal[0].n),
       lagMs,
       // The first second is of connections that are made.
-      before: load && serviceOf(done, startMs + 1_000, fromMs),
+      before: load && serviceOf(done, startMs + 1_000, aloneMs),
       during: load && serviceOf(done, fromMs, toMs),
     };
   }
@@ -129,6 +160,7 @@ async function sizes(client: pg.Client) {
 function print(runs: ReadonlyMap<string, Figures[]>, loaded: boolean): void {
   const head = ['', 's', 'rows/s', 'of UPDATE', 'heap', 'indexes', 'WAL B/row', 'lag ms'];
   if (loaded) head.push('tps', 'of before', 'p99 ms', 'of before');
+  head.push('MB at 10%', 'at 100%', 'ETA off');
   const table = new Table({
     head,
     style: { head: [], border: [] },
@@ -156,7 +188,20 @@ function print(runs: ReadonlyMap<string, Figures[]>, loaded: boolean): void {
         row.push(during.toFixed(what === 'tps' ? 0 : 1), ratio.toFixed(2));
       }
     }
+    const last = own.at(-1)!;
+    const MB = 1024 ** 2;
+    row.push(
+      last.resident ? (last.resident.early / MB).toFixed(0) : '',
+      last.resident ? (last.resident.late / MB).toFixed(0) : '',
+      own.flatMap(({ eta }) => (eta ? [`${(eta.error * 100).toFixed(0)}%`] : [])).join(' '),
+    );
     table.push(row);
   }
   console.log(table.toString());
+  for (const [name, own] of runs) {
+    for (const { eta, shares } of own) {
+      if (shares) console.log(`${name}: ${shares}`);
+      if (eta) console.log(`  the ETA was farthest off at ${(eta.ratio * 100).toFixed(0)}%`);
+    }
+  }
 }

@@ -1,6 +1,7 @@
 import t from 'tap';
 import {
   ChunkSizer,
+  chunkTarget,
   MAX_BLOCKS,
   percentile90,
   restMs,
@@ -129,4 +130,12 @@ t.test('each part takes its share of the lines, and the last one all that is lef
   t.equal(partCondition(PARTS - 1, PARTS), null);
   t.match(partCondition(0, PARTS), `% ${PARTS} <= 0`);
   t.match(partCondition(PARTS - 2, PARTS), `% ${PARTS} <= ${PARTS - 2}`);
+});
+
+t.test('a chunk is shorter where others are at work', async (t) => {
+  t.same(
+    [0, 0.5, 1, 7, Number.NaN].map((others) => chunkTarget(50, others)),
+    [50, 30, 10, 10, 10],
+  );
+  t.equal(chunkTarget(5, 1), 5, 'what is set to less is kept to');
 });

@@ -1,8 +1,8 @@
 import t from 'tap';
 import { DEFAULT_THROTTLE } from '../../backfill/job.js';
-import { LatencyWindow, p99Of, REQUESTS_MIN } from '../../backfill/percentile.js';
+import { LatencyWindow, p99Of, TRANSACTIONS_MIN } from '../../backfill/percentile.js';
 import { latency } from '../../backfill/signals/latency.js';
-import { Latencies } from '../../proxy/latencies.js';
+import { Latencies, Waits } from '../../proxy/latencies.js';
 import { Touches } from '../../proxy/touches.js';
 import { randomFrom } from './setup.js';
 
@@ -12,7 +12,7 @@ import { randomFrom } from './setup.js';
 
 const OID = 77;
 
-t.test('what a proxy counts has its percentile right to a fifth', async (t) => {
+t.test('what a proxy counts has its percentile right to a tenth', async (t) => {
   const seed = Date.now() % 1e9;
   t.comment(`seed ${seed}`);
   const random = randomFrom(seed);
@@ -23,17 +23,17 @@ t.test('what a proxy counts has its percentile right to a fifth', async (t) => {
     for (const seconds of times) all.record(OID, seconds);
     const exact = times.sort((a, b) => a - b)[Math.ceil(n * 0.99) - 1]! * 1000;
     const found = p99Of(all.of([OID])[String(OID)]!)!;
-    // The bound above it, which is a fourth of a factor of two away at most.
-    if (!(found >= exact * 0.999 && found <= exact * 2 ** 0.2501)) t.fail(`${found} of ${exact}`);
+    // The bound above it, which is an eighth of a factor of two away at most.
+    if (!(found >= exact * 0.999 && found <= exact * 2 ** 0.1251)) t.fail(`${found} of ${exact}`);
   }
   const extreme = new Latencies();
   for (const seconds of [0, 1e-9, 1e9]) extreme.record(OID, seconds);
   t.same(Object.values(extreme.of([OID])[OID]!), [2, 1]);
   t.same(extreme.of([1]), { 1: {} }, 'a table that is not asked for is forgotten');
   t.same(extreme.of([OID]), { [OID]: {} });
-  const few = (n: number) => p99Of({ 8: n });
-  t.equal(few(REQUESTS_MIN - 1), null);
-  t.equal(few(REQUESTS_MIN), 0.4);
+  const few = (n: number) => p99Of({ 16: n });
+  t.equal(few(TRANSACTIONS_MIN - 1), null);
+  t.equal(few(TRANSACTIONS_MIN), 0.4);
 });
 
 t.test('a request counts for the tables that its own messages touch', async (t) => {
@@ -44,6 +44,29 @@ t.test('a request counts for the tables that its own messages touch', async (t) 
   t.same(touches.since(5), [2], 'a transaction that touched another before says nothing of it');
   t.same(touches.since(8), []);
 });
+
+t.test(
+  'a transaction takes as long as all its requests, for each table that it touches',
+  async (t) => {
+    const all = new Latencies();
+    const waits = new Waits();
+    const counted = () => all.of([1, 2]);
+    // BEGIN; an UPDATE of each; COMMIT, which touches nothing itself.
+    waits.add(0.01, null);
+    waits.add(0.02, [1]);
+    waits.add(0.03, [2]);
+    t.same(counted(), { 1: {}, 2: {} }, 'not before it is over');
+    waits.add(0.1, []);
+    waits.end(all);
+    const bucket = String(Math.ceil(Math.log2(0.16 / 0.0001) * 8));
+    t.same(counted(), { 1: { [bucket]: 1 }, 2: { [bucket]: 1 } });
+    waits.add(5, null);
+    waits.end(all);
+    waits.add(0.16, [1]);
+    waits.end(all);
+    t.same(counted(), { 1: { [bucket]: 2 }, 2: { [bucket]: 1 } }, 'nothing of those before');
+  },
+);
 
 t.test('a window is of the last seconds of every proxy that reports', async (t) => {
   const window = new LatencyWindow(5_000);
@@ -56,16 +79,16 @@ t.test('a window is of the last seconds of every proxy that reports', async (t) 
       })),
       atMs,
     );
-  t.match(take(0, { a: [5_000, 700] }), { requests: 0, p99Ms: null, ageMs: 100 });
-  const quick = 0.1 * 2 ** (10 / 4);
-  const slow = 0.1 * 2 ** (40 / 4);
-  t.match(take(1_000, { a: [5_200, 700] }), { requests: 200, p99Ms: quick });
-  t.match(take(2_000, { a: [5_200, 710], b: [9_000, 900] }), { requests: 210, p99Ms: slow });
+  t.match(take(0, { a: [5_000, 700] }), { transactions: 0, p99Ms: null, ageMs: 100 });
+  const quick = 0.1 * 2 ** (10 / 8);
+  const slow = 0.1 * 2 ** (40 / 8);
+  t.match(take(1_000, { a: [5_200, 700] }), { transactions: 200, p99Ms: quick });
+  t.match(take(2_000, { a: [5_200, 710], b: [9_000, 900] }), { transactions: 210, p99Ms: slow });
   // One that has just come counts from its first report on.
-  t.match(take(3_000, { a: [5_400, 710], b: [9_500, 900] }), { requests: 910, ageMs: 300 });
+  t.match(take(3_000, { a: [5_400, 710], b: [9_500, 900] }), { transactions: 910, ageMs: 300 });
   // One that goes takes its requests with it; the slow ones of before are out of the window.
-  t.match(take(8_000, { a: [5_600, 710] }), { requests: 200, p99Ms: quick });
-  t.match(take(9_000, { a: [10, 0] }), { requests: 0 }, 'one that began anew has no debts');
+  t.match(take(8_000, { a: [5_600, 710] }), { transactions: 200, p99Ms: quick });
+  t.match(take(9_000, { a: [10, 0] }), { transactions: 0 }, 'one that began anew has no debts');
 });
 
 t.test(
@@ -74,7 +97,7 @@ t.test(
     const settings = { ...DEFAULT_THROTTLE, latencyBaselineMs: 10 };
     const [slow, stop] = latency(OID);
     t.match([slow!.level, stop!.level], ['soft', 'hard']);
-    const seen = (p99Ms: number | null, ageMs = 0) => ({ p99Ms, requests: 500, ageMs });
+    const seen = (p99Ms: number | null, ageMs = 0) => ({ p99Ms, transactions: 500, ageMs });
     const text = (now: ReturnType<typeof seen>, change = {}) =>
       slow!
         .judge(now, { ...settings, ...change })
@@ -83,7 +106,7 @@ t.test(
       {
         observed: 2.5,
         detail:
-          'the application’s p99 is 25.0 ms on this table, 2.5 times the 10.0 ms before (limit 2)',
+          'the application’s p99 is 25.0 ms on this table, 2.50 times the 10.0 ms before (limit 1.2)',
       },
     ]);
     t.match(
@@ -91,9 +114,9 @@ t.test(
       [{ observed: 1.5 }],
       'microseconds are noise',
     );
-    t.same(text(seen(null)), [], 'too few requests');
+    t.match(text(seen(null)), [{ observed: 0 }], 'of too few nobody waits');
     t.match(text(seen(25, 7_000)), [
-      { observed: null, detail: 'a proxy has not told for 7.0 s how long requests take' },
+      { observed: null, detail: 'a proxy has not told for 7.0 s how long transactions take' },
     ]);
     t.match(stop!.judge(seen(25), settings), [{ observed: 2.5, threshold: 4 }]);
     t.ok(slow!.wanted(settings));

@@ -13,12 +13,16 @@ export class Link {
   private readonly sockets = new Set<Socket>();
   private readonly timers = new Set<NodeJS.Timeout>();
 
-  private constructor(private readonly server: Server) {}
+  private constructor(
+    private readonly server: Server,
+    /** The port of the server to which the next connection leads. */
+    public to: number,
+  ) {}
 
   static async open(port: number): Promise<Link> {
     const server = createServer();
-    const link = new Link(server);
-    server.on('connection', (client) => link.relay(client, connect(port, '127.0.0.1')));
+    const link = new Link(server, port);
+    server.on('connection', (client) => link.relay(client, connect(link.to, '127.0.0.1')));
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     return link;

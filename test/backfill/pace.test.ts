@@ -1,12 +1,13 @@
 import t from 'tap';
 import { crewOf, Pacer, restTimes } from '../../backfill/pace.js';
-import { decide, pressureOf, type Signal } from '../../backfill/throttle.js';
+import { decide, isPaced, pressureOf, type Signal } from '../../backfill/throttle.js';
 import { randomFrom } from './setup.js';
 
 /**
  * What was broken on purpose, and which test saw it: a GAIN of 3 (the second: it swings), a QUIET
  * of 1 and a MAX_FACTOR of 640 (the third), factorMax held from above only (the fourth), `soft`
- * or `critical` no matter in decide (the last).
+ * or `critical` no matter in decide (the last); DELAY no matter in observe ("what is averaged"), a floor
+ * that counts for nothing (the same), `beginSlowly` that begins whenever it is asked ("begins").
  */
 
 /** A signal that is in proportion to the fill's speed, plus a floor, averaged and seen late. */
@@ -80,6 +81,41 @@ t.test(
   },
 );
 
+t.test('begins as slowly as can be where there is a limit, and no more than once', async (t) => {
+  const pacer = new Pacer();
+  pacer.beginSlowly();
+  t.equal(Math.round(pacer.factor), 64);
+  for (let ms = 0; ms < 60_000; ms += 100) pacer.observe(ms, 0);
+  t.equal(pacer.factor, 1);
+  pacer.beginSlowly();
+  t.equal(pacer.factor, 1, 'a partition begins as fast as the one before it ended');
+});
+
+t.test('what is averaged over a longer time is followed without swinging too', async (t) => {
+  // A percentile over five seconds, reported a second later, of which so much is there without a fill.
+  for (const full of [0.3, 1, 2]) {
+    const pacer = new Pacer();
+    pacer.beginSlowly();
+    const speeds: number[] = [];
+    const ratios: number[] = [];
+    for (let ms = 0; ms < 300_000; ms += 100) {
+      const recent = speeds.slice(-60, -10);
+      const mean = recent.reduce((sum, each) => sum + each, 0) / Math.max(1, recent.length);
+      const observed = 1 + full * mean;
+      const signal: Signal = { name: 'latency', subject: '', observed, threshold: 1.2, ageMs: 0 };
+      const { ratio, delayMs } = pressureOf([
+        { ...signal, floor: 1, delayMs: 3_500, level: 'soft', detail: '' },
+      ]);
+      pacer.observe(ms, ratio, undefined, delayMs);
+      ratios.push(observed);
+      speeds.push(62.5 / (50 + restTimes(12.5, pacer.factor)));
+    }
+    t.ok(Math.max(...ratios) <= 1.2, `${full}: ${Math.max(...ratios)} at most`);
+    const last = ratios.at(-1)!;
+    t.ok(last >= 1.15 && last <= 1.2, `${full}: ends at ${last}`);
+  }
+});
+
 t.test('there are fewer workers before the rests get long, and one beside others', async (t) => {
   const count = (workers: number, others: number, factor = 1) =>
     crewOf(workers, others, factor).count;
@@ -138,6 +174,22 @@ t.test('a soft signal slows down, a hard one stops, a critical one goes before a
   t.match(decide(both), { level: 'critical', name: 'query' });
   t.match(decide([beyond({ level: 'soft', ageMs: 1_001 })]), { name: 'stale' });
   t.equal(decide([beyond({ level: 'soft', ageMs: 1_001, staleMs: 2_000 })]), null);
+  t.ok(isPaced([beyond({ level: 'soft' })]));
+  t.notOk(isPaced([beyond({}), beyond({ name: 'autovacuum', level: 'soft' })]));
+  const late = {
+    name: 'latency',
+    floor: 1,
+    threshold: 1.2,
+    delayMs: 3_500,
+    level: 'soft',
+  } as const;
+  const delayOf = (...signals: Signal[]) => pressureOf(signals).delayMs;
+  t.equal(
+    delayOf(beyond({ ...late, observed: 0.9 }), beyond({ observed: 1, level: 'soft' })),
+    3_500,
+  );
+  t.equal(delayOf(beyond({ ...late, observed: 0.9 }), beyond({ level: 'soft' })), 0);
+  t.equal(delayOf(beyond({ ...late, observed: 2 }), beyond({ level: 'soft' })), 3_500);
   const odd = [null, Number.NaN, 1].map((observed) =>
     pressureOf([beyond({ level: 'soft', observed, threshold: observed === 1 ? 0 : 3 })]),
   );

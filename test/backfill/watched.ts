@@ -15,7 +15,10 @@ export class Watched {
   readonly ended: Promise<string>;
   private readonly abort = new AbortController();
 
-  constructor(options: Pick<EngineOptions, 'url' | 'job'>, settings: EngineOptions['settings']) {
+  constructor(
+    options: Pick<EngineOptions, 'url' | 'job' | 'instance'>,
+    settings: EngineOptions['settings'],
+  ) {
     const { metrics } = this;
     const { signal } = this.abort;
     // Each time another object, as those that are read from the database.

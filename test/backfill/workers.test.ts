@@ -13,7 +13,9 @@ import t from 'tap';
 import { DEFAULT_THROTTLE, type ThrottleSettings } from '../../backfill/job.js';
 import type { Progress } from '../../backfill/progress.js';
 import { Cluster } from '../../cli/demo/cluster.js';
+import { openerOf } from '../../db/connect.js';
 import { Metrics } from '../../metrics/registry.js';
+import { Link } from './link.js';
 import { makeJob, pendingRows, randomFrom, run, until } from './setup.js';
 import { filled, Watched } from './watched.js';
 
@@ -197,6 +199,34 @@ t.test('three workers on one table', async (t) => {
     t.ok(before > 0 && after - before <= 6, `${before} chunks before, ${after} in all`);
   });
 
+  t.test('look at the signals again before each gets another chunk', async (t) => {
+    const job = await makeJob(cluster, 120_000, { table: 'looked' });
+    const link = await Link.open(cluster.port);
+    t.teardown(() => link.close());
+    let [chunks, looks, inARow, most] = [0, 0, 0, 0];
+    link.cut = (sent) => {
+      if (sent.includes('UPDATE ONLY')) {
+        chunks++;
+        most = Math.max(most, ++inARow);
+      } else if (sent.includes('replication')) {
+        looks++;
+        inARow = 0;
+      }
+      return null;
+    };
+    const url = `postgres://postgres@127.0.0.1:${link.port}/postgres`;
+    const { result, seen } = await run(cluster, job, {
+      url,
+      settings: { fillWorkers: 3, chunkTargetMs: 2 },
+    });
+    t.equal(result.outcome, 'complete');
+    t.ok(seen.some(({ workers }) => workers === 3));
+    t.comment(`${chunks} chunks, ${looks} looks, ${most} chunks in a row`);
+    t.ok(chunks > 60, `${chunks} chunks`);
+    // One for each, and those of the round before where the relay reads a look's connection late.
+    t.ok(most <= 6, `${most} without a look`);
+  });
+
   t.test('go on beside a row that is locked for long, and name its holder at last', async (t) => {
     const job = await makeJob(cluster, 60_000, { table: 'locked' });
     const holder = await cluster.client();
@@ -244,9 +274,54 @@ t.test('three workers on one table', async (t) => {
     await until('nothing is under way', async () => (await workersOf(client)) === 0);
   });
 
+  t.test('give way also while a look at the signals does not come back', async (t) => {
+    const job = await makeJob(cluster, 2_000, { table: 'muted' });
+    job.set[0]!.value = `"id"::bigint + 0 * length(pg_sleep(5)::text)`;
+    const settings = { ...DEFAULT_THROTTLE, chunkTargetMs: 100_000 };
+    const watched = new Watched({ url: cluster.url(), job }, () => settings);
+    t.teardown(() => watched.stop());
+    await until('a chunk is under way', async () => (await chunksOf(client)) === 1);
+    const { rows } = await client.query(
+      `SELECT pid FROM pg_stat_activity WHERE application_name = 'pgtandem backfill signals'`,
+    );
+    let frozen: number = rows[0].pid;
+    process.kill(frozen, 'SIGSTOP');
+    t.teardown(() => frozen && process.kill(frozen, 'SIGCONT'));
+    await client.query(`SET lock_timeout = '20s'`);
+    await client.query('BEGIN; LOCK TABLE public.muted IN ACCESS EXCLUSIVE MODE');
+    t.ok(true, 'it has got it');
+    await client.query('COMMIT; RESET lock_timeout');
+    process.kill(frozen, 'SIGCONT');
+    frozen = 0;
+    t.equal(await watched.stop(), 'aborted');
+  });
+
+  t.test('of another server than the one that is asked for do nothing', async (t) => {
+    const job = await makeJob(cluster, 1_000, { table: 'elsewhere' });
+    const options = { url: cluster.url(), job, instance: 'another server' };
+    await t.rejects(new Watched(options, () => DEFAULT_THROTTLE).ended, { name: 'StrayError' });
+    t.equal(await filled(client, job), 0);
+    await until('no connection is left', async () => {
+      const { rows } = await client.query(
+        `SELECT FROM pg_stat_activity WHERE application_name LIKE 'pgtandem backfill%'`,
+      );
+      return rows.length === 0;
+    });
+    // Behind one address: the first connection says which server it is.
+    const other = await Cluster.create();
+    t.teardown(() => other.destroy());
+    const link = await Link.open(cluster.port);
+    t.teardown(() => link.close());
+    const open = openerOf(`postgres://postgres@127.0.0.1:${link.port}/postgres`);
+    const first = await open('test');
+    t.teardown(() => first.end());
+    link.to = other.port;
+    await t.rejects(open('test'), { name: 'StrayError' });
+  });
+
   t.test('that cannot all connect fill with those who can', async (t) => {
     const job = await makeJob(cluster, 60_000, { table: 'few' });
-    await client.query(`CREATE ROLE filler LOGIN CONNECTION LIMIT 2; GRANT pg_monitor TO filler;
+    await client.query(`CREATE ROLE filler LOGIN CONNECTION LIMIT 3; GRANT pg_monitor TO filler;
       ALTER TABLE public.few OWNER TO filler; GRANT USAGE ON SCHEMA pgtandem TO filler;
       GRANT ALL ON ALL TABLES IN SCHEMA pgtandem TO filler`);
     const url = cluster.url('postgres', 'filler');

@@ -67,7 +67,7 @@ export function describe(messages: readonly Message[], shown: Shown): string[] {
 }
 
 function line(type: string, body: Buffer, { catalog, alias }: Shown): string {
-  if (type === 'T') return `T ${rowDescription(body, catalog, alias)}`;
+  if (type === 'T') return `T ${columnsOf(body, catalog, alias).join(', ')}`;
   if (type === 't') {
     const types = Array.from({ length: body.readUInt16BE(0) }, (_, i) =>
       catalog.type(body.readUInt32BE(2 + 4 * i)),
@@ -91,7 +91,8 @@ function line(type: string, body: Buffer, { catalog, alias }: Shown): string {
   return `${type} ${readable(body)}`;
 }
 
-function rowDescription(body: Buffer, catalog: Catalog, alias: Shown['alias']): string {
+/** The columns of a RowDescription: name, table and own name, type, length, modifier, format. */
+export function columnsOf(body: Buffer, catalog: Catalog, alias: Shown['alias']): string[] {
   const told = (name: string) => (name === alias?.from ? alias.to : name);
   const found: string[] = [];
   let pos = 2;
@@ -105,7 +106,7 @@ function rowDescription(body: Buffer, catalog: Catalog, alias: Shown['alias']): 
     found.push([told(name), `${table}.${told(own)}`, type, ...rest].join(' '));
     pos = at + 18;
   }
-  return found.join(', ');
+  return found;
 }
 
 /** Fields that say where in the server's own source it happened: F, L and R. */

@@ -31,11 +31,16 @@ export function isKnown(
   const [a, b] = [JSON.parse(seen.slice(2)), JSON.parse(wanted.slice(2))];
   if (isRefused && (a.C === '0A000' || a.C === '23502' || PROOF.test(a.n ?? ''))) return true;
   if (a.C === '23505' && b.C === '23505') return a.n === b.n;
+  // A row that is wrong in two ways, or one of two rows: columns that change lie last, rows elsewhere.
+  if (a.C === '23502' && b.C === '23502') return (a.c === b.c) !== (a.t === b.t);
+  // What must be prepared again is, before it is bound.
+  if (a.C === '25P02' && b.C === '08P01') return /^bind message supplies/.test(b.M);
   // With a guard COPY writes row by row, without one many at once: which of two rows fails first.
   if (a.C === '23505' && /^COPY /.test(a.W ?? '') && /^COPY /.test(b.W ?? '')) return true;
   // A trigger that changes a row which its partition refuses anyway is told instead of that.
   const isMisplaced = (said: string) => MOVING.test(said) || MISPLACED.test(said);
   if (isMisplaced(a.M) && isMisplaced(b.M)) return true;
+  if (MOVING.test(a.M) && a.D?.includes('"~~pgtandem_guard"') && b.C === '23502') return true;
   // Where that is the plain table's own trigger, what else is wrong with the row may be told instead.
   if (MOVING.test(b.M) && b.D?.includes('"~make"') && /^23/.test(a.C)) return true;
   if (a.C === '42846' && b.C === '42804' && a.P === b.P) return true;

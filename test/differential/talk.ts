@@ -255,7 +255,9 @@ export class Talk {
 
   private sqlPrepare(): Step {
     const { random } = this.w;
-    if (this.sql.length > 0 && random.chance(0.6)) return [simple(random.pick(this.sql))];
+    if (this.sql.length > 0 && random.chance(0.6)) {
+      return [unordered(simple(random.pick(this.sql)))];
+    }
     const { text, params, alias } = this.statement();
     if (alias) return this.sqlPrepare();
     const name = `p${++this.count}`;
@@ -322,8 +324,9 @@ export class Talk {
   private blind(): Step {
     const { w } = this;
     const t = w.table();
-    // Without a guard nobody may do that.
-    if (w.world.guard === 'none') return this.some(1);
+    // Without a guard nobody may do that. An added column has none of the kind `reject` after the cutover.
+    const { guard } = w.world;
+    if (guard === 'none' || (guard === 'reject' && w.view.derived !== null)) return this.some(1);
     const call = (text: string): Call => ({ ...simple(text), blind: true, ordered: false });
     const id = 500 + w.random.below(100);
     return w.random.pick<() => Step>([

@@ -212,4 +212,22 @@ t.test('the guard keeps what no proxy has seen', async (t) => {
     await plane.ask('e', 'complete', 'completed');
     await plane.query('INSERT INTO users (n) VALUES (8)');
   });
+
+  t.test('reject: nothing holds an added column after cutover, and the rules say so', async (t) => {
+    const guard = () =>
+      one(`SELECT rule->>'guard' FROM pgtandem.rules,
+        jsonb_array_elements(rule_set::jsonb->'tables') AS rule
+        WHERE (rule->>'oid')::oid = 'users'::regclass`);
+    const sql = 'ALTER TABLE users ADD COLUMN twice int; -- pgtandem: up(n * 2)';
+    await plane.start('k', sql, {}, 'reject');
+    await plane.reach('k', 'ready');
+    await t.rejects(plane.query('INSERT INTO users (n) VALUES (8)'), /_pgtandem_proof_0/);
+    t.equal(await guard(), 'reject');
+    await plane.ask('k', 'cutover', 'soaking');
+    await plane.query('INSERT INTO users (n) VALUES (8)');
+    t.equal(await guard(), 'none', 'what would rely on a guard is refused');
+    await plane.ask('k', 'revert', 'reverted');
+    t.equal(await guard(), 'reject');
+    await plane.ask('k', 'abort', 'aborted');
+  });
 });

@@ -197,18 +197,6 @@ function withoutRoutine(text: string): string {
   return text.replace(/\0F[^\0]*\0L[^\0]*\0R[^\0]*\0/, '\0');
 }
 
-/**
- * A Bind that is wrong twice: its portal's name is taken (42P03), and its statement has become
- * invalid. That is prepared again first, so the other error is told (SEED=90155 with LONG=1).
- */
-function eitherMistake(relayed: string[], direct: string[]): string[] {
-  return relayed.map((text, i) => {
-    const wanted = direct[i] ?? '';
-    const isTwice = text.startsWith('E ') && /^E .*\0C42P03\0/s.test(wanted);
-    return isTwice ? wanted : text;
-  });
-}
-
 for (const major of [14, 18]) {
   for (const mode of ['no rules', 'rules', 'rewriting'] as Mode[]) {
     t.test(`PostgreSQL ${major}, ${mode}: the same bytes as on a direct connection`, async (t) => {
@@ -239,7 +227,7 @@ for (const major of [14, 18]) {
         const [a, b2] = [relayed, direct].map((messages) =>
           comparable(messages, strict).map(withoutRoutine),
         );
-        if (!t.strictSame(eitherMistake(a!, b2!), b2, `round ${round}`)) {
+        if (!t.strictSame(a, b2, `round ${round}`)) {
           t.comment(`direct:  ${brief(direct)}`);
           t.comment(`relayed: ${brief(relayed)}`);
           t.comment(`client:  ${briefFrontend(bytes)}`);

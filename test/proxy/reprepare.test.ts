@@ -17,6 +17,7 @@
  * | frontend: `beforeNames` in a simple Query only   | a name stays taken              |
  * | prepare: of one that is missing, too, the server | a name stays taken              |
  * |   says that its transaction has failed           |                                 |
+ * | use: no portal is given to `again`               | a name stays taken              |
  */
 import t from 'tap';
 import { RawClient } from './harness.js';
@@ -248,6 +249,25 @@ const LOST: Record<string, { talk: Buffer[][]; said: string }> = {
   'its use, and that of the other one': {
     talk: [[Q('EXECUTE g (1)')], [B('', 'g', ['1']), E(), S], [B('', 'w'), E(), S]],
     said: 'E:42P01 Z:I E:42P01 Z:I E:42P01 Z:I',
+  },
+  'its Bind to a portal that is there': {
+    talk: [
+      [Q('BEGIN'), P('', 'SELECT 1'), B('p', ''), B('p', 'g', ['1']), E('p'), S],
+      [Q('ROLLBACK'), B('p', 'w'), S],
+      [P('', 'SELECT 1'), B('p', ''), B('q', ''), C('P', 'q'), B('q', 'g', ['1']), S],
+    ],
+    said: 'C:BEGIN Z:T 1 2 E:42P03 Z:E C:ROLLBACK Z:I E:42P01 Z:I 1 2 2 3 E:42P01 Z:I',
+  },
+  'its Bind to the name of a cursor': {
+    talk: [
+      [Q('BEGIN; DECLARE p CURSOR FOR SELECT 1')],
+      [B('p', 'g', ['1']), E('p'), S, Q('ROLLBACK')],
+      [Q('BEGIN; DECLARE p CURSOR FOR SELECT 1; DEALLOCATE g')],
+      [B('p', 'g', ['1']), S, Q('ROLLBACK')],
+    ],
+    said:
+      'C:BEGIN C:DECLARE CURSOR Z:T E:42P03 Z:E C:ROLLBACK Z:I ' +
+      'C:BEGIN C:DECLARE CURSOR C:DEALLOCATE Z:T E:26000 Z:E C:ROLLBACK Z:I',
   },
   'its use in a failed transaction': {
     talk: [

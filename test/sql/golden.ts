@@ -8,6 +8,7 @@ import type { ColumnRule, Guard, Pair, TableRule } from '../../sql/rules.js';
  *   -- column: id integer, not null, volatile, default: nextval('s'::regclass)
  *   -- column: id_new bigint, hidden
  *   -- pair: id_new = (@id)::bigint, back: id = (@id_new)::integer, every update
+ *   -- partition: orders_1
  *
  *   --# What is to be seen here.
  *   INSERT ...
@@ -63,7 +64,7 @@ function readTable(header: string): TableRule {
     visible: [],
     pairs: [],
   };
-  for (const [, kind, rest = ''] of header.matchAll(/^-- (table|column|pair): (.*)$/gm)) {
+  for (const [, kind, rest = ''] of header.matchAll(/^-- (table|column|pair|partition): (.*)$/gm)) {
     if (kind === 'table') {
       const [, schema, name, guard] = rest.match(/^(\w+)\.(.+), guard: (\w+)$/) ?? [];
       Object.assign(table, { schema, name, guard: guard as Guard });
@@ -71,6 +72,8 @@ function readTable(header: string): TableRule {
       const { column, hidden } = readColumn(rest);
       table.columns.push(column);
       if (!hidden) table.visible.push(column.name);
+    } else if (kind === 'partition') {
+      table.parts = [...(table.parts ?? []), { oid: 4712, schema: 'public', name: rest }];
     } else table.pairs.push(readPair(rest));
   }
   const order = header.match(/^-- visible: (.*)$/m)?.[1];

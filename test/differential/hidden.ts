@@ -1,0 +1,112 @@
+import type { Message } from '../proxy/harness.js';
+import { columnsOf, type Shown } from './compare.js';
+
+/**
+ * Statements that may see hidden columns, by the reason for which they are `guarded`; docs/limits.md
+ * has each under "What can be seen", or where texts are not read.
+ */
+const SEEING: Readonly<Record<string, (text: string) => 'more' | 'else' | null>> = {
+  // Not of rows that are compared, or turned to text.
+  'whole-row': (text) =>
+    /\bSELECT z FROM|row_to_json|RETURNING\b.*\b(old|new)\b/is.test(text) ? 'more' : null,
+  // A text that is not read: standard_conforming_strings is off.
+  encoding: () => 'more',
+  // Other names for columns as they lie, hidden ones among them.
+  star: (text) => (/\bp\s*\(\s*a\s*,\s*b\s*\)/.test(text) ? 'else' : null),
+};
+
+/** What a statement may see of hidden columns: them beside the others, other columns too, or nothing. */
+export function mayShow(reason: string | null, text: string): 'more' | 'else' | null {
+  return SEEING[reason ?? '']?.(text) ?? null;
+}
+
+interface Answer extends Pick<Shown, 'catalog' | 'alias'> {
+  messages: readonly Message[];
+}
+
+/**
+ * Whether an answer has, row by row, all fields of another one, and of its own only hidden columns.
+ * @param isHidden whether a column of this name is one that an application does not see.
+ */
+export function isWider(
+  seen: Answer,
+  wanted: Answer,
+  isHidden: (name: string) => boolean,
+): boolean {
+  const left = rowsOf(seen);
+  const all = rowsOf(wanted);
+  const isTaken = all.every((row) => {
+    const at = left.findIndex((other) => {
+      const more = other.type === row.type && extras(other.fields, row.fields);
+      return more && (row.type !== 'T' || more.every((field) => isHidden(nameIn(field))));
+    });
+    if (at >= 0) left.splice(at, 1);
+    return at >= 0;
+  });
+  return isTaken && left.length === 0;
+}
+
+/** The column's own name in its description, which is that behind its table's. */
+const nameIn = (field: string) => /^.* \S*?\.(.*) \S+ -?\d+ -?\d+ \d$/s.exec(field)?.[1] ?? '';
+
+interface Row {
+  type: string;
+  fields: string[];
+}
+
+function rowsOf({ messages, catalog, alias }: Answer): Row[] {
+  return messages.flatMap(({ type, body }) => {
+    if (type === 'T') return { type, fields: columnsOf(body, catalog, alias) };
+    if (type === 'd') return { type, fields: body.toString('latin1').trimEnd().split(/[\t,]/) };
+    return type === 'D' ? { type, fields: fieldsOf(body, 2, 0) } : [];
+  });
+}
+
+/** Fields with their lengths before them, each behind `skip` other bytes. */
+function fieldsOf(body: Buffer, from: number, skip: number): string[] {
+  const fields: string[] = [];
+  for (let at = from; at + skip + 4 <= body.length; ) {
+    const length = body.readInt32BE(at + skip);
+    at += skip + 4;
+    fields.push(length < 0 ? 'NULL' : `=${body.toString('latin1', at, at + length)}`);
+    at += Math.max(length, 0);
+  }
+  return fields;
+}
+
+/** What is in one list and not in the other, which it has to have in whole; null: it has not. */
+function extras(have: readonly string[], want: readonly string[]): string[] | null {
+  const left = [...have];
+  for (const field of want) {
+    const same = left.indexOf(field);
+    const at = same >= 0 ? same : left.findIndex((other) => isWiderRow(other, field));
+    if (at < 0) return null;
+    left.splice(at, 1);
+  }
+  return left;
+}
+
+/** Whether a value is a whole row that has all fields of another one: as text, as JSON, in binary. */
+function isWiderRow(have: string, want: string): boolean {
+  if (have.startsWith('=(') && want.startsWith('=(')) {
+    return extras(cells(have), cells(want)) !== null;
+  }
+  if (have.startsWith('={') && want.startsWith('={')) {
+    const [more, less] = [have, want].map((text) =>
+      Object.entries(JSON.parse(text.slice(1))).map((entry) => JSON.stringify(entry)),
+    ) as [string[], string[]];
+    return extras(more, less) !== null;
+  }
+  const [more, less] = [have, want].map((text) => Buffer.from(text.slice(1), 'latin1')) as [
+    Buffer,
+    Buffer,
+  ];
+  if (more.length < 4 || less.length < 4 || more.readInt32BE(0) <= less.readInt32BE(0))
+    return false;
+  return extras(fieldsOf(more, 4, 4), fieldsOf(less, 4, 4)) !== null;
+}
+
+/** The fields of a row as text. */
+function cells(text: string): string[] {
+  return text.slice(2, -1).match(/(?:^|(?<=,))(?:"(?:[^"\\]|\\.|"")*"|[^,])*(?=,|$)/gs) ?? [];
+}
