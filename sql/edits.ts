@@ -56,7 +56,7 @@ export function applyDrafts(
 /**
  * Maps a position of an ErrorResponse in the text that was sent to one in the client's own text.
  * In a copy it is where the copy was taken from, after a copy the copy's beginning, elsewhere in an
- * insertion where that was made.
+ * insertion where that was made; 0 where the server would have told none.
  *
  * @param position characters from 1.
  * @param utf8 whether the text is in UTF-8; else a character is taken to be a byte.
@@ -70,6 +70,7 @@ export function mapPosition(
   if (rewrite.edits.length === 0 || position < 1) return position;
   const byte = utf8 ? byteOf(rewrite.text, position) : position - 1;
   const found = originalByte(rewrite.edits, Math.min(byte, rewrite.text.length));
+  if (found < 0) return 0;
   return utf8 ? positionOf(original, found) : found + 1;
 }
 
@@ -82,6 +83,7 @@ function originalByte(edits: readonly Edit[], byte: number): number {
       const at = byte - start;
       const copy = edit.copies.findLast((candidate) => candidate.at <= at);
       if (!copy) return edit.start;
+      if (copy.from < 0) return -1;
       // What is ours after a copy is about that copy: its cast, or the expression around it.
       return at < copy.at + copy.length ? copy.from + at - copy.at : copy.from;
     }

@@ -11,6 +11,11 @@ export function placed(reference: Fragment, from: number | undefined): Fragment 
   return { ...reference, copies: [{ at: 0, from, length: 1 }] };
 }
 
+/** A reference to a column of a VALUES list that is a query: the server knows of no place. */
+export function nowhere(reference: Fragment): Fragment {
+  return { ...reference, copies: [{ at: 0, from: -1, length: reference.text.length }] };
+}
+
 /** What is evaluated once, and under which name it comes out. */
 export class Inner {
   readonly outputs: { column: ByteString; name: ByteString; value: Fragment }[] = [];

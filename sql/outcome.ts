@@ -20,7 +20,8 @@ export interface Edit {
   length: number;
   /**
    * Copies of the client's own text within the inserted bytes, so that an error inside a copy is
-   * shown where the client wrote it: `at` is relative to the edit's first inserted byte.
+   * shown where the client wrote it: `at` is relative to the edit's first inserted byte. A negative
+   * `from`: an error there has no place.
    */
   copies: readonly { at: number; from: number; length: number }[];
 }
@@ -94,7 +95,7 @@ export interface StatementRewriter {
     escapes?: boolean,
   ): Rewrite;
   /**
-   * Maps a position (characters from 1) in `rewrite.text` to one in `original`.
+   * Maps a position (characters from 1) in `rewrite.text` to one in `original`; 0: it has none.
    * @param utf8 whether they are in UTF-8, by the session's client_encoding.
    */
   mapPosition(original: Buffer, rewrite: Rewrite, position: number, utf8: boolean): number;

@@ -57,7 +57,8 @@ export class Plan {
     };
     // What has escapes is warned of where the client wrote it, and not once more.
     const own = (to: number): Piece => {
-      const marks = (source.escaped ?? []).filter((start) => start >= at && start < to);
+      if (!source.escaped) return raw(at, to);
+      const marks = source.escaped.filter((start) => start >= at && start < to);
       const ends = [...marks, to];
       const rest = marks.map((start, i) => join(' E', raw(start, ends[i + 1]!)));
       return join(raw(at, ends[0]!), ...rest);

@@ -3,7 +3,7 @@ import { FENCE, PLAIN } from './assign.js';
 import { countColumns } from './columns.js';
 import { join, joinWith, type Piece } from './edits.js';
 import { castTo, columnOf, type Fragment } from './fragment.js';
-import { Inner, ONCE, placed } from './inner.js';
+import { Inner, nowhere, ONCE, placed } from './inner.js';
 import { drawnDefault } from './once.js';
 import { type Addition, additionsTo, assigned } from './pairs.js';
 import { type Plan, Unsure, Wrong } from './plan.js';
@@ -83,8 +83,13 @@ function wrap(work: Wrap): boolean {
   const { columns, table } = layout;
   const outside = literalsOutside(work);
   const places = placesOf(work);
-  const given = (place: number): Fragment =>
-    outside.get(place) ?? placed(columnOf([ONCE], columnName(place)), places?.[place]);
+  const isValues = firstOf(work.select).valuesLists !== undefined;
+  const given = (place: number): Fragment => {
+    const reference = columnOf([ONCE], columnName(place));
+    return (
+      outside.get(place) ?? (isValues ? nowhere(reference) : placed(reference, places?.[place]))
+    );
+  };
   const leads: number[] = [];
   const additions = additionsTo({
     table,
@@ -105,14 +110,13 @@ function wrap(work: Wrap): boolean {
   inner.sort(table);
   const drawn = inner.outputs.map(({ column }) => ({ column, value: inner.reference(column) }));
   const [target] = work.select.targetList ?? [];
-  const star = placed(
-    {
-      text: `${quoteIdentifier(ONCE)}.*`,
-      copies: [],
-      node: { ColumnRef: { fields: [...stringNodes([ONCE]), { A_Star: {} }] } },
-    },
-    target && 'ResTarget' in target ? target.ResTarget.location : undefined,
-  );
+  const whole: Fragment = {
+    text: `${quoteIdentifier(ONCE)}.*`,
+    copies: [],
+    node: { ColumnRef: { fields: [...stringNodes([ONCE]), { A_Star: {} }] } },
+  };
+  const from = target && 'ResTarget' in target ? target.ResTarget.location : undefined;
+  const star = isValues ? nowhere(whole) : placed(whole, from);
   const listed = places !== null;
   const values = listed ? columns.map((_, place) => given(place)) : [star];
   // With the star come the defaults that were drawn, in the order in which they were.
@@ -128,10 +132,16 @@ function wrap(work: Wrap): boolean {
   return listColumns(work.plan, layout, [...drawn, ...additions]);
 }
 
-/** Where the values of each column begin in the text; null when that is not known. */
-function placesOf({ plan, layout, select, targets }: Wrap): number[] | null {
+/** The first arm of a set operation, which names the columns. */
+function firstOf(select: SelectStmt): SelectStmt {
   let first = select;
   while (first.larg) first = first.larg;
+  return first;
+}
+
+/** Where the values of each column begin in the text; null when that is not known. */
+function placesOf({ plan, layout, select, targets }: Wrap): number[] | null {
+  const first = firstOf(select);
   const own = targets ?? (isPlain(first) ? readTargets(plan, first, -1)?.targets : null) ?? [];
   if (own.length !== layout.columns.length) return null;
   const starts = own.flatMap((target) =>

@@ -30,8 +30,6 @@ export function isKnown(
   if (!seen?.startsWith('E ') || !wanted?.startsWith('E ')) return false;
   const [a, b] = [JSON.parse(seen.slice(2)), JSON.parse(wanted.slice(2))];
   if (isRefused && (a.C === '0A000' || a.C === '23502' || PROOF.test(a.n ?? ''))) return true;
-  // What is wrong with a VALUES list that is sorted or limited has no place.
-  const placed = b.P !== undefined;
   if (a.C === '23505' && b.C === '23505') return a.n === b.n;
   // A row that is wrong in two ways, or one of two rows: columns that change lie last, rows elsewhere.
   if (a.C === '23502' && b.C === '23502') return (a.c === b.c) !== (a.t === b.t);
@@ -45,8 +43,7 @@ export function isKnown(
   if (MOVING.test(a.M) && a.D?.includes('"~~pgtandem_guard"') && b.C === '23502') return true;
   // Where that is the plain table's own trigger, what else is wrong with the row may be told instead.
   if (MOVING.test(b.M) && b.D?.includes('"~make"') && /^23/.test(a.C)) return true;
-  if (a.C === '42846' && b.C === '42804' && (!placed || a.P === b.P)) return true;
-  if (/^428(04|46)$/.test(a.C) && a.C === b.C && !placed) return a.M === b.M;
+  if (a.C === '42846' && b.C === '42804' && a.P === b.P) return true;
   if (a.C === '42846' && b.C === '42846') return a.M === b.M && a.P === b.P;
   // Of two mistakes that are in the text itself, whatever the data, either may be told.
   if (a.M !== b.M && OF_TEXT.has(a.C) && OF_TEXT.has(b.C)) return true;
