@@ -4,5 +4,5 @@ export interface Column {
   /** SQL type, for parameters that are declared. */
   type: string;
   /** What is written into it; the others have their own few values. */
-  role: 'id' | 'lead' | 'note' | 'n' | 'u' | 'g' | 'derived';
+  role: 'id' | 'lead' | 'note' | 'n' | 'u' | 'g' | 'derived' | 'own';
 }

@@ -1,12 +1,18 @@
 /**
  * A constant that is out of its type's range is found when the statement is planned (at Bind) or when
  * it runs, as the plan has it: what was answered in between is left out where the errors are the same.
+ * So are rows in no order, of which one is not of the client's encoding.
  */
-export function sameMoment(seen: string[], wanted: string[]): [string[], string[]] {
+export function sameMoment(
+  seen: string[],
+  wanted: string[],
+  isOrdered: boolean,
+): [string[], string[]] {
+  const before = isOrdered ? /^[2Tn] / : /^[2TnD] /;
   const behind = (lines: string[]) => {
     const at = lines.findIndex((line) => /^E .*"C":"22/.test(line));
     let from = at;
-    while (from > 0 && /^[2Tn] /.test(lines[from - 1]!)) from--;
+    while (from > 0 && before.test(lines[from - 1]!)) from--;
     return at < 0
       ? null
       : { error: lines[at], rest: [...lines.slice(0, from), ...lines.slice(at)] };

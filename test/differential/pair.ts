@@ -12,7 +12,7 @@ import { Types } from './client.js';
 import { Catalog } from './compare.js';
 import { PREAMBLE } from './kinds.js';
 import { Front } from './plane.js';
-import { dropSql, emptySql, rowsOf, rowsSql, sidesSql } from './rows.js';
+import { dropSql, emptySql, holders, rowsOf, rowsSql, sidesSql } from './rows.js';
 import type { View, World } from './world.js';
 
 /** Where the migration stands while statements are compared. */
@@ -140,7 +140,11 @@ export class Pair {
     this.types = { ...this.types, plain: new Types(plain) };
     await plain.query(`SET session_replication_role = replica; ${rowsSql(world)}
       ${isAltered ? `${world.plain}; ${world.beside ?? ''}` : ''}; RESET session_replication_role`);
-    await plain.query(`DROP TABLE IF EXISTS kept; CREATE TABLE kept AS TABLE ${q(world.table)}`);
+    for (const { kept, only } of holders(world)) {
+      await plain.query(
+        `DROP TABLE IF EXISTS ${kept}; CREATE TABLE ${kept} AS SELECT * FROM ${only}`,
+      );
+    }
   }
 
   /** Takes the migration on to the next stage; both tables hold the rows of the beginning. */
@@ -185,8 +189,8 @@ export class Pair {
     const { rows } = await this.plain.query(serial);
     this.sequences = ['public.ticket', ...(rows[0].name ? [rows[0].name] : [])];
     await this.keep();
-    this.refill = await refillSql(this.front.control, this.world.table);
-    this.refillPlain = await refillSql(this.plain, this.world.table);
+    this.refill = await refillSql(this.front.control, this.world);
+    this.refillPlain = await refillSql(this.plain, this.world);
     this.catalogs = {
       plain: await Catalog.read(this.plain),
       tandem: await Catalog.read(this.front.control),
@@ -199,17 +203,19 @@ export class Pair {
    */
   private async keep(): Promise<void> {
     const { front, world, stage } = this;
-    const table = q(world.table);
     const rows = stage === 'soaking' ? '' : 'WITH NO DATA';
-    await front.control.query(
-      `DROP TABLE IF EXISTS kept; CREATE TABLE kept AS TABLE ${table} ${rows}`,
-    );
-    if (stage !== 'soaking') await front.control.query(rowsOf(world, 'kept'));
-    const generated = world.before.columns.some(({ role }) => role === 'g');
-    if (generated) await front.control.query('ALTER TABLE kept DROP COLUMN g');
-    if (stage === 'dual-writing') return;
     const set = this.sides.map((side) => `${q(side.follow)} = ${printExpression(side.forward)}`);
-    await front.control.query(`UPDATE kept SET ${set.join(', ')}`);
+    for (const [i, { kept, only }] of holders(world).entries()) {
+      await front.control.query(
+        `DROP TABLE IF EXISTS ${kept}; CREATE TABLE ${kept} AS SELECT * FROM ${only} ${rows}`,
+      );
+      if (stage !== 'soaking') await front.control.query(rowsOf(world, kept, i));
+      const generated = world.before.columns.some(({ role }) => role === 'g');
+      if (generated) await front.control.query(`ALTER TABLE ${kept} DROP COLUMN g`);
+      if (stage !== 'dual-writing') {
+        await front.control.query(`UPDATE ${kept} SET ${set.join(', ')}`);
+      }
+    }
   }
 
   /** Puts the rows of the beginning into both. While dual writing, they are not filled yet. */
@@ -239,7 +245,9 @@ export class Pair {
     const arrives = migration.plan.rowTriggers && world.before.alias !== null;
     const ours = [GUARD_TRIGGER, ...(arrives ? [ARRIVAL_TRIGGER] : [])];
     const what = isOn ? 'ENABLE ALWAYS' : 'DISABLE';
-    const sql = ours.map((name) => `${alter} ${what} TRIGGER ${q(name)};`);
+    const sql = holders(world).flatMap((table) =>
+      ours.map((name) => `ALTER TABLE ${q(table.name)} ${what} TRIGGER ${q(name)};`),
+    );
     return world.guard === 'repair' ? sql.join(' ') : '';
   }
 
@@ -309,9 +317,14 @@ export class Pair {
   get rowsSql(): string {
     const names = this.view.columns.map(({ name }) => q(name)).join(', ');
     const at = this.world.parts.length > 0 ? ', tableoid::regclass' : '';
+    const own = this.world.children.flatMap(({ name, own }, i) => {
+      const columns = ['id', ...own.map((column) => column.name)].join(', ');
+      return `UNION ALL SELECT ${5 + i}, ROW(${columns})::text FROM public.${q(name)}`;
+    });
     return `SELECT 1 AS part, ROW(${names}${at})::text AS row FROM public.${q(this.world.table)}
       UNION ALL SELECT 2, ROW(id, x, tid)::text FROM public.o UNION ALL SELECT 3, a::text FROM public.audit a
-      UNION ALL SELECT 4, z::text FROM other.${q(this.world.table)} z ORDER BY 1, 2`;
+      UNION ALL SELECT 4, z::text FROM other.${q(this.world.table)} z
+      ${own.join(' ')} ORDER BY 1, 2`;
   }
 
   async rows(client: pg.Client, sql: string): Promise<string[]> {
@@ -350,12 +363,18 @@ export class Pair {
 }
 
 /** SQL that puts the kept rows into the table. */
-async function refillSql(client: pg.Client, table: string): Promise<string> {
+async function refillSql(client: pg.Client, world: World): Promise<string> {
+  let sql = '';
+  for (const { name, kept } of holders(world)) sql += await refillOf(client, name, kept);
+  return sql;
+}
+
+async function refillOf(client: pg.Client, table: string, kept: string): Promise<string> {
   const { rows } = await client.query(
     `SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS names FROM pg_attribute
      WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''`,
     [q(table)],
   );
   const { names } = rows[0];
-  return `INSERT INTO ${q(table)} (${names}) OVERRIDING SYSTEM VALUE SELECT ${names} FROM kept;`;
+  return `INSERT INTO ${q(table)} (${names}) OVERRIDING SYSTEM VALUE SELECT ${names} FROM ${kept};`;
 }

@@ -2,7 +2,8 @@ import type { Words } from './words.js';
 
 /** A random query of the table; `ordered`: its rows come in a certain order. */
 export function query(w: Words): { text: string; ordered: boolean } {
-  const t = w.table();
+  const isOnly = w.world.children.length > 0 && w.random.chance(0.2);
+  const t = `${isOnly ? 'ONLY ' : ''}${w.table()}`;
   const v = w.lead;
   const text = w.random.pick([
     `SELECT * FROM ${t} ORDER BY id`,

@@ -4,20 +4,40 @@ import type { World } from './world.js';
 
 /** SQL that takes away what `setup` and `plain` have made. */
 export const dropSql = ({ table }: World) => `
-  DROP SCHEMA IF EXISTS other CASCADE; DROP TABLE IF EXISTS ${q(table)}, items, o, audit, kept CASCADE;
-  DROP FUNCTION IF EXISTS touch(int), audits(), bumps(), meddles(), make(), twice();`;
+  DROP SCHEMA IF EXISTS other CASCADE; DROP TABLE IF EXISTS ${q(table)}, items, o, audit CASCADE;
+  DROP FUNCTION IF EXISTS touch(int), audits(), bumps(), meddles(), twice(), make0(), make1(), make2(), make3();`;
+
+/** The tables that have rows of their own, and where these are kept. */
+export function holders({
+  table,
+  children,
+}: World): { name: string; kept: string; only: string }[] {
+  return [table, ...children.map(({ name }) => name)].map((name, i) => ({
+    name,
+    kept: `kept_${i}`,
+    // A partitioned table has none without its partitions.
+    only: children.length > 0 ? `ONLY ${q(name)}` : q(name),
+  }));
+}
 
 const ROWS = 12;
 
-/** SQL that puts the rows of the beginning into a table like the one under migration. */
-export function rowsOf(world: World, table: string): string {
+/**
+ * SQL that puts the rows of the beginning into a table like the one under migration, or like its child.
+ * @param nth which of the tables that have rows.
+ */
+export function rowsOf(world: World, table: string, nth: number): string {
   const view = world.before;
-  const columns = view.columns.filter(({ role }) => role !== 'g');
+  const all = [...view.columns, ...(world.children[nth - 1]?.own ?? [])];
+  const columns = all.filter(({ role }) => role !== 'g');
   const solid = KINDS[view.kind].values.filter((value) => value !== 'NULL');
-  const rows = Array.from({ length: ROWS }, (_, i) =>
+  const share = 1 + world.children.length;
+  const numbers = Array.from({ length: ROWS }, (_, i) => i).filter((i) => i % share === nth);
+  const rows = numbers.map((i) =>
     columns.map(({ role }) => {
       if (role === 'id') return i + 1;
       if (role === 'lead') return i === 5 && !world.notNull ? 'NULL' : solid[i % solid.length];
+      if (role === 'own') return `'o${i}'`;
       if (role === 'note') return i === 3 ? 'NULL' : `'r${i}'`;
       return role === 'n' ? i % 7 : i * 10;
     }),
@@ -46,7 +66,10 @@ export function sidesSql(
     SELECT setval('ticket', 500); ${world.identity === 'none' ? '' : `SELECT setval(${serial}, 100);`}`;
 }
 
-export const rowsSql = (world: World) => `${rowsOf(world, world.table)} ${sidesSql(world)}`;
+export const rowsSql = (world: World) =>
+  `${holders(world)
+    .map(({ name }, i) => rowsOf(world, name, i))
+    .join(' ')} ${sidesSql(world)}`;
 
 /** Nobody writes items: made anew, they might lie in another order, in which they are read. */
 export const emptySql = (world: World) =>

@@ -1,6 +1,7 @@
 import { type Guard, quoteIdentifier as q } from '../../sql/rules.js';
 import type { Random } from '../sql/random.js';
 import type { Column } from './column.js';
+import type { Child } from './family.js';
 import { KINDS, type KindName } from './kinds.js';
 import type { Parts } from './parts.js';
 
@@ -16,12 +17,14 @@ export interface SchemaOptions {
   /** Whether what is changed is made from `n`. */
   ofN: boolean;
   parts: Parts | null;
+  children: readonly Child[];
   major: number;
 }
 
 /** The tables of a world, random but for what its migration asks. */
 export function makeSchema(random: Random, options: SchemaOptions) {
-  const { guard, table, lead, kind, share, second, ofN, parts } = options;
+  const { guard, table, lead, kind, share, second, ofN, parts, children } = options;
+  const tables = [table, ...children.map(({ name }) => name)];
   const { type, values, volatile } = KINDS[kind] as (typeof KINDS)['int4'];
   const identities = ['serial', 'none', 'by default', 'always'] as const;
   // A partitioned table has identity columns from PostgreSQL 17 on.
@@ -72,7 +75,7 @@ export function makeSchema(random: Random, options: SchemaOptions) {
   const statements = [
     `CREATE TABLE ${q(table)} (${order.map((c) => `${q(c.name)} ${c.ddl}`).join(', ')}
        ${parts?.key === 'n' ? ', PRIMARY KEY (id, n)' : ''}) ${parts?.by ?? ''}`,
-    ...(parts?.ddl ?? []),
+    ...(parts?.ddl ?? children.map(({ ddl }) => ddl)),
     'CREATE TABLE items (n int, label text, v text)',
     `CREATE TABLE o (id int PRIMARY KEY, x int,
        tid ${order[0]!.type} ${references && `${references} ${random.pick(['CASCADE', 'SET NULL'])}`})`,
@@ -83,17 +86,17 @@ export function makeSchema(random: Random, options: SchemaOptions) {
     `CREATE FUNCTION touch(k int) RETURNS int LANGUAGE sql
        AS $$UPDATE ${q(table)} SET note = 'touched' WHERE id = k RETURNING 1$$`,
   ];
-  // Rows are told apart by id, which this key would let into several partitions.
-  if (parts?.key === 'n') {
+  // Rows are told apart by id, which keys would let into several partitions or children.
+  if (parts?.key === 'n' || children.length > 0) {
     const twice = `IF (SELECT count(*) FROM ${q(table)} WHERE id = NEW.id) > 1 THEN
       RAISE unique_violation USING MESSAGE = 'there twice'; END IF;`;
-    statements.push(trigger(table, 'twice', 'AFTER', twice));
+    statements.push(trigger(tables, 'twice', 'AFTER', twice));
   }
   if (random.chance(0.3)) statements.push(`CREATE INDEX ON ${q(table)} (n, id)`);
   if (random.chance(0.4))
     statements.push(
       trigger(
-        table,
+        tables,
         'audits',
         'AFTER',
         'INSERT INTO audit VALUES (TG_OP, NEW.id, NEW.note, NEW.n);',
@@ -104,7 +107,7 @@ export function makeSchema(random: Random, options: SchemaOptions) {
   const bumps = free && parts?.key !== 'n' && random.chance(0.3);
   if (bumps) {
     statements.push(
-      trigger(table, 'bumps', 'BEFORE', "IF NEW.note = 'a' THEN NEW.n := NEW.n + 1; END IF;"),
+      trigger(tables, 'bumps', 'BEFORE', "IF NEW.note = 'a' THEN NEW.n := NEW.n + 1; END IF;"),
     );
   }
   // After a rename its function would fail, here and there.
@@ -113,7 +116,7 @@ export function makeSchema(random: Random, options: SchemaOptions) {
   if (meddles) {
     const value = random.pick(solid);
     statements.push(
-      trigger(table, 'meddles', 'BEFORE', `IF NEW.n = 3 THEN NEW.${q(lead)} := ${value}; END IF;`),
+      trigger(tables, 'meddles', 'BEFORE', `IF NEW.n = 3 THEN NEW.${q(lead)} := ${value}; END IF;`),
     );
   }
   const plain: Column[] = order.map(({ name, type, role }) => ({ name, type, role }));
@@ -127,9 +130,14 @@ export function makeSchema(random: Random, options: SchemaOptions) {
   };
 }
 
-function trigger(table: string, name: string, when: string, body: string): string {
-  return `CREATE FUNCTION ${name}() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN ${body} RETURN NEW; END$$;
-    CREATE TRIGGER ${name} ${when} INSERT OR UPDATE ON ${q(table)} FOR EACH ROW EXECUTE FUNCTION ${name}()`;
+function trigger(tables: readonly string[], name: string, when: string, body: string): string {
+  return [
+    `CREATE FUNCTION ${name}() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN ${body} RETURN NEW; END$$`,
+    ...tables.map(
+      (table) => `CREATE TRIGGER ${name} ${when} INSERT OR UPDATE ON ${q(table)}
+        FOR EACH ROW EXECUTE FUNCTION ${name}()`,
+    ),
+  ].join(';\n');
 }
 
 function shuffled<T>(random: Random, items: readonly T[]): T[] {

@@ -240,11 +240,15 @@ export class Trial {
 
   /** What the rewriter has made of a text; of PREPARE and EXECUTE, of what is prepared. */
   private rewriteOf(text: string) {
-    const { outcomes } = this.pair.front;
+    return this.pair.front.outcomes.get(this.inner(text));
+  }
+
+  /** The text itself; of PREPARE and EXECUTE, that of what is prepared. */
+  private inner(text: string): string {
     const [, name = '', inner = ''] = PREPARE.exec(text) ?? [];
     if (name) this.prepared.set(name, inner);
     const used = /^EXECUTE (\w+)/.exec(text)?.[1];
-    return outcomes.get(used ? (this.prepared.get(used) ?? '') : inner || text);
+    return used ? (this.prepared.get(used) ?? '') : inner || text;
   }
 
   private outcome(text: string): string {
@@ -317,6 +321,7 @@ export class Trial {
     const [seen, wanted] = sameMoment(
       describe(compared(step, answer, stands), { catalog: catalogs.tandem, ...shown }),
       describe(compared(step, expected, stands), { catalog: catalogs.plain, ...shown }),
+      ordered,
     );
     if (seen.some((line) => line.startsWith('E '))) this.counts.add('failed');
     const pairs = Array.from({ length: Math.max(seen.length, wanted.length) }, (_, i) => i).filter(
@@ -343,7 +348,7 @@ export class Trial {
 
   /** What hidden columns a call may see. */
   private mayShow({ text }: Call): ReturnType<typeof mayShow> {
-    return this.outcome(text) === 'guarded' ? mayShow(this.reason(text), text) : null;
+    return this.outcome(text) === 'guarded' ? mayShow(this.reason(text), this.inner(text)) : null;
   }
 
   private async sameRows(): Promise<string | null> {

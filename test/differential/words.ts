@@ -1,6 +1,7 @@
 import { quoteIdentifier } from '../../sql/rules.js';
 import type { Random } from '../sql/random.js';
 import type { Column } from './column.js';
+import { columnsIn } from './family.js';
 import { KINDS } from './kinds.js';
 import type { View, World } from './world.js';
 
@@ -34,7 +35,7 @@ export class Words {
   /** Whether a row that is there already does no harm. */
   clashes = false;
   private fickle = false;
-  /** The table, or one of its partitions, that the statement names. */
+  /** The table, or one of its partitions or children, that the statement names. */
   relation: string;
 
   constructor(
@@ -116,11 +117,17 @@ export class Words {
 
   /** The columns that an application may write. */
   get writable(): Column[] {
-    return this.view.columns.filter(({ role }) => role !== 'g' && role !== 'derived');
+    return this.columns.filter(({ role }) => role !== 'g' && role !== 'derived');
+  }
+
+  /** The columns of what is named. */
+  get columns(): Column[] {
+    const child = this.world.children.find(({ name }) => name === this.relation);
+    return columnsIn(child, this.view.columns);
   }
 
   column(role: Column['role']): Column | undefined {
-    return this.view.columns.find((column) => column.role === role);
+    return this.columns.find((column) => column.role === role);
   }
 
   /** Some columns to write, in a random order. */

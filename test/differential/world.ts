@@ -1,6 +1,7 @@
 import { type Guard, quoteIdentifier as q } from '../../sql/rules.js';
 import type { Random } from '../sql/random.js';
 import type { Column } from './column.js';
+import { type Child, columnsIn, makeFamily } from './family.js';
 import { CHANGES, type Change, DERIVED, KINDS, type KindName } from './kinds.js';
 import { makeParts, type Parts } from './parts.js';
 import { makeSchema } from './schema.js';
@@ -21,8 +22,10 @@ export interface World {
   major: number;
   guard: Guard;
   table: string;
-  /** Names of its partitions. */
+  /** Names of its partitions, or of its children. */
   parts: string[];
+  /** Tables that inherit from it. */
+  children: Child[];
   /**
    * Whether a session may go on through all stages. Not after a rename, when the old name is another
    * column's or none in the plain database; nor where a user's trigger reads a column whose type
@@ -68,7 +71,8 @@ interface Action {
 export function makeWorld(random: Random, major: number): World {
   const table = random.pick(TABLES);
   const parts = random.chance(0.25) ? makeParts(random, table) : null;
-  const guards = parts ? REPAIRING : GUARDS;
+  const children = !parts && random.chance(0.25) ? makeFamily(random, table) : [];
+  const guards = parts || children.length > 0 ? REPAIRING : GUARDS;
   const guard = random.pick(guards);
   const lead = random.pick(LEADS);
   const share = random.next();
@@ -87,7 +91,7 @@ export function makeWorld(random: Random, major: number): World {
   const second = chosen?.changed ?? null;
   const migration = actions.map((action) => action.migration).join(';\n');
   const ofN = /\bn\b/.test(migration);
-  const options = { guard, table, lead, kind, share, second, ofN, parts, major };
+  const options = { guard, table, lead, kind, share, second, ofN, parts, children, major };
   const schema = makeSchema(random, options);
   const view: View = { columns: schema.columns, lead, kind, alias: null, derived: null };
   const after = actions.reduce((so, action) => action.view(so), view);
@@ -96,12 +100,13 @@ export function makeWorld(random: Random, major: number): World {
     major,
     guard,
     table,
-    parts: parts?.names ?? [],
+    parts: parts?.names ?? children.map(({ name }) => name),
+    children,
     goesOn: first.view(view).alias === null && second === null,
     key: parts?.key === 'n' ? 'id, n' : 'id',
     what: actions.map(({ what }) => what).join(', '),
     migration,
-    plain: `${actions.map(({ plain }) => plain).join('; ')}; ${makeSql(table, after, actions)}`,
+    plain: `${actions.map(({ plain }) => plain).join('; ')}; ${makeSql(table, children, after, actions)}`,
     beside: random.chance(0.3) ? random.pick(BESIDE) : null,
     before: { ...view, alias: first.view(view).alias === null ? null : after.lead },
     after,
@@ -109,7 +114,7 @@ export function makeWorld(random: Random, major: number): World {
 }
 
 const GUARDS = ['none', 'none', 'none', 'repair', 'repair', 'reject'] as const;
-/** A partitioned table has a guard. */
+/** A partitioned table, or one with children, has a guard. */
 const REPAIRING = ['repair', 'repair', 'reject'] as const;
 
 /** What is changed of another table in the same time, by a migration of its own. */
@@ -216,17 +221,30 @@ function isFree(name: 'n' | 'note', first: Action, parts: Parts | null): boolean
 }
 
 /** Keeps columns that are made from others as the migration does, on the plain database. */
-function makeSql(table: string, after: View, actions: readonly Action[]): string {
+function makeSql(
+  table: string,
+  children: readonly Child[],
+  after: View,
+  actions: readonly Action[],
+): string {
   const derived = actions.flatMap((action) => action.derived ?? []);
   if (derived.length === 0) return '';
   const value = (c: Column) => {
     const up = derived.find(({ column }) => column.name === c.name)?.up;
     return up === undefined ? q(c.name) : `(${up})::${c.type}`;
   };
-  return `CREATE FUNCTION make() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
-      SELECT x.* INTO NEW FROM
-        (SELECT ${after.columns.map(value).join(', ')} FROM (SELECT (NEW).*) y) x;
-      RETURN NEW; END$$;
-    CREATE TRIGGER "~make" BEFORE INSERT OR UPDATE ON ${q(table)} FOR EACH ROW
-      EXECUTE FUNCTION make()`;
+  const made = [
+    { name: table, child: undefined },
+    ...children.map((child) => ({ name: child.name, child })),
+  ];
+  return made
+    .map(({ name, child }, i) => {
+      const values = columnsIn(child, after.columns).map(value).join(', ');
+      return `CREATE FUNCTION make${i}() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+          SELECT x.* INTO NEW FROM (SELECT ${values} FROM (SELECT (NEW).*) y) x;
+          RETURN NEW; END$$;
+        CREATE TRIGGER "~make" BEFORE INSERT OR UPDATE ON ${q(name)} FOR EACH ROW
+          EXECUTE FUNCTION make${i}()`;
+    })
+    .join('; ');
 }

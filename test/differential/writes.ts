@@ -35,9 +35,9 @@ export class Writes {
     }
     let list = `(${w.comma(columns.map((column) => this.target(column)))})`;
     if (random.chance(0.12) && !w.spoilt) {
-      const visible = w.view.columns.filter(({ role }) => role !== 'derived');
+      const visible = w.columns.filter(({ role }) => role !== 'derived');
       columns = visible.slice(0, 1 + random.below(visible.length));
-      const isWhole = visible.length === w.view.columns.length;
+      const isWhole = visible.length === w.columns.length;
       if (isWhole && random.chance(0.05)) columns = [...visible, visible[1]!];
       list = '';
     }
