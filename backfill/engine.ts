@@ -17,7 +17,7 @@ import { Question } from './question.js';
 import { Report } from './report.js';
 import { blockingReason } from './signals/blocking.js';
 import { SignalWatch } from './signals/watch.js';
-import { CriticalError, decide, isPaced, pressureOf, type Reason } from './throttle.js';
+import { CriticalError, decide, pacedBy, pressureOf, type Reason } from './throttle.js';
 import { Vacuumer, vacuumDue } from './vacuum.js';
 import { endsWithin, wait } from './wait.js';
 import type { Worker } from './worker.js';
@@ -141,10 +141,11 @@ class Engine {
     const stop = decide(signals);
     if (stop?.level === 'critical') throw new CriticalError(stop);
     const { ratio, factorMax, delayMs, reason } = pressureOf(signals);
-    if (isPaced(signals)) this.pacer.beginSlowly();
+    const paced = pacedBy(signals);
+    if (paced) this.pacer.beginSlowly();
     // What is too old to go by stands for nothing; the fill stands still until it is known.
     this.pacer.observe(performance.now(), stop?.name === 'stale' ? 1 : ratio, factorMax, delayMs);
-    this.slowedBy = reason ?? (this.pacer.factor > 1.05 ? this.slowedBy : null);
+    this.slowedBy = reason ?? (this.pacer.factor > 1.05 ? (this.slowedBy ?? paced) : null);
     this.workersMax = fillWorkersOf(settings);
     this.crewNow = crewOf(this.workersMax, this.reader.others, this.pacer.factor);
     return stop;

@@ -113,7 +113,8 @@ export function decide(signals: readonly Signal[]): Reason | null {
  * (pace.ts makes the speed of it), and the reason when one is beyond.
  */
 export function pressureOf(signals: readonly Signal[]): Pressure {
-  const soft = signals.filter(({ level }) => level === 'soft');
+  // One that was never observed stops the fill as stale.
+  const soft = signals.filter(({ level, ageMs }) => level === 'soft' && Number.isFinite(ageMs));
   const worst = gravest(soft);
   const ratio = Math.max(0, ...soft.map(ratioOf));
   const beyond = soft.filter((signal) => gravest([signal]));
@@ -138,9 +139,12 @@ function ratioOf({ observed, threshold, floor = 0 }: Signal): number {
 /** What the fill itself is no cause of. */
 const OF_OTHERS: ReadonlySet<SignalName> = new Set(['old-transaction', 'autovacuum', 'http']);
 
-/** Whether a soft signal tells how fast the fill may be. */
-export function isPaced(signals: readonly Signal[]): boolean {
-  return signals.some(({ level, name }) => level === 'soft' && !OF_OTHERS.has(name));
+/**
+ * Why a fill begins slowly: the first soft signal that tells how fast it may be; null: there is none.
+ */
+export function pacedBy(signals: readonly Signal[]): Reason | null {
+  const first = signals.find(({ level, name }) => level === 'soft' && !OF_OTHERS.has(name));
+  return first ? reason(first.name, 'its limit is approached from below', 'soft') : null;
 }
 
 const delayOf = ({ delayMs = 0 }: Signal) => delayMs;

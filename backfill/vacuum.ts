@@ -15,6 +15,11 @@ export const VACUUM_SHARE = 0.1;
  */
 const DELAY_MS = 20;
 
+/** Where the database or the role has a longer one, that stays. */
+const GENTLE = `
+  SELECT set_config(name, greatest(reset_val::float8, ${DELAY_MS})::text || 'ms', false)
+  FROM pg_settings WHERE name = 'vacuum_cost_delay'`;
+
 /** What a fill has left behind since the last VACUUM, or since it started. */
 export interface Left {
   blocks: number;
@@ -84,7 +89,7 @@ export class Vacuumer {
     this.skipped = false;
     this.running = true;
     try {
-      await this.connection.query(`SET vacuum_cost_delay = ${beside ? DELAY_MS : 0}`);
+      await this.connection.query(beside ? GENTLE : 'RESET vacuum_cost_delay');
       await this.connection.query(
         `VACUUM (INDEX_CLEANUP OFF, TRUNCATE OFF, PROCESS_TOAST OFF, SKIP_LOCKED) ${this.table}`,
       );

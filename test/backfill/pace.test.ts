@@ -1,6 +1,6 @@
 import t from 'tap';
 import { crewOf, Pacer, restTimes } from '../../backfill/pace.js';
-import { decide, isPaced, pressureOf, type Signal } from '../../backfill/throttle.js';
+import { decide, pacedBy, pressureOf, type Signal } from '../../backfill/throttle.js';
 import { randomFrom } from './setup.js';
 
 /**
@@ -174,8 +174,8 @@ t.test('a soft signal slows down, a hard one stops, a critical one goes before a
   t.match(decide(both), { level: 'critical', name: 'query' });
   t.match(decide([beyond({ level: 'soft', ageMs: 1_001 })]), { name: 'stale' });
   t.equal(decide([beyond({ level: 'soft', ageMs: 1_001, staleMs: 2_000 })]), null);
-  t.ok(isPaced([beyond({ level: 'soft' })]));
-  t.notOk(isPaced([beyond({}), beyond({ name: 'autovacuum', level: 'soft' })]));
+  t.match(pacedBy([beyond({ level: 'soft' })])?.text, /: its limit is approached from below$/);
+  t.equal(pacedBy([beyond({}), beyond({ name: 'autovacuum', level: 'soft' })]), null);
   const late = {
     name: 'latency',
     floor: 1,
