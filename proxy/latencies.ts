@@ -45,13 +45,15 @@ export class Waits {
   /** A request of the client was answered. @param touched oids of the tables that it touches. */
   add(seconds: number, touched: readonly number[] | null): void {
     this.seconds += seconds;
-    for (const oid of touched ?? []) this.tables.add(oid);
+    if (touched) for (const oid of touched) this.tables.add(oid);
   }
 
   /** The transaction is over: it counts for each of its tables. */
   end(latencies: Latencies): void {
-    for (const oid of this.tables) latencies.record(oid, this.seconds);
-    this.tables.clear();
+    if (this.tables.size > 0) {
+      for (const oid of this.tables) latencies.record(oid, this.seconds);
+      this.tables.clear();
+    }
     this.seconds = 0;
   }
 }
