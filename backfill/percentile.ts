@@ -11,7 +11,7 @@ export interface Report {
 
 /** What the transactions of some time were. */
 export interface Latency {
-  /** Milliseconds; null: of too few transactions nothing can be said. */
+  /** The median of its slices' p99s, milliseconds; null: of too few transactions nothing can be said. */
   p99Ms: number | null;
   transactions: number;
   /** Of the report that is the oldest, milliseconds; 0 where no proxy reports. */
@@ -30,7 +30,7 @@ export function p99Of(counts: Counts): number | null {
   const buckets = Object.entries(counts)
     .map(([bucket, n]) => [Number(bucket), n] as const)
     .sort(([a], [b]) => a - b);
-  const transactions = buckets.reduce((sum, [, n]) => sum + n, 0);
+  const transactions = totalOf(counts);
   if (transactions < TRANSACTIONS_MIN) return null;
   let left = transactions * 0.99;
   for (const [bucket, n] of buckets) {
@@ -40,33 +40,70 @@ export function p99Of(counts: Counts): number | null {
   return null;
 }
 
+/** A proxy reports every second; what comes within less time, from several, is of one slice. */
+const SLICE_MS = 750;
+
 /**
- * The transactions of the last seconds, of all proxies together. Each is counted from its own report a
- * window ago, so that one that comes or goes takes nothing away from the others. Pure.
+ * The transactions of the last seconds, of all proxies together, and the median of the p99s of its
+ * slices: a second each, or as many as have transactions enough for a p99. One stall counts for its
+ * own slice and no more. Each proxy is counted from its report before, so that one that comes, goes or
+ * begins anew adds nothing that is not of now. Pure.
  */
 export class LatencyWindow {
-  private history = new Map<string, { atMs: number; counts: Counts }[]>();
+  private before = new Map<string, Counts>();
+  /** What the reports have added, the latest last. */
+  private steps: { atMs: number; counts: Counts }[] = [];
 
-  constructor(private readonly windowMs: number) {}
+  /** @param slicesMax the latest so many of its slices count. */
+  constructor(
+    private readonly windowMs: number,
+    private readonly slicesMax = Number.POSITIVE_INFINITY,
+  ) {}
 
   take(reports: readonly Report[], atMs: number): Latency {
-    const seen = new Map<string, { atMs: number; counts: Counts }[]>();
-    const sum: Counts = {};
+    const added: Counts = {};
     for (const { proxy, counts } of reports) {
-      const samples = this.history.get(proxy) ?? [];
-      samples.push({ atMs, counts: counts ?? {} });
-      while (samples.length > 2 && samples[1]!.atMs <= atMs - this.windowMs) samples.shift();
-      seen.set(proxy, samples);
-      const before = samples[0]!.counts;
-      for (const [bucket, n] of Object.entries(counts ?? {})) {
-        sum[bucket] = (sum[bucket] ?? 0) + Math.max(0, n - (before[bucket] ?? 0));
+      const before = this.before.get(proxy);
+      for (const [bucket, n] of Object.entries((before && counts) ?? {})) {
+        const more = n - (before?.[bucket] ?? 0);
+        if (more > 0) added[bucket] = (added[bucket] ?? 0) + more;
       }
     }
-    this.history = seen;
+    this.before = new Map(reports.map(({ proxy, counts }) => [proxy, counts ?? {}]));
+    if (Object.keys(added).length > 0) this.steps.push({ atMs, counts: added });
+    this.steps = this.steps.filter((step) => step.atMs > atMs - this.windowMs);
     return {
-      p99Ms: p99Of(sum),
-      transactions: Object.values(sum).reduce((a, b) => a + b, 0),
+      p99Ms: median(this.slices().slice(0, this.slicesMax)),
+      transactions: this.steps.reduce((sum, { counts }) => sum + totalOf(counts), 0),
       ageMs: Math.max(0, ...reports.map(({ ageMs }) => ageMs)),
     };
   }
+
+  /** The p99 of each slice, the latest first. What is too little for one at the end has none. */
+  private slices(): number[] {
+    const found: number[] = [];
+    let slice: { endMs: number; counts: Counts } | null = null;
+    for (const { atMs, counts } of this.steps.toReversed()) {
+      const p99Ms = slice && p99Of(slice.counts);
+      if (slice && p99Ms !== null && atMs <= slice.endMs - SLICE_MS) {
+        found.push(p99Ms);
+        slice = null;
+      }
+      slice ??= { endMs: atMs, counts: {} };
+      for (const [bucket, n] of Object.entries(counts)) {
+        slice.counts[bucket] = (slice.counts[bucket] ?? 0) + n;
+      }
+    }
+    const last = slice && p99Of(slice.counts);
+    return last === null ? found : [...found, last];
+  }
+}
+
+const totalOf = (counts: Counts) => Object.values(counts).reduce((a, b) => a + b, 0);
+
+function median(values: readonly number[]): number | null {
+  if (values.length === 0) return null;
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }

@@ -1,4 +1,4 @@
-import { type Counts, p99Of, type Report } from '../backfill/percentile.js';
+import { LatencyWindow, type Report } from '../backfill/percentile.js';
 import { reportsSql } from '../backfill/signals/latency.js';
 import { type Context, showWaiting, stopIfAborted } from './context.js';
 import { changeSettings, type Migration } from './store.js';
@@ -11,7 +11,8 @@ const SILENT_MS = 3_000;
 /**
  * Learns how long the application's transactions on the table take while nothing is filled yet, and
  * saves it with the settings. It waits for as long as the settings say, because what makes the
- * slowest of a hundred slow comes by the second, however many there are; not at all where there is
+ * slowest of a hundred slow comes by the second, however many there are, and so that a stall is in few
+ * of the seconds of which the median is; not at all where there is
  * no proxy, and for three seconds where no application uses the table.
  */
 export async function learnBaseline(context: Context, migration: Migration): Promise<void> {
@@ -20,21 +21,17 @@ export async function learnBaseline(context: Context, migration: Migration): Pro
   // Also null says that it is known: there is to be none.
   if (learnMs <= 0 || latencyBaselineMs !== undefined) return;
   const startedMs = performance.now();
-  const first = new Map((await reports(context, migration)).map((each) => [each.proxy, each]));
+  // What the signal observes later, of a longer time.
+  const window = new LatencyWindow(Number.POSITIVE_INFINITY);
   let told = false;
   for (;;) {
     const sinceMs = performance.now() - startedMs;
     const now = await reports(context, migration);
-    const sum = now.reduce<Counts>(
-      (all, { proxy, counts }) => add(all, counts, first.get(proxy)),
-      {},
-    );
-    const transactions = Object.values(sum).reduce((a, b) => a + b, 0);
+    const { p99Ms, transactions } = window.take(now, performance.now());
     const isSilent = transactions === 0 && sinceMs >= SILENT_MS;
     const isOver = isSilent || (await live(context)) === 0;
     if (isOver || sinceMs >= learnMs) {
       if (told) await showWaiting(context, migration, []);
-      const p99Ms = p99Of(sum);
       const fields = { migration: migration.name, transactions, p99Ms };
       log.info(fields, p99Ms === null ? 'too few transactions to compare with' : 'p99 before');
       if (p99Ms === null) return;
@@ -58,11 +55,4 @@ async function live({ connection }: Context): Promise<number> {
     'SELECT count(*)::int AS n FROM pgtandem.proxy WHERE lease_until > clock_timestamp()',
   );
   return rows[0].n;
-}
-
-function add(sum: Counts, counts: Counts | null, first: Report | undefined): Counts {
-  for (const [bucket, n] of Object.entries(counts ?? {})) {
-    sum[bucket] = (sum[bucket] ?? 0) + Math.max(0, n - (first?.counts?.[bucket] ?? 0));
-  }
-  return sum;
 }

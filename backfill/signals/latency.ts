@@ -3,9 +3,12 @@ import { type Latency, LatencyWindow, type Report } from '../percentile.js';
 import { since } from '../throttle.js';
 import type { CatalogSource, Judged } from './source.js';
 
-/** Over which time the percentile is, milliseconds: long enough for some hundred transactions. */
+/** From which time the percentiles are, milliseconds: long enough for some hundred transactions. */
 const WINDOW_MS = 5_000;
-/** On average a transaction of the window is half of it old, and its report half a second. */
+/**
+ * On average a transaction of the window is half of it old, and its report half a second; what is
+ * in the middle of five seconds moves when the third of them has.
+ */
 const DELAY_MS = WINDOW_MS / 2 + 1_000;
 /** A proxy that lives reports every second; from an older report nothing is known. */
 const OLD_MS = 5_000;
@@ -21,12 +24,20 @@ export function reportsSql(oid: number): string {
 
 /**
  * The application's p99 on the table, as all proxies see it, against its own of before the backfill.
- * Two signals, since it slows the fill down first and stops it only where that did not help.
+ * Two signals, since it slows the fill down first, by the median of the last seconds, which is what the
+ * baseline is too. It stops it where that did not help, by the last second alone: at once, and for no
+ * longer.
  * @param oid of the table that applications name.
  */
 export const latency = (oid: number) => [
-  source(oid, 'latency', 'soft', (settings) => settings.latencySlow),
-  source(oid, 'latency-stop', 'hard', (settings) => settings.latencyStop),
+  source(oid, 'latency', 'soft', (settings) => settings.latencySlow, new LatencyWindow(WINDOW_MS)),
+  source(
+    oid,
+    'latency-stop',
+    'hard',
+    (settings) => settings.latencyStop,
+    new LatencyWindow(WINDOW_MS, 1),
+  ),
 ];
 
 function source(
@@ -34,8 +45,8 @@ function source(
   name: 'latency' | 'latency-stop',
   level: Level,
   limit: (settings: ThrottleSettings) => number | null,
+  window: LatencyWindow,
 ): CatalogSource<Report[], Latency> {
-  const window = new LatencyWindow(WINDOW_MS);
   return {
     name,
     level,

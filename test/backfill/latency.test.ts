@@ -8,6 +8,12 @@ import { randomFrom } from './setup.js';
 
 /**
  * The application's p99, from the proxies' counts to the signal, without a server.
+ *
+ * What was broken on purpose, and which test saw it: the p99 of all the window instead of its slices',
+ * the slices from the oldest on, as many of them as there are where one is asked for ("a stall");
+ * slices that end without a hundred transactions (it, and "a window"); a proxy that comes with all
+ * that it has ever counted, one that begins anew with less than nothing, a window without an end
+ * ("a window").
  */
 
 const OID = 77;
@@ -68,6 +74,9 @@ t.test(
   },
 );
 
+const ms = (bucket: number) => 0.1 * 2 ** (bucket / 8);
+const [FAST, SLOW] = [10, 40];
+
 t.test('a window is of the last seconds of every proxy that reports', async (t) => {
   const window = new LatencyWindow(5_000);
   const take = (atMs: number, counts: Record<string, [number, number]>) =>
@@ -75,20 +84,63 @@ t.test('a window is of the last seconds of every proxy that reports', async (t) 
       Object.entries(counts).map(([proxy, [fast, slow]]) => ({
         proxy,
         ageMs: proxy === 'b' ? 300 : 100,
-        counts: { 10: fast, 40: slow },
+        counts: { [FAST]: fast, [SLOW]: slow },
       })),
       atMs,
     );
   t.match(take(0, { a: [5_000, 700] }), { transactions: 0, p99Ms: null, ageMs: 100 });
-  const quick = 0.1 * 2 ** (10 / 8);
-  const slow = 0.1 * 2 ** (40 / 8);
-  t.match(take(1_000, { a: [5_200, 700] }), { transactions: 200, p99Ms: quick });
-  t.match(take(2_000, { a: [5_200, 710], b: [9_000, 900] }), { transactions: 210, p99Ms: slow });
+  t.match(take(1_000, { a: [5_200, 700] }), { transactions: 200, p99Ms: ms(FAST) });
+  // Ten alone are no slice: they are of the one with those before them.
+  t.match(take(2_000, { a: [5_200, 710], b: [9_000, 900] }), {
+    transactions: 210,
+    p99Ms: ms(SLOW),
+  });
   // One that has just come counts from its first report on.
   t.match(take(3_000, { a: [5_400, 710], b: [9_500, 900] }), { transactions: 910, ageMs: 300 });
-  // One that goes takes its requests with it; the slow ones of before are out of the window.
-  t.match(take(8_000, { a: [5_600, 710] }), { transactions: 200, p99Ms: quick });
-  t.match(take(9_000, { a: [10, 0] }), { transactions: 0 }, 'one that began anew has no debts');
+  t.match(take(8_000, { a: [5_600, 710] }), { transactions: 200, p99Ms: ms(FAST) });
+  t.match(take(9_000, { a: [10, 0] }), { transactions: 200 }, 'one that began anew has no debts');
+  t.match(take(9_500, { a: [10, 60] }), { transactions: 260 }, 'and counts from then on');
+});
+
+/** A second each of 100 transactions or so many, of which the given are slow. */
+function reported(window: LatencyWindow, slow: readonly number[], each = 100) {
+  const sum = { fast: 0, slow: 0 };
+  const taken = [0, ...slow].map((n, second) => {
+    if (second > 0) sum.fast += each - n;
+    sum.slow += n;
+    const counts = { [FAST]: sum.fast, [SLOW]: sum.slow };
+    const atMs = second * 1_000;
+    // Looks are taken more often than reports are made.
+    for (const later of [0, 250, 500]) {
+      window.take([{ proxy: 'a', ageMs: later, counts }], atMs + later);
+    }
+    return window.take([{ proxy: 'a', ageMs: 0, counts }], atMs + 600).p99Ms;
+  });
+  return taken.slice(1);
+}
+
+t.test('a stall spoils its own second, of the baseline as of what is compared', async (t) => {
+  const stalled = [0, 0, 0, 100, 0, 0, 0, 0, 0, 0];
+  const all = { [FAST]: 900, [SLOW]: 100 };
+  t.equal(p99Of(all), ms(SLOW), 'of all transactions together it is the p99');
+  t.equal(reported(new LatencyWindow(Number.POSITIVE_INFINITY), stalled).at(-1), ms(FAST));
+  t.same(new Set(reported(new LatencyWindow(5_000), stalled)), new Set([ms(FAST)]));
+  t.same(
+    reported(new LatencyWindow(5_000, 1), stalled).map((p99Ms) => p99Ms === ms(SLOW)),
+    stalled.map((n) => n > 0),
+    'the latest slice alone tells at once, and not for longer',
+  );
+  // What is slow for longer is told when it is most of the window, and forgotten likewise.
+  t.same(
+    reported(new LatencyWindow(5_000), [0, 0, 0, 0, 0, 9, 9, 9, 9, 9, 0, 0, 0]).map(
+      (p99Ms) => p99Ms === ms(SLOW),
+    ),
+    [false, false, false, false, false, false, false, true, true, true, true, true, false],
+  );
+  // Of 20 a second it takes five to have a hundred.
+  const few = reported(new LatencyWindow(5_000), [0, 0, 0, 0, 0, 3, 0], 20);
+  t.same(few, [null, null, null, null, ms(FAST), ms(SLOW), ms(SLOW)]);
+  t.same(new Set(reported(new LatencyWindow(5_000), [0, 0, 0, 0, 0, 0], 19)), new Set([null]));
 });
 
 t.test(
