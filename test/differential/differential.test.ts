@@ -38,7 +38,8 @@ import { Counts } from './trial.js';
  * And not tried, since docs/limits.md has it or it fails on a plain table too: lastval(); INSERT with
  * standard_conforming_strings off; a parameter of a
  * declared type for columns of two types; a trigger that moves a row to another partition; in a session that
- * goes on, a trigger that reads a column whose type changes; a default of an added column.
+ * goes on, a trigger that reads or sets a column whose type changes (its cached plan casts to the old one); a default of an
+ * added column.
  *
  * Broken on purpose, each found within six worlds of seed 5:
  *

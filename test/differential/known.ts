@@ -67,7 +67,7 @@ const MOVING = /^moving row to another partition during a BEFORE/;
 export const PROOF = /^_pgtandem_proof_/;
 
 /** What analysing a statement finds: types that do not fit, constants that are none of theirs. */
-const OF_TEXT = new Set(['42804', '42846', '42P08', '22P02', '22007', '22003']);
+const OF_TEXT = new Set(['42804', '42846', '42P08', '22P02', '22007', '22008', '22003']);
 
 /** Kinds of the messages that differ, with their SQLSTATE. */
 export function markOf(...lines: (string | undefined)[]): string {

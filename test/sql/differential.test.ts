@@ -70,7 +70,7 @@ function isKnown(seen: Seen, expected: Seen): boolean {
 }
 
 /** What analysing a statement finds: types that do not fit, constants that are none of theirs. */
-const OF_TEXT = new Set(['42804', '42846', '42P08', '22P02', '22007', '22003']);
+const OF_TEXT = new Set(['42804', '42846', '42P08', '22P02', '22007', '22008', '22003']);
 
 const READS = new Set(['star', 'whole-row']);
 
