@@ -13,7 +13,8 @@ import { makeTables, STAGES, type Stage, SUBJECTS, type Subject } from './subjec
  * difference, and what was rewritten must have written both columns, without any guard.
  */
 
-const seed = seedFrom(process.env.SEED);
+// Fixed where every change is tested: what a new seed finds wants a look, and is no fault of that change.
+const seed = seedFrom(process.env.SEED ?? (process.env.LONG === '1' ? undefined : '9001'));
 const STATEMENTS = Number(process.env.STATEMENTS ?? 60);
 
 interface Seen {
@@ -64,6 +65,8 @@ function isKnown(seen: Seen, expected: Seen): boolean {
   if (a && b && b.code === '42804' && a.code === b.code && !placed) return a.message === b.message;
   // Of two errors that are in the text itself, whatever the data, either may be told.
   if (a && b && a.message !== b.message && OF_TEXT.has(a.code) && OF_TEXT.has(b.code)) return true;
+  // Constants are divided while a statement is planned, and a WITH is planned first (seed 252269).
+  if (a?.code === '22012' && b?.code === '22003') return true;
   // What is moved stands in VALUES, in the words of which the server refuses a set or an aggregate.
   if (/not allowed in VALUES/.test(a?.message ?? '')) return a?.code === b?.code;
   return a?.code === '42P08' && b?.code === '42P08' && a.message === b.message;
