@@ -5,9 +5,10 @@ import { randomFrom } from './setup.js';
 
 /**
  * What was broken on purpose, and which test saw it: a GAIN of 3 (the second: it swings), a QUIET
- * of 1 and a MAX_FACTOR of 640 (the third), a factorMax that counts for nothing, and one that does not bring down what another signal has slowed further (`some signals`), `soft`
- * or `critical` no matter in decide (the last); DELAY no matter in observe ("what is averaged"), a floor
- * that counts for nothing (the same), `beginSlowly` that begins whenever it is asked ("begins").
+ * of 1 and a MAX_FACTOR of 640 (the third), a factorMax that counts for nothing, and one that does not
+ * bring down what another signal has slowed further ("some signals"), `soft` or `critical` no matter in
+ * decide (the last); DELAY no matter in observe ("what is averaged"), a floor that counts for nothing
+ * (the same), `beginSlowly` that begins whenever it is asked ("begins").
  */
 
 /** A signal that is in proportion to the fill's speed, plus a floor, averaged and seen late. */

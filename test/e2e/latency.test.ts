@@ -63,7 +63,7 @@ t.test('an application that gets slow stops the backfill', async (t) => {
   const action = 'ALTER TABLE orders ALTER COLUMN amount TYPE bigint';
   await pgtandem('start', '-e', action, '--name', 'm', '--learn', '8s', '--chunk-time', '5ms');
   await pgtandem('throttle', 'm', '--max-wal-rate', '1MB', '--latency-slow', 'off');
-  // A stall while it learns, long enough for one of a hundred transactions in all that time.
+  // A stall while it learns; what that may do to the baseline is latency.test.ts's.
   await rig.when('m', ({ progress }) => JSON.stringify(progress).includes('to know its p99'));
   const stalled = `SELECT coalesce(sum(n.value::int), 0)::int FROM pgtandem.proxy,
     jsonb_each(latency) l, jsonb_each_text(l.value) n WHERE n.key::int >= 8 * log(2, 900)`;
