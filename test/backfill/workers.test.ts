@@ -264,7 +264,14 @@ t.test('three workers on one table', async (t) => {
     const settings = { ...DEFAULT_THROTTLE, chunkTargetMs: 100_000, fillWorkers: 3 };
     const watched = new Watched({ url: cluster.url(), job }, () => settings);
     t.teardown(() => watched.stop());
-    await until('three chunks are under way', async () => (await chunksOf(client)) === 3);
+    // Not only begun: one that does not hold the table yet would wait behind the LOCK.
+    await until('three chunks hold the table', async () => {
+      const { rows } = await client.query(
+        `SELECT count(*)::int AS n FROM pg_locks
+         WHERE relation = 'public.wanted'::regclass AND mode = 'RowExclusiveLock' AND granted`,
+      );
+      return rows[0].n === 3;
+    });
     await client.query('BEGIN; LOCK TABLE public.wanted IN ACCESS EXCLUSIVE MODE');
     t.ok(true, 'it has got it');
     await client.query('COMMIT');
