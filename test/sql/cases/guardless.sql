@@ -48,7 +48,7 @@ PREPARE p AS DELETE FROM orders
 --> unchanged
 
 --# Reads go as they are.
-SELECT o FROM orders o
+SELECT array_agg(o) FROM orders o
 --> guarded whole-row
 
 --# A text that is not understood might write.
