@@ -135,6 +135,8 @@ async function wrongConstants(db: pg.Client, from: string, to: string, known: st
 
 await loadParser();
 
+t.setTimeout(120_000);
+
 for (const major of [14, 18]) {
   t.test(`PostgreSQL ${major}: a constant that is given twice is one value`, async (t) => {
     const cluster = await Cluster.create({ major });
