@@ -86,6 +86,20 @@ function forceAlike(
   }
 }
 
+/**
+ * @param passes whether the data passes the proxy.
+ * @throws Unsure
+ */
+function addedToAll(copy: Copy, passes: boolean): CopyField[] {
+  try {
+    const added = copy.table.pairs.flatMap((pair) => addedTo(copy, pair) ?? []);
+    if (passes || added.length === 0) return added;
+  } catch (error) {
+    if (passes || !(error instanceof Unsure)) throw error;
+  }
+  throw new Unsure('copy-file');
+}
+
 /** @returns null when no row gets anything. @throws Unsure */
 function rowsOf(
   stmt: CopyStmt,
@@ -95,9 +109,9 @@ function rowsOf(
   if (new Set(columns).size !== columns.length) throw new Unsure('shape');
   const options = readOptions(stmt);
   const copy = { table, columns, options };
-  const added = table.pairs.flatMap((pair) => addedTo(copy, pair) ?? []);
+  const passes = stmt.filename === undefined && !stmt.is_program;
+  const added = addedToAll(copy, passes);
   if (added.length === 0) return null;
-  if (stmt.filename !== undefined || stmt.is_program) throw new Unsure('copy-file');
   const ours = added.map(({ heading, constant }) => heading + constant).join('');
   if (options.encoded && /[\x80-\xff]/.test(ours)) throw new Unsure('copy-options');
   const { format, delimiter, quote, escapeBy, nullText, defaultText, header } = options;

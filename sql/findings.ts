@@ -11,7 +11,7 @@ import type {
 } from 'libpg-query';
 import type { Queries } from './columns.js';
 import type { PreparedTable } from './prepared.js';
-import { findItem, type Scope } from './scope.js';
+import { findItem, type Item, type Scope } from './scope.js';
 import { type ByteString, strings } from './tree.js';
 import type { WholeRow } from './whole-row.js';
 
@@ -21,6 +21,10 @@ export interface Star {
   target: Node;
   ref: ColumnRef;
   scope: Scope;
+  /** Whether it stands in a row and not among the targets. */
+  inRow: boolean;
+  /** Of a whole row in parentheses, `(o).*`: what it is a row of. */
+  whole: Item | null;
   /** For `TABLE t`, whose star is not written: where the table's name begins. */
   from: number;
 }

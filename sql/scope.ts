@@ -32,6 +32,8 @@ export interface Scope {
   outer: boolean;
   /** Whether it is that of a SELECT which neither groups nor locks. */
   plain: boolean;
+  /** What it groups by: columns, a whole row among them, or nothing. */
+  groups: 'columns' | 'row' | null;
   /** In RETURNING: the row as it was and as it is. They are no part of a bare star. */
   versions: Item[];
 }
@@ -44,6 +46,7 @@ export function childOf(parent: Scope | null): Scope {
     merged: false,
     outer: false,
     plain: false,
+    groups: null,
     versions: [],
   };
 }

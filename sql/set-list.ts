@@ -1,5 +1,5 @@
 import type { Node, RangeVar, SelectStmt } from 'libpg-query';
-import type { Fragment } from './fragment.js';
+import { columnOf, type Fragment } from './fragment.js';
 import { impliedDefault } from './pairs.js';
 import type { PartWrite } from './part-value.js';
 import { type Plan, Unsure, Wrong } from './plan.js';
@@ -8,7 +8,7 @@ import type { Cell, Part } from './rows.js';
 import { isPlain, readTargets } from './select.js';
 import type { Source, Span } from './source.js';
 import { readSteps } from './steps.js';
-import type { ByteString } from './tree.js';
+import { type ByteString, strings } from './tree.js';
 import { isStar } from './values.js';
 
 /** A SET list: of an UPDATE, of ON CONFLICT DO UPDATE, or of a MERGE's action. */
@@ -129,17 +129,44 @@ function readItem(
   open += source.word(open + 1) === 'row' ? 2 : 1;
   source.expect(open, '(');
   const nodes = row.RowExpr.args ?? [];
-  const spans = source.items(open + 1);
-  if (spans.length !== nodes.length) throw new Unsure('shape');
+  const spans = spansOf(source, source.items(open + 1), nodes);
   // A star may stand for any number of values.
   if (nodes.some(isStar)) throw new Unsure('row');
   if (nodes.length !== columns.length) throw new Wrong('as many values as columns');
   const cells = nodes.map((node, i) => {
-    const cell = cellOf(plan, spans[i]!, node, () => meant(columns[i]!));
+    const own = spans[i];
+    if (!own) return columnOf(spelled(node).slice(0, -1), spelled(node).at(-1)!);
+    const cell = cellOf(plan, own, node, () => meant(columns[i]!));
     if (cell !== 'default') nodes[i] = cell.node;
     return cell;
   });
   return { form: 'row', span, targets, columns, cells, part: null, select: null };
+}
+
+/** Where each value of a row stands; null for those that a star was spelled out to. */
+function spansOf(
+  source: Source,
+  written: readonly Span[],
+  nodes: readonly Node[],
+): (Span | null)[] {
+  const spans: (Span | null)[] = [];
+  for (const span of written) {
+    const from = spans.length;
+    if (source.word(span.last) === '*') {
+      while (spans.length < nodes.length && spelled(nodes[spans.length]!).length > 0) {
+        spans.push(null);
+      }
+    }
+    if (spans.length === from) spans.push(span);
+  }
+  if (spans.length !== nodes.length) throw new Unsure('shape');
+  return spans;
+}
+
+/** The names of a column that a star was spelled out to; none of what the client wrote. */
+function spelled(node: Node): ByteString[] {
+  if (!('ColumnRef' in node) || node.ColumnRef.location !== undefined) return [];
+  return strings(node.ColumnRef.fields).map(String);
 }
 
 /** The assignment to a part of a column; null where it is not one value. */

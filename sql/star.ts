@@ -6,7 +6,7 @@ import { quoteIdentifier } from './rules.js';
 import { findItem, type Item } from './scope.js';
 import { type ByteString, stringNodes, strings } from './tree.js';
 
-/** A target in place of a star, as text and as tree. */
+/** A value in place of a star, as text and as tree. */
 interface Target {
   text: ByteString;
   node: Node;
@@ -17,6 +17,10 @@ interface Target {
  * qualified, and other tables' stars as they are. Where that is not certain the read is counted.
  */
 export function expandStar(plan: Plan, star: Star): void {
+  if (star.whole) {
+    expand(plan, star, [star.whole], true);
+    return;
+  }
   const qualifiers = strings(star.ref.fields).slice(0, -1);
   if (qualifiers.length === 0) {
     expand(plan, star, star.scope.items);
@@ -40,7 +44,15 @@ function expand(plan: Plan, star: Star, items: readonly Item[], qualified = fals
   const text = flat.map((target) => target.text).join(', ');
   const { source } = plan;
   const location = star.ref.location ?? 0;
-  if (location < 0) {
+  if (star.whole) {
+    const open = source.indexAt(
+      'ResTarget' in star.target ? (star.target.ResTarget.location ?? 0) : 0,
+    );
+    source.expect(open, '(');
+    const close = source.close(open);
+    source.expect(close + 1, '.', '*');
+    plan.replace(source.start(open), source.end(close + 2), text);
+  } else if (location < 0) {
     let keyword = source.indexAt(star.from) - 1;
     while (source.word(keyword) === 'only' || source.word(keyword) === '(') keyword--;
     source.expect(keyword, 'table');
@@ -52,7 +64,8 @@ function expand(plan: Plan, star: Star, items: readonly Item[], qualified = fals
     plan.replace(location, source.end(at), text);
   }
   const place = star.targets.indexOf(star.target);
-  star.targets.splice(place, 1, ...flat.map((target) => target.node));
+  const nodes = flat.map(({ node }) => (star.inRow ? node : { ResTarget: { val: node } }));
+  star.targets.splice(place, 1, ...nodes);
 }
 
 /** What an item's star stands for; null when it cannot be said. */
@@ -64,15 +77,12 @@ function targetsOf(item: Item): Target[] | null {
     return [
       {
         text: `${item.path.map(quoteIdentifier).join('.')}.*`,
-        node: { ResTarget: { val: { ColumnRef: { fields } } } },
+        node: { ColumnRef: { fields } },
       },
     ];
   }
   // An alias renames columns by their place, which is only known while the visible ones lead.
   if (item.columns.length > 0 && !table.inPlace) return null;
   if (item.columns.length > table.visible.length) return null;
-  return table.visible.map((column, i) => {
-    const { text, node } = columnOf(item.path, item.columns[i] ?? column);
-    return { text, node: { ResTarget: { val: node } } };
-  });
+  return table.visible.map((column, i) => columnOf(item.path, item.columns[i] ?? column));
 }

@@ -1,6 +1,7 @@
 import type {
   CreateStmt,
   DoStmt,
+  ExplainStmt,
   IntoClause,
   Node,
   RangeVar,
@@ -37,9 +38,19 @@ const NEW_NAME: Readonly<Record<string, string>> = {
   CompositeTypeStmt: 'typevar',
 };
 
+/** Kinds whose rows go to the client. */
+const SENT = /^(Select|Insert|Update|Delete|Merge)Stmt$/;
+
+/** The query or write whose rows go to the client, or would; null where there is none. */
+function sentBy(stmt: Node | undefined): unknown {
+  const [[kind, value] = ['', null]] = Object.entries(stmt ?? {});
+  if (kind === 'ExplainStmt') return sentBy((value as ExplainStmt).query);
+  return SENT.test(kind) ? value : null;
+}
+
 export function findTables(stmt: RawStmt, names: Names): Statement {
   const { kind, value } = kindOf(stmt);
-  const walk = new Walk(names);
+  const walk = new Walk(names, sentBy(stmt.stmt));
   const skipped = NEW_NAME[kind];
   if (skipped !== undefined && typeof value === 'object' && value !== null) {
     for (const [key, child] of Object.entries(value)) if (key !== skipped) walk.visit(child, null);

@@ -1,4 +1,5 @@
 import type {
+  A_Indirection,
   ColumnRef,
   CommonTableExpr,
   CopyStmt,
@@ -10,6 +11,7 @@ import type {
   Node,
   RangeVar,
   ReturningClause,
+  RowExpr,
   SelectStmt,
   SubLink,
   TypeName,
@@ -31,7 +33,15 @@ import {
   versionOf,
 } from './scope.js';
 import { type ByteString, strings } from './tree.js';
-import { namingCast, wholeRows } from './whole-row.js';
+import {
+  isRowOf,
+  namingCast,
+  rowPart,
+  rowSent,
+  starInRow,
+  type WholeRow,
+  wholeRows,
+} from './whole-row.js';
 
 const SYSTEM_COLUMNS = new Set(['ctid', 'xmin', 'xmax', 'cmin', 'cmax', 'tableoid']);
 
@@ -44,7 +54,14 @@ export class Walk {
   /** Targets that are called after what a cast holds. */
   private readonly named = new Map<object, Node>();
 
-  constructor(private readonly names: Names) {}
+  /** References to whole rows that will be spelled out. */
+  private readonly taken = new WeakSet<ColumnRef>();
+
+  /** @param sent the query or write whose rows the client is sent. */
+  constructor(
+    private readonly names: Names,
+    private readonly sent: unknown,
+  ) {}
 
   visit(value: unknown, scope: Scope | null): void {
     if (typeof value !== 'object' || value === null) return;
@@ -69,6 +86,8 @@ export class Walk {
     else if (key === 'MergeStmt') this.merge(child as MergeStmt, scope);
     else if (key === 'CopyStmt') this.copy(child as CopyStmt, scope);
     else if (key === 'ColumnRef') this.column(child as ColumnRef, scope);
+    else if (key === 'A_Indirection') this.part(child as A_Indirection, scope);
+    else if (key === 'RowExpr') this.rowOf(child as RowExpr, scope);
     else if (key === 'SubLink') this.subLink(child as SubLink, scope);
     else if (key === 'MultiAssignRef') this.multiAssign(child as MultiAssignRef, scope);
     else if (key === 'JoinExpr') this.joined(child as JoinExpr, scope);
@@ -82,21 +101,19 @@ export class Walk {
   /** Whole rows that can be spelled out are taken aside; all else is visited. */
   private visitPlain(key: string, child: unknown, scope: Scope | null): void {
     const rows = wholeRows(key, child, scope);
-    if (rows.length === 0) {
-      this.visit(child, scope);
-      return;
-    }
+    for (const row of rows) row.target = this.named.get(row.holder) ?? null;
+    this.rows(rows, scope);
+    this.visit(child, scope);
+  }
+
+  private rows(rows: readonly WholeRow[], scope: Scope | null): void {
     for (const row of rows) {
-      row.target = this.named.get(row.holder) ?? null;
       row.item.needed = true;
       const { ColumnRef: ref } = row.holder[row.key] as { ColumnRef: ColumnRef };
       if (scope) this.findings.named.reference(ref, strings(ref.fields), scope);
+      this.taken.add(ref);
     }
     this.findings.rows.push(...rows);
-    const taken = new Set(rows.map((row) => row.key));
-    for (const [part, value] of Object.entries(rows[0]!.holder)) {
-      if (!taken.has(part)) this.visit(value, scope);
-    }
   }
 
   /** One source of several columns, which the tree holds once for each of them. */
@@ -161,7 +178,11 @@ export class Walk {
     scope.plain = !stmt.groupClause && !stmt.lockingClause;
     this.from(fromClause, scope);
     this.findings.named.sorts(stmt);
-    if (!discarded) this.targets(targetList, scope, fromClause?.[0]);
+    if (stmt.groupClause) {
+      scope.groups = stmt.groupClause.some((node) => isRowOf(node, scope)) ? 'row' : 'columns';
+    }
+    const sent = stmt === this.sent && !intoClause;
+    if (!discarded) this.targets(targetList, scope, sent, fromClause?.[0]);
     this.visit(rest, scope);
   }
 
@@ -190,13 +211,16 @@ export class Walk {
     } else this.visit(subselect, scope);
   }
 
-  private targets(targets: Node[] | undefined, scope: Scope, from?: Node): void {
+  private targets(targets: Node[] | undefined, scope: Scope, sent: boolean, from?: Node): void {
     for (const target of targets ?? []) {
       const value = 'ResTarget' in target ? target.ResTarget.val : undefined;
       if (targets && value && 'ColumnRef' in value && isStar(value.ColumnRef)) {
         const at = from && 'RangeVar' in from ? (from.RangeVar.location ?? 0) : -1;
-        this.findings.stars.push({ targets, target, ref: value.ColumnRef, scope, from: at });
-      } else {
+        const star = { targets, target, ref: value.ColumnRef, scope, from: at };
+        this.findings.stars.push({ ...star, whole: null, inRow: false });
+      } else if (!this.wholeStar(targets ?? [], target, scope)) {
+        const row = sent ? rowSent(target, scope) : null;
+        if (row) this.rows([row], scope);
         const cast = namingCast(target);
         if (cast) this.named.set(cast, target);
         this.visit(target, scope);
@@ -204,9 +228,43 @@ export class Walk {
     }
   }
 
+  /** `(o).*` among the targets, which is `o.*`. */
+  private wholeStar(targets: Node[], target: Node, scope: Scope): boolean {
+    const value = 'ResTarget' in target ? target.ResTarget.val : undefined;
+    const row = value && 'A_Indirection' in value ? rowPart(value.A_Indirection, scope) : null;
+    if (!row || row.part !== null) return false;
+    const star = { targets, target, ref: row.ref, scope, from: -1 };
+    this.findings.stars.push({ ...star, whole: row.item, inRow: false });
+    return true;
+  }
+
+  /** `o.*` in a row stands for its columns, as it does among targets. */
+  private rowOf(row: RowExpr, scope: Scope | null): void {
+    const targets = row.args ?? [];
+    for (const target of targets) {
+      const item = starInRow(target, scope);
+      if (scope && item && 'ColumnRef' in target) {
+        const star = { targets, target, ref: target.ColumnRef, scope, from: -1 };
+        this.findings.stars.push({ ...star, whole: null, inRow: true });
+        item.needed = true;
+      } else this.visit(target, scope);
+    }
+  }
+
+  /** A column of a whole row is no more than that column. */
+  private part(node: A_Indirection, scope: Scope | null): void {
+    const row = rowPart(node, scope);
+    if (row && row.part !== null) {
+      this.findings.named.add(row.item.table, row.part);
+      row.item.needed = true;
+      this.taken.add(row.ref);
+    }
+    this.visit(node, scope);
+  }
+
   /** A reference to a column, or to a whole row of a table that hides columns. */
   private column(ref: ColumnRef, scope: Scope | null): void {
-    if (!scope) return;
+    if (!scope || this.taken.has(ref)) return;
     const fields = strings(ref.fields);
     this.findings.named.reference(ref, fields, scope);
     const last = fields.at(-1);
@@ -247,7 +305,7 @@ export class Walk {
     const excluded = itemOf({ relname: 'excluded' }, null);
     conflict.items.push({ ...excluded, table });
     this.visit(stmt.onConflictClause, conflict);
-    this.returning(stmt.returningClause, scope, table);
+    this.returning(stmt.returningClause, scope, table, stmt === this.sent);
   }
 
   private update(stmt: UpdateStmt, outer: Scope | null): void {
@@ -259,7 +317,7 @@ export class Walk {
     this.from(stmt.fromClause, scope);
     this.visit(stmt.targetList, scope);
     this.visit(stmt.whereClause, scope);
-    this.returning(stmt.returningClause, scope, table);
+    this.returning(stmt.returningClause, scope, table, stmt === this.sent);
   }
 
   private delete(stmt: DeleteStmt, outer: Scope | null): void {
@@ -270,7 +328,7 @@ export class Walk {
     if (stmt.relation) scope.items.push(itemOf(stmt.relation, table));
     this.from(stmt.usingClause, scope);
     this.visit(stmt.whereClause, scope);
-    this.returning(stmt.returningClause, scope, table);
+    this.returning(stmt.returningClause, scope, table, stmt === this.sent);
   }
 
   private merge(stmt: MergeStmt, outer: Scope | null): void {
@@ -284,7 +342,7 @@ export class Walk {
     if (stmt.relation) scope.items.push(itemOf(stmt.relation, table));
     this.visit(stmt.joinCondition, scope);
     this.visit(stmt.mergeWhenClauses, scope);
-    this.returning(stmt.returningClause, scope, table);
+    this.returning(stmt.returningClause, scope, table, stmt === this.sent);
   }
 
   private copy(stmt: CopyStmt, scope: Scope | null): void {
@@ -298,6 +356,7 @@ export class Walk {
     clause: ReturningClause | undefined,
     scope: Scope,
     table: PreparedTable | null,
+    sent: boolean,
   ): void {
     if (table) {
       const names = { old: 'old', new: 'new' };
@@ -307,7 +366,7 @@ export class Walk {
       }
       scope.versions = [names.old, names.new].map((name) => versionOf(name, table));
     }
-    this.targets(clause?.exprs, scope);
+    this.targets(clause?.exprs, scope, sent);
   }
 }
 

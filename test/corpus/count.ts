@@ -40,6 +40,8 @@ export class Counter {
   asked = 0;
   statements = 0;
   unparsed = 0;
+  /** What is left to the guard or refused: the statements by kind and reason, with their cases. */
+  readonly left = new Map<string, Map<string, { cases: number; taken: number }>>();
   /** COPY FROM STDIN of which the data would be changed, by types and what became of it. */
   readonly copies = new Map<string, number>();
 
@@ -123,7 +125,12 @@ export class Counter {
         if (named.kind === 'COPY FROM' && reason !== 'copy-file') {
           add(this.copies, `${column.type} to ${type}: ${reason ?? outcome}`);
         }
-        if (reason !== null) add(tally.reasons, `${outcome} ${reason}`);
+        if (reason === null) continue;
+        add(tally.reasons, `${outcome} ${reason}`);
+        const left = entryOf(this.left, `${named.kind}: ${reason}`, () => new Map());
+        const statement = entryOf(left, sql, () => ({ cases: 0, taken: 0 }));
+        statement.cases++;
+        if (isTaken) statement.taken++;
       }
     }
   }
@@ -150,6 +157,12 @@ async function isRefused(session: Session, sql: string, kind: Kind): Promise<boo
   if (kind.startsWith('PREPARE')) return false;
   if (kind !== 'COPY FROM') return session.rejects(sql);
   return /\bfrom\s+stdin\b/i.test(sql) && session.rejectsCopy(sql);
+}
+
+function entryOf<V>(map: Map<string, V>, key: string, make: () => V): V {
+  const entry = map.get(key) ?? make();
+  map.set(key, entry);
+  return entry;
 }
 
 function add(map: Map<string, number>, key: string): void {

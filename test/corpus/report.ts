@@ -69,6 +69,15 @@ export function printTable(counter: Counter): void {
   console.log(['COPY FROM:', ...copies.map(([what, cases]) => `${cases} ${what}`)].join('\n'));
 }
 
+/** The statements themselves that are left to the guard, or refused. */
+export function printLeft({ left }: Counter): void {
+  for (const [what, texts] of [...left].sort()) {
+    for (const [text, { cases, taken }] of texts) {
+      console.log(`-- ${what}: ${cases} cases, ${taken} of what a plan takes\n${text};\n`);
+    }
+  }
+}
+
 /** Replaces the tables of docs/rewriting.md by what was counted just now. */
 export function writeDocs(counter: Counter, version: string): void {
   const text = readFileSync(DOCS, 'utf8');

@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { Cluster } from '../../cli/demo/cluster.js';
 import { row } from '../proxy/wire.js';
 import { Counter, loadParser } from './count.js';
-import { printTable, shareRewritten, writeDocs } from './report.js';
+import { printLeft, printTable, shareRewritten, writeDocs } from './report.js';
 import { Script } from './script.js';
 import { HELPERS, Session } from './session.js';
 import { regressFolder } from './sources.js';
@@ -16,7 +16,11 @@ import { regressFolder } from './sources.js';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { from: { type: 'string' }, 'write-docs': { type: 'boolean' } },
+  options: {
+    from: { type: 'string' },
+    'write-docs': { type: 'boolean' },
+    left: { type: 'boolean' },
+  },
 });
 
 /** They need psql, another encoding, or more of the server than there is. */
@@ -126,5 +130,6 @@ printTable(counter);
 for (const of of ['outcomes', 'taken', 'outcomes without files', 'taken without files'] as const) {
   console.log(`rewritten, ${of}: ${(100 * shareRewritten(counter, of)).toFixed(2)} %`);
 }
+if (values.left) printLeft(counter);
 if (values['write-docs']) writeDocs(counter, basename(join(folder, '..', '..', '..')));
 process.exitCode = counter.wrong.length > 0 ? 1 : 0;

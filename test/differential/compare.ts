@@ -2,6 +2,9 @@ import type pg from 'pg';
 import { readFields } from '../../proxy/messages.js';
 import type { Message } from '../proxy/harness.js';
 
+/** The type of a row without one of its own: a table's is told as this one (docs/limits.md). */
+const RECORD = '2249';
+
 /** What oids mean in one database. */
 export class Catalog {
   private constructor(
@@ -11,7 +14,8 @@ export class Catalog {
 
   static async read(control: pg.Client): Promise<Catalog> {
     const types = await control.query(
-      `SELECT oid::int8 AS oid, typname AS name FROM pg_type WHERE oid >= 16384`,
+      `SELECT t.oid::int8 AS oid, CASE WHEN relkind = 'c' OR typrelid = 0 THEN typname END AS name
+       FROM pg_type t LEFT JOIN pg_class c ON c.oid = typrelid WHERE t.oid >= 16384`,
     );
     const columns = await control.query(
       `SELECT attrelid::int8 || '.' || attnum AS at, c.relname AS table, attname AS name
@@ -19,7 +23,7 @@ export class Catalog {
        WHERE attrelid >= 16384 AND relnamespace = 'public'::regnamespace`,
     );
     return new Catalog(
-      new Map(types.rows.map(({ oid, name }) => [Number(oid), name])),
+      new Map(types.rows.map(({ oid, name }) => [Number(oid), name ?? RECORD])),
       new Map(columns.rows.map(({ at, table, name }) => [at, [table, name] as const])),
     );
   }
@@ -30,7 +34,8 @@ export class Catalog {
 
   /** Names of a table and of its column. */
   column(table: number, attnum: number): readonly [string, string] {
-    if (table === 0) return ['', ''];
+    // A whole row has a table, and no column; what stands for it has neither.
+    if (table === 0 || attnum === 0) return ['', ''];
     return this.columns.get(`${table}.${attnum}`) ?? ['new', ''];
   }
 }

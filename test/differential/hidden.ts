@@ -6,9 +6,9 @@ import { columnsOf, type Shown } from './compare.js';
  * has each under "What can be seen", or where texts are not read.
  */
 const SEEING: Readonly<Record<string, (text: string) => 'more' | 'else' | null>> = {
-  // Not of rows that are compared, or turned to text.
+  // `old` could be a column of the other table.
   'whole-row': (text) =>
-    /\bSELECT z FROM|row_to_json|RETURNING\b.*\b(old|new)\b/is.test(text) ? 'more' : null,
+    /\b(FROM|USING)\b.*\bRETURNING\b.*\b(old|new)\b/is.test(text) ? 'more' : null,
   // A text that is not read: standard_conforming_strings is off.
   encoding: () => 'more',
   // Other names for columns as they lie, hidden ones among them.

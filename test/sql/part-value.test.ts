@@ -1,8 +1,7 @@
-import type pg from 'pg';
 import t from 'tap';
-import { Cluster } from '../../cli/demo/cluster.js';
-import { loadParser, makeRewriter } from '../../sql/rewriter.js';
-import type { ColumnRule, Guard, Pair, RuleSet } from '../../sql/rules.js';
+import { makeRewriter } from '../../sql/rewriter.js';
+import type { Guard, Pair, RuleSet } from '../../sql/rules.js';
+import { column, openTables, RESOLUTION, rulesOf, see } from './tandem.js';
 
 /*
  * UPDATE of parts of columns: each statement on a plain table and, rewritten, on one under migration, for
@@ -21,10 +20,6 @@ import type { ColumnRule, Guard, Pair, RuleSet } from '../../sql/rules.js';
  * | gaps of a jsonb array are not filled                         | data[4]                                |
  * | the same parts are given to a row that is not filled         | every array                            |
  */
-
-const SHARED = `CREATE SCHEMA shared;
-  CREATE TYPE shared.place AS (x integer, y varchar(3), path integer[]);
-  CREATE DOMAIN shared.few AS integer[] CHECK (array_length(VALUE, 1) < 4);`;
 
 const COLUMNS: Readonly<Record<string, string>> = {
   id: 'integer',
@@ -157,11 +152,6 @@ const LATER = [
 const lead = (column: string) => column.replace(/_.*/, '');
 
 function rules(guard: Guard, isFilled: boolean): RuleSet {
-  const column = (name: string, type: string): ColumnRule => {
-    const rest = { notNull: false, identity: null, generated: false, defaultVolatile: false };
-    return { name, type, baseType: type.replace('(3)', ''), default: null, ...rest };
-  };
-  const own = Object.entries(COLUMNS).map(([name, type]) => column(name, type));
   const follows = Object.entries(FOLLOWS).filter(([, { later }]) => isFilled || !later);
   const pairs = follows.map(([follow, { lead, up }]): Pair => {
     const forward = { texts: [...up], columns: [lead] };
@@ -169,11 +159,9 @@ function rules(guard: Guard, isFilled: boolean): RuleSet {
     const backward = up[0] === '' ? back : null;
     return { name: follow, follow, forward, backward, everyUpdate: !isFilled };
   });
-  const columns = [...own, ...follows.map(([name, { type }]) => column(name, type))];
-  const rest = { version: 1, held: false, guard } as const;
-  const visible = own.map(({ name }) => name);
-  const table = { oid: 4711, schema: 'tandem', name: 'orders', ...rest };
-  return { epoch: 1, tables: [{ ...table, columns, visible, pairs }] };
+  const own = Object.entries(COLUMNS).map(([name, type]) => column(name, type));
+  const added = follows.map(([name, { type }]) => column(name, type));
+  return rulesOf(own, added, pairs, guard);
 }
 
 const names = Object.keys(COLUMNS).join(', ');
@@ -184,21 +172,6 @@ const wrong = Object.entries(FOLLOWS)
     return `CASE WHEN ${same} THEN '' ELSE ' ${name}: ' || ROW(${name})::text END`;
   })
   .join(' || ');
-
-/** What an UPDATE of a row is told, and what it leaves; nothing stays. */
-async function see(db: pg.Client, schema: string, row: string, update: string, look: string) {
-  await db.query(`BEGIN; SET LOCAL search_path = ${schema}; ${row}`);
-  try {
-    const { rowCount } = await db.query(update);
-    const { rows } = await db.query({ text: look, rowMode: 'array' });
-    return { rowCount, left: rows };
-  } catch (error) {
-    const { code, message } = error as pg.DatabaseError;
-    return { code, message: message.replaceAll('_new"', '"') };
-  } finally {
-    await db.query('ROLLBACK');
-  }
-}
 
 const literal = (value: string | null) => (value === null ? 'NULL' : `'${value}'`);
 
@@ -211,19 +184,9 @@ function rowOf(column: string, value: string | null, isFilled: boolean | null): 
 
 for (const major of [14, 18]) {
   t.test(`parts of a column are assigned, PostgreSQL ${major}`, async (t) => {
-    await loadParser();
-    const cluster = await Cluster.create({ major });
-    t.teardown(() => cluster.destroy());
-    const db = await cluster.client();
-    t.teardown(() => db.end());
-    await db.query(SHARED);
-    for (const schema of ['plain', 'tandem']) {
-      const columns = Object.entries(COLUMNS).map(([name, type]) => `${name} ${type}`);
-      await db.query(`CREATE SCHEMA ${schema}; CREATE TABLE ${schema}.orders (${columns})`);
-    }
-    for (const [name, { type }] of Object.entries(FOLLOWS)) {
-      await db.query(`ALTER TABLE tandem.orders ADD ${name} ${type}`);
-    }
+    const columns = Object.entries(COLUMNS).map(([name, type]) => `${name} ${type}`);
+    const added = Object.entries(FOLLOWS).map(([name, { type }]) => `${name} ${type}`);
+    const db = await openTables(t, major, columns.join(), added);
     const look = `SELECT ROW(${names})::text FROM orders`;
     const lookAtBoth = `SELECT ROW(${names})::text || ${wrong} FROM orders`;
     const run = async (sets: readonly string[], guard: Guard, isFilled: boolean) => {
@@ -231,18 +194,20 @@ for (const major of [14, 18]) {
       let written = 0;
       for (const set of sets) {
         const update = `UPDATE orders SET ${set} WHERE id = 1`;
-        const rewrite = rewriter.rewrite(Buffer.from(update), new Map([['orders', 4711]]), true);
+        const rewrite = rewriter.rewrite(Buffer.from(update), RESOLUTION, true);
         const column = lead(set.match(/^\w+/)![0]);
         for (const value of VALUES[column]!) {
-          const expected = await see(db, 'plain', rowOf(column, value, null), update, look);
+          const plain = { before: rowOf(column, value, null), text: update, look };
+          const expected = await see(db, 'plain', plain);
           const told = `${set} of ${value}`;
           if (rewrite.outcome !== 'rewritten') {
             t.ok('code' in expected, `${told} is ${rewrite.reason}, and the server refuses it`);
             continue;
           }
           for (const state of isFilled ? [true] : [true, false]) {
-            const row = rowOf(column, value, state);
-            const seen = await see(db, 'tandem', row, rewrite.text.toString(), lookAtBoth);
+            const before = rowOf(column, value, state);
+            const text = rewrite.text.toString();
+            const seen = await see(db, 'tandem', { before, text, look: lookAtBoth });
             // Slices of more dimensions are the guard's.
             const isLeft = guard === 'repair' && value?.startsWith('{{') && 'left' in expected;
             if (isLeft) continue;
@@ -259,7 +224,7 @@ for (const major of [14, 18]) {
     const guarded = makeRewriter(rules('reject', false));
     for (const set of LATER) {
       const text = Buffer.from(`UPDATE orders SET ${set}`);
-      const { reason } = guarded.rewrite(text, new Map([['orders', 4711]]), true);
+      const { reason } = guarded.rewrite(text, RESOLUTION, true);
       // Those columns have no pair until every row is filled.
       const expected = /^(spot|few)/.test(set) ? null : 'indirection';
       t.equal(reason, expected, `${set} before`);

@@ -1,8 +1,7 @@
-import type pg from 'pg';
 import t from 'tap';
-import { Cluster } from '../../cli/demo/cluster.js';
-import { loadParser, makeRewriter } from '../../sql/rewriter.js';
-import type { ColumnRule, Pair, RuleSet } from '../../sql/rules.js';
+import { makeRewriter } from '../../sql/rewriter.js';
+import type { Pair, RuleSet } from '../../sql/rules.js';
+import { column, openTables, RESOLUTION, rulesOf, see } from './tandem.js';
 
 /*
  * Columns that are given in parts, under both names of a rename: the same statements on a plain
@@ -16,13 +15,8 @@ import type { ColumnRule, Pair, RuleSet } from '../../sql/rules.js';
  * | a part's DEFAULT is the column's                        | DEFAULT                             |
  */
 
-const TABLE = `
-  CREATE TABLE orders (id integer, tags text[] DEFAULT '{x}', spot shared.place, codes varchar(3)[],
-    few shared.few, data jsonb DEFAULT '{"a": 1}', at point DEFAULT '(1,2)', n integer[]);`;
-
-const SHARED = `CREATE SCHEMA shared;
-  CREATE TYPE shared.place AS (x integer, y varchar(3), path integer[]);
-  CREATE DOMAIN shared.few AS integer[] CHECK (array_length(VALUE, 1) < 4);`;
+const COLUMNS = `id integer, tags text[] DEFAULT '{x}', spot shared.place, codes varchar(3)[],
+  few shared.few, data jsonb DEFAULT '{"a": 1}', at point DEFAULT '(1,2)', n integer[]`;
 
 const RENAMED: Readonly<Record<string, string>> = {
   tags: 'text[]',
@@ -72,57 +66,27 @@ const STATEMENTS: [text: string, values?: unknown[]][] = [
 const bare = (column: string) => ({ texts: ['', ''], columns: [column] });
 
 function rules(fallbacks: ReadonlyMap<string, string>): RuleSet {
-  const column = (name: string, type: string): ColumnRule => {
-    const rest = { notNull: false, identity: null, generated: false, defaultVolatile: false };
-    const baseType = type.replace('(3)', '');
-    return { name, type, baseType, default: fallbacks.get(name) ?? null, ...rest };
-  };
-  const own = [column('id', 'integer')];
-  own.push(...NAMES.map((name) => column(name, RENAMED[name]!)), column('n', 'integer[]'));
+  const known = (name: string, type: string) => column(name, type, fallbacks.get(name) ?? null);
+  const own = [known('id', 'integer')];
+  own.push(...NAMES.map((name) => known(name, RENAMED[name]!)), known('n', 'integer[]'));
   const pairs = NAMES.map((name): Pair => {
     const follow = `${name}_new`;
     const backward = { lead: name, value: bare(follow) };
     return { name, follow, forward: bare(name), backward, everyUpdate: true };
   });
-  const columns = [...own, ...NAMES.map((name) => column(`${name}_new`, RENAMED[name]!))];
-  const visible = own.map(({ name }) => name);
-  const rest = { version: 1, held: false, guard: 'none' } as const;
-  const table = { oid: 4711, schema: 'tandem', name: 'orders', ...rest };
-  return { epoch: 1, tables: [{ ...table, columns, visible, pairs }] };
-}
-
-/** What a statement is told, and what it leaves; nothing stays. */
-async function see(db: pg.Client, schema: string, text: string, values: unknown[], look: string) {
-  await db.query(`BEGIN; SET LOCAL search_path = ${schema}`);
-  try {
-    const { rows, command, rowCount } = await db.query(text, values);
-    const left = await db.query({ text: look, rowMode: 'array' });
-    return { rows, command, rowCount, left: left.rows };
-  } catch (error) {
-    const { code, message } = error as pg.DatabaseError;
-    return { code, message: message.replaceAll('_new"', '"') };
-  } finally {
-    await db.query('ROLLBACK');
-  }
+  const added = NAMES.map((name) => known(`${name}_new`, RENAMED[name]!));
+  return rulesOf(own, added, pairs, 'none');
 }
 
 for (const major of [14, 18]) {
   t.test(`parts are written under both names, PostgreSQL ${major}`, async (t) => {
-    await loadParser();
-    const cluster = await Cluster.create({ major });
-    t.teardown(() => cluster.destroy());
-    const db = await cluster.client();
-    t.teardown(() => db.end());
-    await db.query(SHARED);
-    for (const schema of ['plain', 'tandem']) {
-      await db.query(`CREATE SCHEMA ${schema}; SET search_path = ${schema}; ${TABLE}`);
-    }
-    for (const name of NAMES) await db.query(`ALTER TABLE orders ADD ${name}_new ${RENAMED[name]}`);
+    const added = NAMES.map((name) => `${name}_new ${RENAMED[name]}`);
+    const db = await openTables(t, major, COLUMNS, added);
     const { rows } = await db.query(`SELECT attname, pg_get_expr(adbin, adrelid) AS expression
       FROM pg_attrdef JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
       WHERE adrelid = 'tandem.orders'::regclass`);
     const fallbacks = new Map(rows.map(({ attname, expression }) => [attname, expression]));
-    const rewriter = makeRewriter({ epoch: 1, tables: rules(fallbacks).tables });
+    const rewriter = makeRewriter(rules(fallbacks));
     const all = ['id', ...NAMES, 'n'].join(', ');
     const look = `SELECT ROW(${all})::text FROM orders`;
     // A column that is left out has the default of the other one: what is not in order is shown.
@@ -132,11 +96,12 @@ for (const major of [14, 18]) {
     let written = 0;
     const renamed = new RegExp(`\\b(${NAMES.join('|')})\\b`, 'g');
     for (const [text, values = []] of STATEMENTS) {
-      const expected = await see(db, 'plain', text, values, look);
+      const expected = await see(db, 'plain', { text, values, look });
       const [list = '', ...rest] = text.split(/(?=VALUES|SELECT)/);
       for (const sent of [text, list.replace(renamed, '$1_new') + rest.join('')]) {
-        const rewrite = rewriter.rewrite(Buffer.from(sent), new Map([['orders', 4711]]), true);
-        const seen = await see(db, 'tandem', rewrite.text.toString(), values, lookAtBoth);
+        const rewrite = rewriter.rewrite(Buffer.from(sent), RESOLUTION, true);
+        const made = { text: rewrite.text.toString(), values, look: lookAtBoth };
+        const seen = await see(db, 'tandem', made);
         t.same(seen, expected, sent);
         t.not(rewrite.outcome, 'refused', sent);
         if (rewrite.outcome === 'rewritten' && 'left' in expected) written++;

@@ -60,18 +60,20 @@ WITH orders AS (SELECT * FROM orders) SELECT * FROM orders
 --> rewritten
 WITH orders AS (SELECT "public"."orders"."id", "public"."orders"."email", "public"."orders"."note", "public"."orders"."n" FROM orders) SELECT * FROM orders
 
---# Whole rows are counted.
+--# A whole row that is sent has the visible columns; its type is `record`.
 SELECT o FROM orders o
---> guarded whole-row
+--> rewritten
+SELECT ROW("o"."id", "o"."email", "o"."note", "o"."n")::pg_catalog.record AS "o" FROM orders o
 
---# Whole rows as arguments.
+--# Functions that see the names of a row's columns.
 SELECT row_to_json(orders) FROM orders
---> guarded whole-row
+--> rewritten
+SELECT row_to_json((SELECT "pgtandem row" FROM (SELECT "public"."orders"."id", "public"."orders"."email", "public"."orders"."note", "public"."orders"."n") AS "pgtandem row")) FROM orders
 
---# Whole rows, spelled with a star in an expression.
+--# The star of a row in parentheses.
 SELECT (o).*, o.*::text FROM orders o
---> guarded whole-row
-SELECT (o).*, ROW("o"."id", "o"."email", "o"."note", "o"."n")::text AS "o" FROM orders o
+--> rewritten
+SELECT "o"."id", "o"."email", "o"."note", "o"."n", ROW("o"."id", "o"."email", "o"."note", "o"."n")::text AS "o" FROM orders o
 
 --# The row type.
 SELECT * FROM jsonb_populate_record(NULL::orders, '{}')
