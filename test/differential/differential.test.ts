@@ -15,7 +15,8 @@ import { Counts } from './trial.js';
  * fails on the other side as well. Stages: dual writing (rows not filled, the rules in force and not
  * yet acknowledged), ready, soaking, reverted; one session goes on through all of them, and what it has
  * prepared in one is used in the next. A quarter of the tables is partitioned, at two levels, by range, list
- * and hash, and a fifth has children by inheritance, at two levels, with columns of their own; both are written by
+ * and hash, and a fifth has children by inheritance, at two levels, with columns of their own,
+ * and some with a second parent, whose columns lie in front; both are written by
  * their own names, parents by ONLY too. Some migrations change two columns; beside some
  * another table is migrated at the same time. With guard `reject` only what is left to it may be rejected. A failure is made smaller, and printed with its seed.
  *

@@ -317,8 +317,8 @@ export class Pair {
   get rowsSql(): string {
     const names = this.view.columns.map(({ name }) => q(name)).join(', ');
     const at = this.world.parts.length > 0 ? ', tableoid::regclass' : '';
-    const own = this.world.children.flatMap(({ name, own }, i) => {
-      const columns = ['id', ...own.map((column) => column.name)].join(', ');
+    const own = this.world.children.flatMap(({ name, front, own }, i) => {
+      const columns = ['id', ...[...front, ...own].map((column) => column.name)].join(', ');
       return `UNION ALL SELECT ${5 + i}, ROW(${columns})::text FROM public.${q(name)}`;
     });
     return `SELECT 1 AS part, ROW(${names}${at})::text AS row FROM public.${q(this.world.table)}

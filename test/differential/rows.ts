@@ -4,7 +4,7 @@ import type { World } from './world.js';
 
 /** SQL that takes away what `setup` and `plain` have made. */
 export const dropSql = ({ table }: World) => `
-  DROP SCHEMA IF EXISTS other CASCADE; DROP TABLE IF EXISTS ${q(table)}, items, o, audit CASCADE;
+  DROP SCHEMA IF EXISTS other CASCADE; DROP TABLE IF EXISTS ${q(table)}, items, o, audit, marked CASCADE;
   DROP FUNCTION IF EXISTS touch(int), audits(), bumps(), meddles(), twice(), make0(), make1(), make2(), make3();`;
 
 /** The tables that have rows of their own, and where these are kept. */
@@ -28,7 +28,8 @@ const ROWS = 12;
  */
 export function rowsOf(world: World, table: string, nth: number): string {
   const view = world.before;
-  const all = [...view.columns, ...(world.children[nth - 1]?.own ?? [])];
+  const child = world.children[nth - 1];
+  const all = [...view.columns, ...(child?.front ?? []), ...(child?.own ?? [])];
   const columns = all.filter(({ role }) => role !== 'g');
   const solid = KINDS[view.kind].values.filter((value) => value !== 'NULL');
   const share = 1 + world.children.length;

@@ -1,3 +1,4 @@
+import { OUTSIDER } from './family.js';
 import { KINDS } from './kinds.js';
 import { query } from './reads.js';
 import type { Param, Sql, Words } from './words.js';
@@ -331,6 +332,11 @@ export class Talk {
     if (guard === 'none' || (guard === 'reject' && w.view.derived !== null)) return this.some(1);
     const call = (text: string): Call => ({ ...simple(text), blind: true, ordered: false });
     const id = 500 + w.random.below(100);
+    const [kid] = w.world.children;
+    if (kid && kid.front.length > 0 && w.random.chance(0.5)) {
+      const set = kid.hasNoteInFront ? "mark = 'm', note = 'w'" : "mark = 'm'";
+      return [unordered(call(`UPDATE ${OUTSIDER} SET ${set} WHERE mark = 'e' RETURNING *`))];
+    }
     return w.random.pick<() => Step>([
       () => [call(`SELECT touch(${w.key()})`)],
       () => [call(`DO $$BEGIN UPDATE ${t} SET n = 7 WHERE id = ${w.key()}; END$$`)],

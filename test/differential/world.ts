@@ -72,8 +72,8 @@ interface Action {
 export function makeWorld(random: Random, major: number): World {
   const table = random.pick(TABLES);
   const parts = random.chance(0.25) ? makeParts(random, table) : null;
-  const children = !parts && random.chance(0.25) ? makeFamily(random, table) : [];
-  const guards = parts || children.length > 0 ? REPAIRING : GUARDS;
+  const hasChildren = !parts && random.chance(0.25);
+  const guards = parts || hasChildren ? REPAIRING : GUARDS;
   const guard = random.pick(guards);
   const lead = random.pick(LEADS);
   const share = random.next();
@@ -91,6 +91,11 @@ export function makeWorld(random: Random, major: number): World {
   const actions = chosen ? [first, chosen.action(table)] : [first];
   const second = chosen?.changed ?? null;
   const migration = actions.map((action) => action.migration).join(';\n');
+  // What is written by the name of another parent is the guard's to repair.
+  const hasOutsider = hasChildren && guard === 'repair' && random.chance(0.5);
+  const isNoteFree = second !== 'note' && random.chance(0.5);
+  const outsider = hasOutsider ? (isNoteFree ? 'mark and note' : 'mark') : null;
+  const children = hasChildren ? makeFamily(random, table, outsider) : [];
   const ofN = /\bn\b/.test(migration);
   const options = { guard, table, lead, kind, share, second, ofN, parts, children, major };
   const schema = makeSchema(random, options);
