@@ -65,7 +65,8 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
       const make = (its: ByteString): [Rewrite, Work] => {
         // A copy of our own: the client's bytes may lie in a chunk that is used again.
         const own: Work = { ...work, text: Buffer.from(its, 'latin1'), bytes: its };
-        return [rewriteText(own), own];
+        const rewrite = rewriteText(own);
+        return [withWants(rewrite, own), own];
       };
       const [made, { named }] = make(bytes);
       const namedOf = (one: readonly PreparedTable[]) => {
@@ -74,7 +75,7 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
         return read.flatMap((table) => named!.get(table)!);
       };
       const rewrite = shapes.added(made, bytes, seen, namedOf, !escaped);
-      if (skeleton && !rewrite.copies)
+      if (skeleton && !rewrite.copies && !rewrite.wants)
         templates.learn(signature, bytes, skeleton, rewrite, (its) => make(its)[0]);
       // The parser that was not ready now will be; all else stays true for the rule set.
       if (rewrite.reason !== 'parser') {
@@ -104,6 +105,11 @@ function signer(rules: RuleSet): (resolution: Resolution) => string {
   };
 }
 
+function withWants(rewrite: Rewrite, { wanted, lists }: Work): Rewrite {
+  if (rewrite.reason !== 'star' || !wanted || wanted.size === 0) return rewrite;
+  return { ...rewrite, wants: { relations: [...wanted], isNeeded: lists ?? false } };
+}
+
 interface Work {
   text: Buffer;
   bytes: ByteString;
@@ -115,6 +121,10 @@ interface Work {
   maxParseBytes: number;
   /** The watched columns that it names, once it has been read. */
   named?: ReadonlyMap<PreparedTable, readonly ByteString[]>;
+  /** Relations of which it was wanted how many columns they have. */
+  wanted?: ReadonlySet<string>;
+  /** Whether columns are listed because values would not fall into their places. */
+  lists?: boolean;
 }
 
 function unchanged(text: Buffer, touched: Iterable<PreparedTable>): Rewrite {
@@ -136,6 +146,8 @@ function rewriteText(work: Work): Rewrite {
   }
   if (!tree) return opaque(text, bytes, tables, 'encoding');
   const names = new Names(tables, work.resolution);
+  // Another statement of the text could alter what it was asked about.
+  if (tree.length === 1) work.wanted = names.wanted;
   const statements = tree.map((stmt) => findTables(stmt, names));
   const touched = touchedBy(statements);
   work.named = new Map([...touched].map((table) => [table, namedIn(bytes, statements, table)]));
@@ -166,6 +178,7 @@ function rewriteStatements(
     if (!(error instanceof Misplaced)) throw error;
   }
   if (!applied) abandon(plan, statements);
+  work.lists = plan.needed.size > 0;
   if (plan.refusal) {
     const { reason, message, hint } = plan.refusal;
     return { ...same, outcome: 'refused', reason, refusal: { message, hint } };
