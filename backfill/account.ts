@@ -47,7 +47,7 @@ const NOTHING: Spent = {
  * Keeps account of a backfill's time: each moment since the last entry goes to one expense. From it
  * come the recent rate, the shares, and when it will be done. Pure: the time is an argument.
  *
- * How fast it fills is asked of the last minute of filling; the share of standing still of a longer
+ * How fast it fills is asked of the last minute of filling, its stalls left out of what is to come; the share of standing still of a longer
  * time, because reasons last for minutes; and VACUUM of all the time, because it comes once in a
  * tenth of the table, however long that takes.
  */
@@ -117,7 +117,7 @@ export class Account {
     const { recent } = this.total;
     const moving = recent.moving / (recent.moving + recent.still);
     if (!passed || !(moving >= MOVING_MIN)) return null;
-    const filling = (blocksLeft * passed.ms) / 1000 / passed.blocks;
+    const filling = (blocksLeft * passed.usualMs) / 1000 / passed.blocks;
     return (filling + this.vacuumLeft(blocksLeft, blocksTotal)) / moving;
   }
 
@@ -147,7 +147,8 @@ export class Account {
   private passed(): Passed | null {
     const { fillingSeconds, blocks, rows } = this.total;
     const before = fillingSeconds >= SHORTEST_SECONDS && blocks > 0;
-    return this.rate.passed() ?? (before ? { ms: fillingSeconds * 1000, blocks, rows } : null);
+    const ms = fillingSeconds * 1000;
+    return this.rate.passed() ?? (before ? { ms, usualMs: ms, blocks, rows } : null);
   }
 }
 

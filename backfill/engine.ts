@@ -17,7 +17,7 @@ import { Question } from './question.js';
 import { Report } from './report.js';
 import { blockingReason } from './signals/blocking.js';
 import { SignalWatch } from './signals/watch.js';
-import { CriticalError, decide, pacedBy, pressureOf, type Reason } from './throttle.js';
+import { CriticalError, decide, pacedBy, pacedRatio, pressureOf, type Reason } from './throttle.js';
 import { Vacuumer, vacuumDue } from './vacuum.js';
 import { endsWithin, wait } from './wait.js';
 import type { Worker } from './worker.js';
@@ -34,6 +34,8 @@ export interface EngineOptions {
   signal: AbortSignal;
   /** How fast the run before was at last; that of a partition before. */
   pacer?: Pacer;
+  /** Signals that others run with too, one after another, and that they close; its own by default. */
+  watch?: SignalWatch;
   /** What earlier runs told of their time with their last progress. */
   spent?: Spent | null;
 }
@@ -62,9 +64,10 @@ const YIELD_MS = 500;
 export async function* runBackfill(options: EngineOptions): AsyncGenerator<Progress, Result> {
   const { url, instance, job, metrics, signal } = options;
   const open = openerOf(url, instance);
-  const reader = await SignalWatch.open(open, job, metrics);
+  const { watch: reader = await SignalWatch.open(open, job, metrics) } = options;
+  reader.turnTo(job);
   const crew = await Crew.open(open, job, reader, signal).catch(async (error) => {
-    await reader.close();
+    if (!options.watch) await reader.close();
     throw error;
   });
   const engine = new Engine(options, open, crew, reader);
@@ -143,8 +146,7 @@ class Engine {
     const { ratio, factorMax, delayMs, reason } = pressureOf(signals);
     const paced = pacedBy(signals);
     if (paced) this.pacer.beginSlowly();
-    // What is too old to go by stands for nothing; the fill stands still until it is known.
-    this.pacer.observe(performance.now(), stop?.name === 'stale' ? 1 : ratio, factorMax, delayMs);
+    this.pacer.observe(performance.now(), pacedRatio(stop, ratio), factorMax, delayMs);
     this.slowedBy = reason ?? (this.pacer.factor > 1.05 ? (this.slowedBy ?? paced) : null);
     this.workersMax = fillWorkersOf(settings);
     this.crewNow = crewOf(this.workersMax, this.reader.others, this.pacer.factor);
@@ -165,7 +167,8 @@ class Engine {
       await endsWithin(cancelBackend(crew.first.connection, vacuumer.pid), 200);
     }
     await crew.close();
-    const ends = [vacuumer?.close(), reader.close(), this.question.ended()];
+    const own = this.options.watch ? null : reader.close();
+    const ends = [vacuumer?.close(), own, this.question.ended()];
     await endsWithin(Promise.allSettled(ends), 2_000);
   }
 

@@ -7,6 +7,8 @@ interface Point {
 /** What was passed in some time. */
 export interface Passed {
   ms: number;
+  /** The same without stalls: what the blocks would have taken if none had been there. */
+  usualMs: number;
   blocks: number;
   rows: number;
 }
@@ -14,22 +16,27 @@ export interface Passed {
 const WINDOW_MS = 60_000;
 const SHORTEST_MS = 1_000;
 
+/** The window's blocks are looked at in so many slices; fewer points than twice that tell of none. */
+const SLICES = 10;
+/** A slice counts for no more than so many times the median of them: what is more is a stall. */
+const STALL = 1.5;
+
 /**
- * What was passed within the latest minute of a clock that may stand still; before two minutes have
- * gone by, within the latter half. A fill is slow to begin with, while the size of its chunks is
+ * What was passed within the latest minute of a clock that may stand still, and no more than the latter
+ * half of all blocks passed. A fill is slow to begin with, while the size of its chunks is
  * found and caches are cold (the first tenth of a million rows took 1.7 times as long as any other):
  * what is measured from the start on expects the same of all that is left. Pure.
  */
 export class RateWindow {
   private points: Point[] = [];
-  private startMs = 0;
+  private startBlocks = 0;
 
   /** @param atMs of any clock that does not go back. */
   add(atMs: number, blocks: number, rows: number): void {
     const last = this.points.at(-1);
     // A new pass begins at block 0: what was before is another pass's rate.
     if (last && blocks < last.blocks) this.points = [];
-    if (this.points.length === 0) this.startMs = atMs;
+    if (this.points.length === 0) this.startBlocks = blocks;
     this.points.push({ atMs, blocks, rows });
     // The newest point that is at least a window old stays: the window is measured from it.
     while (this.points.length > 2 && this.points[1]!.atMs <= atMs - WINDOW_MS) this.points.shift();
@@ -40,11 +47,51 @@ export class RateWindow {
   passed(): Passed | null {
     const last = this.points.at(-1);
     if (!last) return null;
-    const half = (last.atMs - this.startMs) / 2;
-    const fromMs = last.atMs - Math.min(WINDOW_MS, Math.max(SHORTEST_MS, half));
-    const first = this.points.findLast(({ atMs }) => atMs <= fromMs);
-    if (!first) return null;
-    const blocks = last.blocks - first.blocks;
-    return blocks > 0 ? { ms: last.atMs - first.atMs, blocks, rows: last.rows - first.rows } : null;
+    const half = (last.blocks + this.startBlocks) / 2;
+    const youngest = this.points.findLastIndex(({ atMs }) => atMs <= last.atMs - SHORTEST_MS);
+    const from = Math.min(
+      youngest,
+      Math.max(
+        0,
+        this.points.findLastIndex(({ atMs }) => atMs <= last.atMs - WINDOW_MS),
+        this.points.findLastIndex(({ blocks }) => blocks <= half),
+      ),
+    );
+    const first = this.points[from];
+    if (!first || last.blocks <= first.blocks) return null;
+    return {
+      ms: last.atMs - first.atMs,
+      usualMs: usualMsOf(this.points.slice(from)),
+      blocks: last.blocks - first.blocks,
+      rows: last.rows - first.rows,
+    };
   }
+}
+
+/**
+ * A machine that is shared, or a disk that is busy, takes seconds away now and then. In a window of
+ * a minute they hardly count; in the young one of a fill of seconds they would be expected again and
+ * again. Pure.
+ */
+function usualMsOf(points: readonly Point[]): number {
+  const first = points[0]!;
+  const last = points.at(-1)!;
+  if (points.length < SLICES * 2) return last.atMs - first.atMs;
+  const each = (last.blocks - first.blocks) / SLICES;
+  const bounds = Array.from({ length: SLICES + 1 }, (_, i) => first.blocks + i * each);
+  const times = bounds.map((blocks) => timeAt(points, blocks));
+  const slices = times.slice(1).map((atMs, i) => atMs - times[i]!);
+  const sorted = [...slices].sort((a, b) => a - b);
+  const most = (STALL * (sorted[SLICES / 2 - 1]! + sorted[SLICES / 2]!)) / 2;
+  return slices.reduce((sum, ms) => sum + Math.min(ms, most), 0);
+}
+
+/** When so many blocks had been passed. */
+function timeAt(points: readonly Point[], blocks: number): number {
+  const next = points.findIndex((point) => point.blocks >= blocks);
+  const after = points[next] ?? points.at(-1)!;
+  const before = points[next - 1];
+  if (!before) return after.atMs;
+  const share = (blocks - before.blocks) / (after.blocks - before.blocks);
+  return before.atMs + (after.atMs - before.atMs) * share;
 }

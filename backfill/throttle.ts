@@ -136,6 +136,16 @@ function ratioOf({ observed, threshold, floor = 0 }: Signal): number {
   return (observed - floor) / (threshold - floor);
 }
 
+/**
+ * What the pace is set by. What is too old to go by stands for nothing; and while the fill stands
+ * still, what is within its limits is no proof that it may go faster. Pure.
+ * @param stop why it stands still.
+ */
+export function pacedRatio(stop: Reason | null, ratio: number): number {
+  if (stop?.name === 'stale') return 1;
+  return stop ? Math.max(1, ratio) : ratio;
+}
+
 /** What the fill itself is no cause of. */
 const OF_OTHERS: ReadonlySet<SignalName> = new Set(['old-transaction', 'autovacuum', 'http']);
 

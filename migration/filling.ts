@@ -3,8 +3,9 @@ import { runBackfill } from '../backfill/engine.js';
 import { type BackfillJob, DEFAULT_THROTTLE, type ThrottleSettings } from '../backfill/job.js';
 import { Pacer } from '../backfill/pace.js';
 import type { Progress } from '../backfill/progress.js';
+import { SignalWatch } from '../backfill/signals/watch.js';
 import { describeProgress, LogPace, type Told } from '../backfill/words.js';
-import { type Connection, transaction } from '../db/connect.js';
+import { type Connection, openerOf, transaction } from '../db/connect.js';
 import { leavesOf, readTree } from '../db/tree.js';
 import { printExpression } from '../sql/rules.js';
 import { type Context, stopIfAborted } from './context.js';
@@ -54,8 +55,12 @@ const NOTHING: PartsFilled = { done: [], current: null, rows: 0 };
 export async function fill(context: Context, migration: Migration): Promise<Told> {
   const job = backfillJob(migration);
   const filling = new Filling(context, migration);
-  if (!hasMembers(migration.plan)) await filling.run(job, (progress) => progress);
-  else await fillParts(context, migration, job, filling);
+  try {
+    if (!hasMembers(migration.plan)) await filling.run(job, (progress) => progress);
+    else await fillParts(context, migration, job, filling);
+  } finally {
+    await filling.close();
+  }
   stopIfAborted(context);
   return filling.last;
 }
@@ -69,6 +74,7 @@ class Filling {
   private savedMs = -PROGRESS_MS;
   private readonly lines = new LogPace();
   private readonly pacer = new Pacer();
+  private watch: SignalWatch | null = null;
 
   constructor(
     private readonly context: Context,
@@ -84,7 +90,9 @@ class Filling {
     let own: Progress | null = null;
     const { pacer } = this;
     const spent = this.last.spent ?? null;
-    const engine = runBackfill({ url, instance, job, settings, metrics, signal, spent, pacer });
+    this.watch ??= await SignalWatch.open(openerOf(url, instance), job, metrics);
+    const of = { url, instance, job, settings, metrics, signal, spent, pacer, watch: this.watch };
+    const engine = runBackfill(of);
     for (let item = await engine.next(); !item.done; item = await engine.next()) {
       own = item.value;
       this.last = shown(own);
@@ -93,6 +101,10 @@ class Filling {
     // Also when it was stopped: what the time went to so far is the next run's to go on with.
     if (signal.aborted) await this.save();
     return own;
+  }
+
+  async close(): Promise<void> {
+    await this.watch?.close();
   }
 
   private async settings(): Promise<ThrottleSettings> {

@@ -115,8 +115,7 @@ export class Backend implements FrameSink {
       case BACKEND.error:
         return this.error(length, buf, at, end);
       case BACKEND.notice:
-        if (this.d.copyIn.rows) return this.notice(length, buf, at, end);
-        break;
+        return this.notice(length, buf, at, end);
       case BACKEND.copyIn:
         return this.copyBegins(length, buf, at, end);
       case BACKEND.parameterStatus:
@@ -251,12 +250,16 @@ export class Backend implements FrameSink {
   }
 
   private notice(length: number, buf: Buffer, at: number, end: number): Verdict {
-    if (at < 0) return HOLD;
     const { ledger, copyIn } = this.d;
+    const change = changeOf(ledger.headSide);
+    const ours = change && 'original' in change ? change : null;
+    if (at < 0 && (ours || copyIn.rows)) return HOLD;
     const verdict = verdictOf(ledger.reply(BACKEND.notice));
-    if (verdict !== PASS || end - at !== length - 4 || !copyIn.rows) return verdict;
+    if (verdict !== PASS || end - at !== length - 4) return verdict;
+    if (!ours && !copyIn.rows) return verdict;
     const fields = readFields(buf, at, end);
-    if (!restoreFields(fields, copyIn.rows)) return verdict;
+    const restored = copyIn.rows !== null && restoreFields(fields, copyIn.rows);
+    if (!(ours && this.mapPosition(fields, ours)) && !restored) return verdict;
     this.reader.emit(writeFields(fields, BACKEND.notice));
     return DROP;
   }

@@ -24,6 +24,8 @@ export interface RowWrite {
    * @throws Unsure when it cannot be written a second time.
    */
   value(column: ByteString): Fragment;
+  /** The follow column's value where it needs no expression; null: it does. */
+  constant?(pair: PreparedPair): Fragment | null;
 }
 
 /**
@@ -43,6 +45,11 @@ export function additionsTo(write: RowWrite): Addition[] {
   const additions = [...derived].map(([column, value]) => ({ column, value }));
   for (const pair of table.pairs) {
     if (write.isGiven(pair.follow) || !isWritten(write, pair, derived)) continue;
+    const constant = derived.size === 0 ? write.constant?.(pair) : null;
+    if (constant) {
+      additions.push({ column: pair.follow, value: constant });
+      continue;
+    }
     const value = fill(pair.forward, (column) => {
       const backwards = derived.get(column);
       const { type } = columnOfTable(table, column);

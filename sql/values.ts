@@ -1,9 +1,11 @@
 import type { List, Node } from 'libpg-query';
 import { insertCells } from './cells.js';
+import { type Constants, constantFor, constantsOf } from './constants.js';
 import { insertOnce } from './once.js';
 import { type Addition, additionsTo, assigned, fallbackOf, impliedDefault } from './pairs.js';
 import { addParts, insertedInParts, twinsOf } from './parts.js';
 import { type Plan, Unsure, Wrong } from './plan.js';
+import type { PreparedPair } from './prepared.js';
 import { type Cell, hasParts, type Layout, listColumns, type Rows } from './rows.js';
 
 /** Adds the other column of each pair to the rows of a VALUES list. */
@@ -68,8 +70,15 @@ export function isStar(node: Node): boolean {
   return 'ColumnRef' in node && (node.ColumnRef.fields ?? []).some((field) => 'A_Star' in field);
 }
 
-/** @throws Unsure when a value cannot be written twice. */
-export function additionsFor(layout: Layout, cells: readonly Cell[]): Addition[] {
+/**
+ * @param constants of the pairs whose constants are given as such, in a row of VALUES.
+ * @throws Unsure when a value cannot be written twice.
+ */
+export function additionsFor(
+  layout: Layout,
+  cells: readonly Cell[],
+  constants?: ReadonlyMap<PreparedPair, Constants>,
+): Addition[] {
   const { table, columns, parts } = layout;
   const twins = twinsOf(layout, parts);
   const whole = additionsTo({
@@ -83,12 +92,24 @@ export function additionsFor(layout: Layout, cells: readonly Cell[]): Addition[]
       if (!cell || cell === 'default') return fallbackOf(table, column);
       return assigned(table, column, cell);
     },
+    constant: (pair) => {
+      const known = constants?.get(pair);
+      const cell = known && cells[columns.indexOf(known.lead)];
+      return cell && cell !== 'default' ? constantFor(known, cell) : null;
+    },
   });
   return [...addParts(layout, parts, cells), ...whole];
 }
 
+/** A column of which parts are given is no constant. */
+function constantsIn({ table, parts }: Layout): Map<PreparedPair, Constants> {
+  const found = parts.size > 0 ? [] : table.pairs.map((pair) => [pair, constantsOf(table, pair)]);
+  return new Map(found.filter((each): each is [PreparedPair, Constants] => each[1] !== null));
+}
+
 function addToRows(plan: Plan, layout: Layout, rows: Rows, lists: readonly Node[]): boolean {
-  const added = rows.cells.map((cells) => additionsFor(layout, cells));
+  const constants = constantsIn(layout);
+  const added = rows.cells.map((cells) => additionsFor(layout, cells, constants));
   added.forEach((additions, i) => {
     const list: List = 'List' in lists[i]! ? lists[i].List : {};
     const end = plan.source.end(rows.spans[i]!.at(-1)!.last);

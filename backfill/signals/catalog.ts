@@ -21,7 +21,8 @@ export class CatalogLook {
 
   /** @param namedOid of the table as applications name it, where that is another. */
   constructor(
-    private readonly tableOid: number,
+    /** What is asked from the next look on is of this table. */
+    public tableOid: number,
     namedOid = tableOid,
   ) {
     const all = [slots(), archiver(), active(), walRate(), autovacuum(), horizon()] as unknown[];

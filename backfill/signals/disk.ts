@@ -27,7 +27,7 @@ export const tableSize = (): Probe<number> => ({
   name: 'table-size',
   level: 'hard',
   wanted: (settings) => settings.maxTableBytes !== null,
-  key: () => '',
+  key: (_, tableOid) => String(tableOid),
   async ask(_, connection, tableOid) {
     const { rows } = await (await connection()).query(
       'SELECT pg_catalog.pg_total_relation_size($1)::float8 AS bytes',

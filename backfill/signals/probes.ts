@@ -32,7 +32,8 @@ export class Probes {
 
   constructor(
     private readonly opener: Opener,
-    private readonly tableOid: number,
+    /** What is asked from now on is of this table. */
+    public tableOid: number,
   ) {
     this.timer = setInterval(() => this.askAll(), EVERY_MS);
   }
@@ -49,7 +50,7 @@ export class Probes {
       .flatMap((probe): Signal[] => {
         const { name, level } = probe;
         const answer = this.answers.get(probe);
-        if (answer?.key !== probe.key(settings)) return [unseen(name, level)];
+        if (answer?.key !== probe.key(settings, this.tableOid)) return [unseen(name, level)];
         const common = { name, level, ageMs: nowMs - answer.atMs, staleMs: PROBE_STALE_MS };
         if ('failed' in answer.value) {
           const detail = `can't be known: ${answer.value.failed}`;
@@ -71,7 +72,7 @@ export class Probes {
   private askAll(onlyNew = false): void {
     for (const probe of this.all) {
       if (!isWanted(probe, this.settings) || this.asking.has(probe)) continue;
-      const key = probe.key(this.settings);
+      const key = probe.key(this.settings, this.tableOid);
       if (!onlyNew || this.answers.get(probe)?.key !== key) void this.ask(probe, key);
     }
   }

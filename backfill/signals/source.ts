@@ -34,7 +34,7 @@ export interface CatalogSource<Raw, Answer = Raw> extends Kind<Answer> {
 /** A signal that can be slow or fail: it is asked beside the others, and has an age of its own. */
 export interface Probe<Answer> extends Kind<Answer> {
   /** What it is asked about; an answer about something else is forgotten. */
-  key(settings: ThrottleSettings): string;
+  key(settings: ThrottleSettings, tableOid: number): string;
   /**
    * @param connection opens, or gives, a read-only connection on which a statement takes a second
    *   at most.

@@ -12,7 +12,10 @@ import { Probes } from './probes.js';
 /** Signals that nobody may switch off: without them the others say nothing. */
 const ALWAYS: ReadonlySet<SignalName> = new Set(['privilege']);
 
-/** All signals of one backfill, and the connections on which they are observed. */
+/**
+ * All signals of one backfill, and the connections on which they are observed. It is the same for
+ * all partitions, one after another: what is seen over some time does not begin anew with each.
+ */
 export class SignalWatch {
   private constructor(
     private readonly reader: LagReader,
@@ -32,6 +35,12 @@ export class SignalWatch {
       await reader.close();
       throw error;
     }
+  }
+
+  /** What is of the table is of another one from the next look on. */
+  turnTo({ table }: BackfillJob): void {
+    this.catalog.tableOid = table.oid;
+    this.probes.tableOid = table.oid;
   }
 
   /** As {@link LagReader.refresh}; what these settings ask for is observed from now on. */

@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import pg from 'pg';
 import type { Cluster } from '../../cli/demo/cluster.js';
 import type { EtaError } from './eta.js';
+import type { Window } from './windows.js';
 
 const run = promisify(execFile);
 
@@ -22,6 +23,10 @@ export interface Filled {
   toMs: number;
   /** So many rows, where it was not given the time for all. */
   rows?: number;
+  /** So long it was filled, where that is not all the time. */
+  seconds?: number;
+  /** Stretches of that time, where it was not filled in all of them; also some before. */
+  windows?: Window[];
   /** Of pgtandem: the worst estimate of the time left. */
   eta?: EtaError | null;
   /** Of the process that fills, bytes that are of no file: at a tenth of the way, and at its end. */

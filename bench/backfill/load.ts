@@ -19,7 +19,7 @@ export interface Service {
 }
 
 /** One transaction: when it ended, milliseconds of the wall clock, and its latency. */
-interface Done {
+export interface Done {
   atMs: number;
   ms: number;
 }
@@ -76,8 +76,17 @@ export class Load {
 
 /** What was seen from `fromMs` to `toMs` of the wall clock. Pure. */
 export function serviceOf(done: readonly Done[], fromMs: number, toMs: number): Service {
-  const within = done.filter(({ atMs }) => atMs >= fromMs && atMs < toMs);
-  const sorted = within.map(({ ms }) => ms).sort((a, b) => a - b);
-  const p99 = sorted[Math.floor(sorted.length * 0.99)] ?? Number.NaN;
-  return { tps: (within.length * 1000) / (toMs - fromMs), p99 };
+  const own = within(done, fromMs, toMs);
+  return { tps: (own.length * 1000) / (toMs - fromMs), p99: p99Of(own) };
+}
+
+/** Those that ended then. Pure. */
+export function within(done: readonly Done[], fromMs: number, toMs: number): Done[] {
+  return done.filter(({ atMs }) => atMs >= fromMs && atMs < toMs);
+}
+
+/** Not a number of none. Pure. */
+export function p99Of(done: readonly Done[]): number {
+  const sorted = done.map(({ ms }) => ms).sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length * 0.99)] ?? Number.NaN;
 }

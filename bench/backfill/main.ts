@@ -4,9 +4,10 @@ import type pg from 'pg';
 import { median } from '../median.js';
 import { batches, type Contender, type Filled, hasPgroll, pgroll, single } from './contenders.js';
 import { watchLag } from './lag.js';
-import { capacity, Load, type Service, serviceOf } from './load.js';
+import { capacity, Load, serviceOf } from './load.js';
 import { type Manner, pgtandem } from './pgtandem.js';
 import { setStage } from './stage.js';
+import { describeServices, type State, servicesOf, windowsOf } from './windows.js';
 
 interface Options extends Manner {
   rows: number[];
@@ -28,8 +29,7 @@ interface Figures extends Filled {
   walBytesPerRow: number;
   /** The highest that was seen, milliseconds. */
   lagMs: number;
-  before: Service | null;
-  during: Service | null;
+  services: ReturnType<typeof servicesOf>;
 }
 
 const list = (text: string) => text.split(',');
@@ -47,7 +47,8 @@ const options = new Command('bench/backfill')
     (text: string) => JSON.parse(text) as Record<string, unknown>,
     {} as Record<string, unknown>,
   )
-  .option('--at-most <n>', 'seconds of a fill by pgtandem under load', Number, 120)
+  .option('--at-most <n>', 'seconds of a fill by pgtandem under load', Number, 60)
+  .option('--turn <n>', 'seconds for which it fills, and is held, by turns then', Number, 10)
   .option('--trace', 'print each progress of pgtandem', false)
   .option('--no-quiet', 'only under load')
   .option('--no-load', 'only quiet')
@@ -133,7 +134,11 @@ for (const rows of options.rows) {
       const seconds = ((at - fromMs) / 1_000).toFixed(1);
       console.log(`${seconds} s: ${tps.toFixed(0)} transactions/s, p99 ${p99.toFixed(1)} ms`);
     }
-    const seconds = (toMs - fromMs) / 1000;
+    const seconds = filled.seconds ?? (toMs - fromMs) / 1000;
+    const windows = [
+      ...windowsOf('before', startMs, aloneMs, options.turn),
+      ...(filled.windows ?? windowsOf('filling', fromMs, toMs, options.turn)),
+    ];
     return {
       ...filled,
       seconds,
@@ -142,9 +147,7 @@ for (const rows of options.rows) {
       indexGrowth: is.indexes / was.indexes,
       walBytesPerRow: wal[0].bytes / (filled.rows ?? wal[0].n),
       lagMs,
-      // The first second is of connections that are made.
-      before: load && serviceOf(done, startMs + 1_000, aloneMs),
-      during: load && serviceOf(done, fromMs, toMs),
+      services: servicesOf(done, windows),
     };
   }
 }
@@ -159,7 +162,7 @@ async function sizes(client: pg.Client) {
 
 function print(runs: ReadonlyMap<string, Figures[]>, loaded: boolean): void {
   const head = ['', 's', 'rows/s', 'of UPDATE', 'heap', 'indexes', 'WAL B/row', 'lag ms'];
-  if (loaded) head.push('tps', 'of before', 'p99 ms', 'of before');
+  if (loaded) head.push(...['tps', 'p99 ms'].flatMap((what) => [what, 'of before', 'of held']));
   head.push('MB at 10%', 'at 100%', 'ETA off');
   const table = new Table({
     head,
@@ -183,9 +186,11 @@ function print(runs: ReadonlyMap<string, Figures[]>, loaded: boolean): void {
     ];
     if (loaded) {
       for (const what of ['tps', 'p99'] as const) {
-        const during = middle(own, (each) => each.during![what]);
-        const ratio = during / middle(own, (each) => each.before![what]);
-        row.push(during.toFixed(what === 'tps' ? 0 : 1), ratio.toFixed(2));
+        const of = (state: State) =>
+          middle(own, ({ services }) => services.get(state)?.[what] ?? Number.NaN);
+        const during = of('filling');
+        row.push(during.toFixed(what === 'tps' ? 0 : 1), (during / of('before')).toFixed(2));
+        row.push((during / of('held')).toFixed(2));
       }
     }
     const last = own.at(-1)!;
@@ -199,7 +204,8 @@ function print(runs: ReadonlyMap<string, Figures[]>, loaded: boolean): void {
   }
   console.log(table.toString());
   for (const [name, own] of runs) {
-    for (const { eta, shares } of own) {
+    for (const { eta, shares, services } of own) {
+      for (const line of describeServices(services)) console.log(`${name}, ${line}`);
       if (shares) console.log(`${name}: ${shares}`);
       if (eta) console.log(`  the ETA was farthest off at ${(eta.ratio * 100).toFixed(0)}%`);
     }

@@ -8,6 +8,7 @@ import { startMigration } from '../../test/migration/drive.js';
 import { family, residentOf } from '../relay/process.js';
 import { type Contender, type Filled, TABLE } from './contenders.js';
 import { etaErrorOf, type Sample } from './eta.js';
+import { SKIPPED_MS, windowsOf } from './windows.js';
 
 /** The progress is saved twice a second. */
 const EVERY_MS = 100;
@@ -19,8 +20,10 @@ const LEARN_MS = 10_000;
 export interface Manner {
   /** Of the backfill, where they are not the default ones. */
   set: Partial<Settings>;
-  /** Under load, seconds: what it has filled by then is enough to know its pace. */
+  /** Under load, seconds of filling: what it has filled by then is enough to know its pace. */
   atMost: number;
+  /** Under load, seconds for which the fill is held and goes on by turns. */
+  turn: number;
   /** Each progress is printed. */
   trace: boolean;
 }
@@ -54,45 +57,96 @@ async function fill(
   manner: Manner,
 ): Promise<Filled> {
   const control = await connect({ url, role: 'bench' });
+  const sql = `ALTER TABLE ${TABLE} ALTER COLUMN abalance TYPE bigint`;
+  const watch = new Watch(pid, manner.trace);
   try {
-    const sql = `ALTER TABLE ${TABLE} ALTER COLUMN abalance TYPE bigint`;
+    if (!isLoaded) {
+      await startMigration(control, 'bench', sql, { fillWorkers, ...manner.set });
+      return await untilFilled(control, watch);
+    }
     // As the command has it by default: the application's p99 is learned first.
-    const learnMs = isLoaded ? LEARN_MS : 0;
-    await startMigration(control, 'bench', sql, { fillWorkers, learnMs, ...manner.set });
-    const watch = new Watch(pid, manner.trace);
-    return await untilFilled(control, watch, isLoaded ? manner.atMost : Number.POSITIVE_INFINITY);
+    const settings = { fillWorkers, learnMs: LEARN_MS, ...HELD, ...manner.set };
+    await startMigration(control, 'bench', sql, settings);
+    return await fillByTurns(control, watch, manner);
   } finally {
     await control.end();
   }
 }
 
 /** From the first pass's beginning on, so that neither the plan, the learning nor the proof counts. */
-async function untilFilled(
-  control: Connection,
-  watch: Watch,
-  atMostSeconds: number,
-): Promise<Filled> {
-  const times = `SELECT
-      (SELECT extract(epoch FROM started_at)::float8 * 1000 FROM pgtandem.backfill) AS "fromMs",
-      (SELECT extract(epoch FROM max(at))::float8 * 1000 FROM pgtandem.history
-        WHERE from_phase = 'backfilling') AS "toMs"`;
-  for (let fromMs: number | null = null; ; ) {
-    const { rows } = await control.query(times);
-    fromMs ??= rows[0].fromMs;
-    const { progress, paused } = await loadMigration(control, 'bench');
-    if (paused !== null) throw new Error(`paused: ${paused}`);
-    const told = progress.backfill as Saved | undefined;
-    if (told) watch.see(told);
-    const isOver = fromMs !== null && Date.now() >= fromMs + atMostSeconds * 1000;
-    if (told && fromMs !== null && (isOver || rows[0].toMs !== null)) {
-      const toMs: number = rows[0].toMs ?? Date.now();
+async function untilFilled(control: Connection, watch: Watch): Promise<Filled> {
+  for (;;) {
+    const { fromMs, toMs } = await readTimes(control);
+    const told = await look(control, watch);
+    if (told && fromMs !== null && toMs !== null) {
       const all = { fromMs, toMs, resident: watch.resident, shares: sharesOf(told) };
-      if (rows[0].toMs === null) return { ...all, rows: told.rowsFilled ?? 0 };
       return { ...all, eta: etaErrorOf(watch.samples) };
     }
-    await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
+    await sleep(EVERY_MS);
   }
 }
+
+/** A throttle query holds the fill; whatever else it has learned it keeps meanwhile. */
+const HELD: Partial<Settings> = { query: 'SELECT 1', queryMax: 0 };
+
+/** Fills and holds the fill by turns, so that the one can be compared with the other. */
+async function fillByTurns(control: Connection, watch: Watch, manner: Manner): Promise<Filled> {
+  const phase = async () => (await loadMigration(control, 'bench')).phase;
+  while ((await phase()).name !== 'backfilling') await sleep(EVERY_MS);
+  const learningMs = Date.now();
+  let told = await look(control, watch);
+  for (; !told; told = await look(control, watch)) await sleep(EVERY_MS);
+  const windows = windowsOf('dual', learningMs, Date.now(), manner.turn);
+  const turnMs = manner.turn * 1_000 + SKIPPED_MS;
+  const turn = async (state: 'held' | 'filling') => {
+    await control.query(
+      `UPDATE pgtandem.migration SET settings = settings || jsonb_build_object('queryMax', $1::int)`,
+      [state === 'held' ? 0 : 1],
+    );
+    const fromMs = Date.now();
+    let toMs: number | null = null;
+    while (toMs === null && Date.now() < fromMs + turnMs) {
+      await sleep(EVERY_MS);
+      told = (await look(control, watch)) ?? told;
+      toMs = (await readTimes(control)).toMs;
+    }
+    windows.push(...windowsOf(state, fromMs, toMs ?? Date.now(), manner.turn));
+    return { seconds: ((toMs ?? Date.now()) - fromMs) / 1_000, isOver: toMs !== null };
+  };
+  const fromMs = Date.now();
+  let seconds = 0;
+  for (let isOver = false; !isOver && seconds < manner.atMost; ) {
+    await turn('held');
+    const filled = await turn('filling');
+    seconds += filled.seconds;
+    isOver = filled.isOver;
+  }
+  await turn('held');
+  const { rows } = await control.query('SELECT rows_filled::float8 AS n FROM pgtandem.backfill');
+  const of = { resident: watch.resident, shares: sharesOf(told) };
+  return { fromMs, toMs: Date.now(), rows: rows[0].n, seconds, windows, ...of };
+}
+
+async function readTimes(
+  control: Connection,
+): Promise<{ fromMs: number | null; toMs: number | null }> {
+  const { rows } = await control.query(`SELECT
+      (SELECT extract(epoch FROM started_at)::float8 * 1000 FROM pgtandem.backfill) AS "fromMs",
+      (SELECT extract(epoch FROM max(at))::float8 * 1000 FROM pgtandem.history
+        WHERE from_phase = 'backfilling') AS "toMs"`);
+  return rows[0];
+}
+
+/** @throws Error when the migration has paused. */
+async function look(control: Connection, watch: Watch): Promise<Saved | undefined> {
+  const { progress, paused } = await loadMigration(control, 'bench');
+  if (paused !== null) throw new Error(`paused: ${paused}`);
+  const told = progress.backfill as Saved | undefined;
+  if (told) watch.see(told);
+  return told;
+}
+
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 type Saved = Told & Sample & { chunkMs: number; restFactor: number };
 

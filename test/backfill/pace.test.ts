@@ -1,6 +1,6 @@
 import t from 'tap';
 import { crewOf, Pacer, restTimes } from '../../backfill/pace.js';
-import { decide, pacedBy, pressureOf, type Signal } from '../../backfill/throttle.js';
+import { decide, pacedBy, pacedRatio, pressureOf, type Signal } from '../../backfill/throttle.js';
 import { randomFrom } from './setup.js';
 
 /**
@@ -90,6 +90,28 @@ t.test('begins as slowly as can be where there is a limit, and no more than once
   t.equal(pacer.factor, 1);
   pacer.beginSlowly();
   t.equal(pacer.factor, 1, 'a partition begins as fast as the one before it ended');
+});
+
+t.test('it does not get faster while it stands still for something else', async (t) => {
+  const pacer = new Pacer();
+  for (let ms = 0; ms < 5_000; ms += 100) pacer.observe(ms, 3);
+  const { factor } = pacer;
+  t.ok(factor > 2, `${factor}`);
+  const lost: Signal = { name: 'standby-lost', subject: '', observed: 1, threshold: 0, ageMs: 0 };
+  const stop = decide([lost]);
+  const stale = decide([{ ...lost, ageMs: 9_000 }]);
+  // Nothing is filled, so that all is within its limits.
+  for (let ms = 5_000; ms < 60_000; ms += 100) pacer.observe(ms, pacedRatio(stop, 0.1));
+  t.equal(pacer.factor, factor);
+  for (let ms = 60_000; ms < 90_000; ms += 100) pacer.observe(ms, pacedRatio(stale, Number.NaN));
+  t.equal(pacer.factor, factor, 'what is not known says nothing either way');
+  pacer.observe(90_000, pacedRatio(stop, 3));
+  t.ok(pacer.factor > factor, 'slower all the same');
+  const slower = pacer.factor;
+  for (let ms = 90_000; ms < 91_000; ms += 100) pacer.observe(ms, pacedRatio(decide([]), 0.1));
+  t.equal(pacer.factor, slower, 'without a look it stands still too');
+  for (let ms = 91_000; ms < 92_000; ms += 100) pacer.observe(ms, pacedRatio(null, 0.1));
+  t.ok(pacer.factor < slower, 'when it goes on');
 });
 
 t.test('what is averaged over a longer time is followed without swinging too', async (t) => {

@@ -35,8 +35,7 @@ import { Counts } from './trial.js';
  * - Hidden columns beside all others, where docs/limits.md lets them be seen (hidden.ts; counted).
  * - What is refused or rejected by a guard: on the other side something else fails in its place.
  *
- * And not tried, since docs/limits.md has it or it fails on a plain table too: lastval(); INSERT with
- * standard_conforming_strings off; a parameter of a
+ * And not tried, since docs/limits.md has it or it fails on a plain table too: lastval(); a parameter of a
  * declared type for columns of two types; a trigger that moves a row to another partition; in a session that
  * goes on, a trigger that reads or sets a column whose type changes (its cached plan casts to the old one); a default of an
  * added column.

@@ -31,7 +31,7 @@ export class Counts {
 const PREPARE = /^PREPARE (\w+)(?: \((?:[^()]|\([^()]*\))*\))? AS (.*)$/s;
 const OURS = /cannot be rewritten|cached plan must not change result type/;
 /** Behind which the first query of a transaction may still be to come: nothing is asked then. */
-const CONTROL = /^(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|SET|RESET)/;
+const CONTROL = /^(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|SET|RESET)[^;]*$/;
 
 /** A session in each of the two databases. */
 export class Sessions {

@@ -245,11 +245,6 @@ export class Writes {
         always,
         `VALUES (s.n + ${300 + random.below(100)}, ${w.value(lead, null, true)}, s.label)`,
       );
-    const source = random.pick([
-      'items s ON z.id = s.n AND s.n < 3',
-      `(SELECT ${w.key()}::int AS n, 'm'::text AS label) s ON z.id = s.n`,
-      `(VALUES (2, 'm'), (99, 'w')) AS s (n, label) ON z.id = s.n`,
-    ]);
     const update = random.pick([
       'DELETE',
       'DO NOTHING',
@@ -257,8 +252,17 @@ export class Writes {
       `UPDATE SET ${set()}`,
     ]);
     const missing = random.pick(['DO NOTHING', insert(), insert(), 'INSERT DEFAULT VALUES']);
+    // The plan says in which order rows come, and with it which of them gets what is drawn.
+    const isDrawn = w.draws(update) || w.draws(missing) || missing.includes('DEFAULT VALUES');
+    const one = `(SELECT ${w.key()}::int AS n, 'm'::text AS label) s ON z.id = s.n`;
+    const several = [
+      'items s ON z.id = s.n AND s.n < 3',
+      `(VALUES (2, 'm'), (99, 'w')) AS s (n, label) ON z.id = s.n`,
+    ];
+    const source = isDrawn ? one : random.pick([one, ...several]);
     const bySource =
       w.major >= 17 &&
+      !isDrawn &&
       random.chance(0.2) &&
       `WHEN NOT MATCHED BY SOURCE AND z.id = 5 THEN UPDATE SET ${set()}`;
     const returning =

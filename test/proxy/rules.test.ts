@@ -36,7 +36,7 @@ for (const major of [14, 18]) {
     client.destroy();
   });
 
-  t.test(`PostgreSQL ${major}: positions in errors are those of the client's text`, async (t) => {
+  t.test(`PostgreSQL ${major}: positions are those of the client's text`, async (t) => {
     const b = await ruled(t, major);
     await b.rule("'a much longer text than the marker'");
     const client = await RawClient.login(b.port);
@@ -57,6 +57,13 @@ for (const major of [14, 18]) {
     const syntax = 'SELECT /*old*/ FROM users WHERE WHERE';
     client.send(Q(syntax));
     t.equal(error((await client.ready())[0]!).position, syntax.lastIndexOf('WHERE') + 1);
+    const warned = "SELECT /*old*/, '\\\\' FROM users";
+    client.send(Q('SET standard_conforming_strings = off'));
+    await client.ready();
+    client.send(Q(warned), P('', warned), S);
+    const notices = (await client.ready(2)).filter(({ type }) => type === 'N').map(error);
+    const warning = { code: '22P06', position: warned.indexOf("'") + 1 };
+    t.match(notices, [warning, warning], 'and those of warnings');
     client.destroy();
   });
 

@@ -11,12 +11,12 @@
 --# EXCLUDED is an expression like any other.
 INSERT INTO orders (id, email) VALUES (1, 'a') ON CONFLICT (id) DO UPDATE SET email = excluded.email
 --> rewritten
-INSERT INTO orders (id, email, "id_new", "email_new") VALUES (1, 'a', (((1)::integer))::bigint, lower((('a')::character varying(5)))) ON CONFLICT (id) DO UPDATE SET email = excluded.email, "email_new" = lower(((excluded.email)::character varying(5)))
+INSERT INTO orders (id, email, "id_new", "email_new") VALUES (1, 'a', '1', lower((('a')::character varying(5)))) ON CONFLICT (id) DO UPDATE SET email = excluded.email, "email_new" = lower(((excluded.email)::character varying(5)))
 
 --# The row that is there, by the alias; WHERE and RETURNING follow the SET list.
 INSERT INTO orders AS o (id, email) VALUES (1, 'a') ON CONFLICT ON CONSTRAINT orders_pkey DO UPDATE SET email = o.email || excluded.email, note = 'n' WHERE o.n IS DISTINCT FROM 1 RETURNING o.id
 --> rewritten
-INSERT INTO orders AS o (id, email, "id_new", "email_new") VALUES (1, 'a', (((1)::integer))::bigint, lower((('a')::character varying(5)))) ON CONFLICT ON CONSTRAINT orders_pkey DO UPDATE SET email = o.email || excluded.email, note = 'n', "email_new" = lower(((o.email || excluded.email)::character varying(5))) WHERE o.n IS DISTINCT FROM 1 RETURNING o.id
+INSERT INTO orders AS o (id, email, "id_new", "email_new") VALUES (1, 'a', '1', lower((('a')::character varying(5)))) ON CONFLICT ON CONSTRAINT orders_pkey DO UPDATE SET email = o.email || excluded.email, note = 'n', "email_new" = lower(((o.email || excluded.email)::character varying(5))) WHERE o.n IS DISTINCT FROM 1 RETURNING o.id
 
 --# The insert can be the guard's and the update not.
 INSERT INTO orders (email, note) VALUES ('a', f()) ON CONFLICT (id) DO UPDATE SET (email, note) = ROW (excluded.email, 'x')
@@ -26,9 +26,9 @@ INSERT INTO orders ("email", "note", "id", "id_new", "email_new") SELECT 'a', "p
 --# DO NOTHING.
 INSERT INTO orders (id, email) VALUES (1, 'a') ON CONFLICT DO NOTHING
 --> rewritten
-INSERT INTO orders (id, email, "id_new", "email_new") VALUES (1, 'a', (((1)::integer))::bigint, lower((('a')::character varying(5)))) ON CONFLICT DO NOTHING
+INSERT INTO orders (id, email, "id_new", "email_new") VALUES (1, 'a', '1', lower((('a')::character varying(5)))) ON CONFLICT DO NOTHING
 
 --# The lead set to its default.
 INSERT INTO orders (id, email) VALUES (1, 'a') ON CONFLICT (id) DO UPDATE SET email = DEFAULT
 --> rewritten
-INSERT INTO orders (id, email, "id_new", "email_new") VALUES (1, 'a', (((1)::integer))::bigint, lower((('a')::character varying(5)))) ON CONFLICT (id) DO UPDATE SET email = DEFAULT, "email_new" = lower((('X'::character varying)::character varying(5)))
+INSERT INTO orders (id, email, "id_new", "email_new") VALUES (1, 'a', '1', lower((('a')::character varying(5)))) ON CONFLICT (id) DO UPDATE SET email = DEFAULT, "email_new" = lower((('X'::character varying)::character varying(5)))

@@ -30,7 +30,7 @@ COPY (SELECT "public"."orders"."id", "public"."orders"."email", "public"."orders
 --# COPY of what a write returns.
 COPY (INSERT INTO orders (id, email) VALUES (7, 'A') RETURNING *) TO STDOUT
 --> rewritten
-COPY (INSERT INTO orders (id, email, "id_new", "email_new") VALUES (7, 'A', (((7)::integer))::bigint, lower((('A')::character varying(5)))) RETURNING "public"."orders"."id", "public"."orders"."email", "public"."orders"."note", "public"."orders"."n") TO STDOUT
+COPY (INSERT INTO orders (id, email, "id_new", "email_new") VALUES (7, 'A', '7', lower((('A')::character varying(5)))) RETURNING "public"."orders"."id", "public"."orders"."email", "public"."orders"."note", "public"."orders"."n") TO STDOUT
 
 --# COPY of what an update returns.
 COPY (UPDATE orders SET id = 7 WHERE id = 8 RETURNING id, note) TO STDOUT (FORMAT csv)

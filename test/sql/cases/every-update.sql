@@ -21,7 +21,7 @@ UPDATE orders o SET note = 'n', "id_new" = (("o"."id"))::bigint, "email_new" = l
 --# ON CONFLICT too.
 INSERT INTO orders (id, email) VALUES (1, 'a') ON CONFLICT (id) DO UPDATE SET note = 'n'
 --> rewritten
-INSERT INTO orders (id, email, "id_new", "email_new") VALUES (1, 'a', (((1)::integer))::bigint, lower((('a')::character varying(5)))) ON CONFLICT (id) DO UPDATE SET note = 'n', "id_new" = (("public"."orders"."id"))::bigint, "email_new" = lower(("public"."orders"."email"))
+INSERT INTO orders (id, email, "id_new", "email_new") VALUES (1, 'a', '1', lower((('a')::character varying(5)))) ON CONFLICT (id) DO UPDATE SET note = 'n', "id_new" = (("public"."orders"."id"))::bigint, "email_new" = lower(("public"."orders"."email"))
 
 --# A lead that is assigned is not what the row held.
 UPDATE orders SET id = 5

@@ -14,7 +14,7 @@ INSERT INTO things ("Größe") VALUES (1)
 --# Given, it is a column like any other.
 INSERT INTO things (id, "Größe") VALUES (1, 2)
 --> rewritten
-INSERT INTO things (id, "Größe", "id_new", "size_new") VALUES (1, 2, (((1)::integer))::bigint, (((2)::integer))::bigint)
+INSERT INTO things (id, "Größe", "id_new", "size_new") VALUES (1, 2, '1', '2')
 
 --# Names outside ASCII.
 UPDATE things SET "Größe" = 'ä'::text::integer RETURNING *

@@ -66,7 +66,7 @@ INSERT INTO orders ("email", "note", "id", "id_new", "email_new") SELECT 'a', "p
 --# It may be beside leads that need no single evaluation.
 INSERT INTO orders (id, email, note) VALUES (1, 'a', f(1))
 --> rewritten
-INSERT INTO orders (id, email, note, "id_new", "email_new") VALUES (1, 'a', f(1), (((1)::integer))::bigint, lower((('a')::character varying(5))))
+INSERT INTO orders (id, email, note, "id_new", "email_new") VALUES (1, 'a', f(1), '1', lower((('a')::character varying(5))))
 
 --# A star to be spelled out within the values stays where it is.
 INSERT INTO orders (email, note) VALUES ('a', (SELECT s.note FROM (SELECT * FROM orders) s))

@@ -30,7 +30,7 @@ WITH "pgtandem 1" AS MATERIALIZED (VALUES (((nextval('public.s'::regclass))::int
 --# Both are given: nothing is implied.
 INSERT INTO people (name, full_name, n) VALUES ('a', DEFAULT, 1)
 --> rewritten
-INSERT INTO people (name, full_name, n, "number") VALUES ('a', DEFAULT, 1, ((1)::integer))
+INSERT INTO people (name, full_name, n, "number") VALUES ('a', DEFAULT, 1, 1)
 
 --# In SET.
 UPDATE people SET full_name = DEFAULT WHERE id = 1
@@ -50,7 +50,7 @@ UPDATE people SET ("number", "n") = (SELECT "pgtandem"."pgtandem 1", (("pgtandem
 --# In ON CONFLICT.
 INSERT INTO people (id, name, n) VALUES (1, 'a', 2) ON CONFLICT (id) DO UPDATE SET full_name = DEFAULT
 --> rewritten
-INSERT INTO people (id, name, n, "full_name", "number") VALUES (1, 'a', 2, (('a')::text), ((2)::integer)) ON CONFLICT (id) DO UPDATE SET full_name = (('nobody'::text)::text), "name" = (((('nobody'::text)::text))::text)
+INSERT INTO people (id, name, n, "full_name", "number") VALUES (1, 'a', 2, 'a', 2) ON CONFLICT (id) DO UPDATE SET full_name = (('nobody'::text)::text), "name" = (((('nobody'::text)::text))::text)
 
 --# In MERGE.
 MERGE INTO people USING x ON true WHEN MATCHED THEN UPDATE SET full_name = DEFAULT

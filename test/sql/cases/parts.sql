@@ -57,7 +57,7 @@ UPDATE orders SET spot.x = 2 + 3, tags[1:2] = '{a,b}', tags[$1] = upper($2), "lo
 --# By the new name, and where a row conflicts.
 INSERT INTO orders (id, tags, spot, n) VALUES (1, NULL, NULL, NULL) ON CONFLICT (id) DO UPDATE SET labels[1] = excluded.tags[1]
 --> rewritten
-INSERT INTO orders (id, tags, spot, n, "labels", "locus", "n_new") VALUES (1, NULL, NULL, NULL, ((NULL)::text[]), ((NULL)::public.place), (((NULL)::integer[]))::bigint[]) ON CONFLICT (id) DO UPDATE SET labels[1] = excluded.tags[1], "tags"[1] = excluded.tags[1]
+INSERT INTO orders (id, tags, spot, n, "labels", "locus", "n_new") VALUES (1, NULL, NULL, NULL, NULL, NULL, (((NULL)::integer[]))::bigint[]) ON CONFLICT (id) DO UPDATE SET labels[1] = excluded.tags[1], "tags"[1] = excluded.tags[1]
 
 --# Both given: they are left.
 UPDATE orders SET tags[1] = 'a', labels[1] = 'b'

@@ -67,7 +67,7 @@ UPDATE orders SET (id, email, note, n, tags, "id_new", "email_new") = (WITH "pgt
 --# In ON CONFLICT the row that was proposed is read.
 INSERT INTO orders (id, email) VALUES (1, 'a') ON CONFLICT (id) DO UPDATE SET email = f(excluded.email) WHERE orders.n > 1
 --> rewritten
-INSERT INTO orders (id, email, "id_new", "email_new") VALUES (1, 'a', (((1)::integer))::bigint, lower((('a')::character varying(5)))) ON CONFLICT (id) DO UPDATE SET ("email", "email_new") = (SELECT "pgtandem"."pgtandem 1", lower((("pgtandem"."pgtandem 1")::character varying(5))) FROM (VALUES (f(excluded.email)) OFFSET 0) AS "pgtandem" ("pgtandem 1") WHERE ("excluded"."id" IS NULL) IS NOT NULL) WHERE orders.n > 1
+INSERT INTO orders (id, email, "id_new", "email_new") VALUES (1, 'a', '1', lower((('a')::character varying(5)))) ON CONFLICT (id) DO UPDATE SET ("email", "email_new") = (SELECT "pgtandem"."pgtandem 1", lower((("pgtandem"."pgtandem 1")::character varying(5))) FROM (VALUES (f(excluded.email)) OFFSET 0) AS "pgtandem" ("pgtandem 1") WHERE ("excluded"."id" IS NULL) IS NOT NULL) WHERE orders.n > 1
 
 --# Both sides given, in whatever way.
 UPDATE orders SET (email, email_new) = (SELECT a, b FROM x)

@@ -11,7 +11,7 @@
 --# Each statement of a text is rewritten.
 BEGIN; INSERT INTO orders (id, email) VALUES (1, 'a'); UPDATE orders SET email = 'b' ; COMMIT;
 --> rewritten
-BEGIN; INSERT INTO orders (id, email, "id_new", "email_new") VALUES (1, 'a', (((1)::integer))::bigint, lower((('a')::character varying(5)))); UPDATE orders SET email = 'b', "email_new" = lower((('b')::character varying(5))) ; COMMIT;
+BEGIN; INSERT INTO orders (id, email, "id_new", "email_new") VALUES (1, 'a', '1', lower((('a')::character varying(5)))); UPDATE orders SET email = 'b', "email_new" = lower((('b')::character varying(5))) ; COMMIT;
 
 --# One part that is the guard's does not keep the others from it.
 UPDATE orders SET email = f(); UPDATE orders SET email = 'a'
