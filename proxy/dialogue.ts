@@ -213,7 +213,7 @@ export class Dialogue implements LedgerListener<Side>, GateView {
   private errandEnded(errand: Errand, how: Ending, kind: Kind): void {
     errand.ended(how, kind);
     if (!(errand instanceof Lookup) || !errand.done || errand.failed || errand.dropped) return;
-    this.resolver.learn(errand.names, errand.row);
+    this.resolver.learn(errand.names, errand.row, errand.relations);
     this.started = errand.row[2] ?? null;
   }
 

@@ -171,7 +171,7 @@ export class Frontend implements FrameSink {
       if (waits !== PASS) return waits;
     }
     const body = command?.prepares ? Buffer.from(command.prepares.body, 'latin1') : text;
-    const decision = decide(body, 'too-large', d, this.control);
+    const decision = decide(body, 'too-large', d, this.control, !command?.prepares);
     if (decision.step !== 'send') return this.use.wait(decision, true);
     const latin1 = text && d.resolver.plain ? text.toString('latin1') : null;
     d.resolver.runs(latin1);
@@ -236,7 +236,7 @@ export class Frontend implements FrameSink {
     if (body && leads(buf, start, end)) this.notice(statement, body.text);
     if (!this.control.force.rewriter) return this.sendParse(statement);
     const text = body ? buf.subarray(start, start + body.text.length) : null;
-    const decision = decide(text, 'too-large', d, this.control);
+    const decision = decide(text, 'too-large', d, this.control, name === '');
     if (decision.step !== 'send') return this.use.wait(decision, false);
     const { rewrite, touches, reason } = decision;
     this.use.count(rewrite, touches, reason, 0);

@@ -1,4 +1,4 @@
-import type { Rewrite } from '../sql/outcome.js';
+import type { Resolution, Rewrite } from '../sql/outcome.js';
 import type { Force } from './force.js';
 import { FAILED, type Ledger } from './ledger.js';
 import { isSeveral, type Resolver } from './resolve.js';
@@ -38,8 +38,8 @@ export type Decision =
   | { step: 'send'; rewrite: Rewrite | null; touches: readonly number[]; reason: string | null }
   /** Everything before it has to be answered first. */
   | { step: 'settle' }
-  /** The server has to be asked what names mean. */
-  | { step: 'lookup' }
+  /** The server has to be asked what names mean, and how many columns `relations` have. */
+  | { step: 'lookup'; relations: readonly string[] }
   /** It waits until the rules change. */
   | { step: 'hold' };
 
@@ -54,12 +54,15 @@ export const AS_IS: Decision = Object.freeze({
  * Decides about one text.
  * @param text null: not known (too large, or prepared in a way that went by unseen).
  * @param reason for a text that is not known.
+ * @param once whether it is run as it is now, and not kept: what is known of other tables may be used.
+ *   Where the server may refuse it without, it is used in any case.
  */
 export function decide(
   text: Buffer | null,
   reason: string,
   view: GateView,
   control: Control,
+  once = false,
 ): Decision {
   const { rewriter, oids } = control.force;
   if (!rewriter) return AS_IS;
@@ -73,12 +76,20 @@ export function decide(
   const resolution = view.resolver.get(rewriter.names);
   if (!resolution) {
     if (!settled) return { step: 'settle' };
-    if (!failed) return { step: 'lookup' };
+    if (!failed) return { step: 'lookup', relations: [] };
     return gate({ rewrite: null, touches: oids, reason: 'failed-transaction' }, view, control);
   }
   const { plain, escapes, utf8, side } = view.resolver;
   const isPlain = (plain || escapes) && (control.force.isAscii || utf8);
-  const rewrite = rewriter.rewrite(text, resolution, isPlain, side, escapes);
+  const made = (names: Resolution) => rewriter.rewrite(text, names, isPlain, side, escapes);
+  let rewrite = made(resolution);
+  const { wants } = rewrite;
+  if (wants && (once || wants.isNeeded) && !failed) {
+    const { relations } = wants;
+    const widths = settled ? view.resolver.takeWidths(relations) : null;
+    if (!widths) return settled ? { step: 'lookup', relations } : { step: 'settle' };
+    rewrite = made(new Map([...resolution, ...widths]));
+  }
   return gate({ rewrite, touches: rewrite.touches, reason: null }, view, control);
 }
 

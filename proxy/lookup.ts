@@ -49,7 +49,7 @@ export class Errand {
 }
 
 /**
- * The question what names mean.
+ * The question what names mean, and how many columns some relations have.
  *
  * It is always asked in the extended protocol, under a name of our own: a simple Query would drop
  * the client's unnamed statement and, within a transaction, its unnamed portal. Where nothing of
@@ -63,12 +63,13 @@ export class Lookup extends Errand {
 
   constructor(
     readonly names: readonly string[],
+    readonly relations: readonly string[],
     synced: boolean,
     forQuery: boolean,
   ) {
     const bytes = Buffer.concat([
       writeClose('S', OWN_NAME),
-      writeParse(OWN_NAME, lookupText(names), ''),
+      writeParse(OWN_NAME, lookupText(names, relations), ''),
       writeBind(OWN_NAME, OWN_NAME),
       writeExecute(OWN_NAME),
       writeClose('P', OWN_NAME),

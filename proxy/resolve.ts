@@ -1,3 +1,4 @@
+import { widthKey } from '../sql/names.js';
 import type { Resolution } from '../sql/outcome.js';
 import { quoteIdentifier, type View } from '../sql/rules.js';
 import { IDLE } from './ledger.js';
@@ -46,12 +47,21 @@ export function isSeveral(text: string): boolean {
 /**
  * Asks what names mean, for the view, and which server it is, on one row, without taking any lock. The
  * names are in one column: a partitioned table has more of them than a row may have columns.
+ * @param relations of which it is asked, too, how many columns they have.
  */
-export function lookupText(names: readonly string[]): string {
+export function lookupText(names: readonly string[], relations: readonly string[] = []): string {
   const oids = names.map(
     (name) => `pg_catalog.to_regclass(${asciiLiteral(quoteIdentifier(name))})::pg_catalog.oid`,
   );
-  return `SELECT pg_catalog.array_to_string(ARRAY[${oids.join(', ')}], ' ', '0'), ${VIEW_SETTING}, ${STARTED}`;
+  const asked = `SELECT pg_catalog.array_to_string(ARRAY[${oids.join(', ')}], ' ', '0'), ${VIEW_SETTING}, ${STARTED}`;
+  if (relations.length === 0) return asked;
+  return `${asked}, pg_catalog.concat_ws(' ', ${relations.map(widthText).join(', ')})`;
+}
+
+/** How many columns a relation has, as it is written in SQL; 0: there is none of that name. */
+function widthText(relation: string): string {
+  const own = `attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(${asciiLiteral(relation)})`;
+  return `(SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute WHERE ${own} AND attnum OPERATOR(pg_catalog.>) 0 AND NOT attisdropped)`;
 }
 
 /** When the server was started, to the microsecond: no two servers say the same. */
@@ -84,6 +94,7 @@ export class Resolver {
   private encoding = '';
   private conforming = '';
   private searchPath: string | undefined;
+  private widths: ReadonlyMap<string, number> = new Map();
   /**
    * Changes whenever `rewrite` may make something else of a text under the same rules. Says
    * nothing while `get` gives null.
@@ -115,13 +126,30 @@ export class Resolver {
   }
 
   /** The answer of the server: an oid for each name, 0 for none, and the view. */
-  learn(names: readonly string[], [oids, side]: readonly (string | null)[]): void {
+  learn(
+    names: readonly string[],
+    [oids, side, , widths]: readonly (string | null)[],
+    relations: readonly string[] = [],
+  ): void {
+    const counts = widths?.split(' ') ?? [];
+    this.widths = new Map(relations.map((relation, i) => [relation, Number(counts[i] ?? 0)]));
     const answers = oids?.split(' ') ?? [];
     const resolution = new Map(names.map((name, i) => [name, Number(answers[i] ?? 0)]));
     this.cached = { names, resolution };
     const view = side?.trim().toLowerCase();
     this.side = view === 'old' || view === 'new' ? view : null;
     this.key = `${this.side} ${this.plain} ${this.escapes} ${this.utf8} ${[...resolution].join()}`;
+  }
+
+  /**
+   * How many columns relations have, by the answer that came last. It is given once: others may alter
+   * them at any time. null: it has to be asked.
+   */
+  takeWidths(relations: readonly string[]): Resolution | null {
+    const { widths } = this;
+    this.widths = new Map();
+    if (!relations.every((relation) => widths.has(relation))) return null;
+    return new Map(relations.map((relation) => [widthKey(relation), widths.get(relation)!]));
   }
 
   forget(): void {

@@ -238,7 +238,8 @@ export class Use {
     const { d } = this;
     if (decision.step === 'lookup') {
       const { names } = this.control.force.rewriter!;
-      this.send(new Lookup(names, d.ledger.harmlessSync(d.status, forQuery), forQuery));
+      const synced = d.ledger.harmlessSync(d.status, forQuery);
+      this.send(new Lookup(names, decision.relations, synced, forQuery));
     } else if (decision.step === 'settle') this.flush();
     d.waiting = decision.step;
     return WAIT;

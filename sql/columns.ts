@@ -2,23 +2,29 @@ import type {
   CommonTableExpr,
   Node,
   RangeFunction,
+  RangeVar,
   ReturningClause,
   SelectStmt,
   WithClause,
 } from 'libpg-query';
 import { type ByteString, strings } from './tree.js';
 
-/** WITH queries by name, as far as they are seen. */
-export type Queries = ReadonlyMap<ByteString, CommonTableExpr>;
+/** What the names of a FROM clause are. */
+export interface Queries {
+  /** WITH queries by name, as far as they are seen. */
+  ctes: ReadonlyMap<ByteString, CommonTableExpr>;
+  /** How many columns any other relation has; null: not known. */
+  widthOf(schema: ByteString | undefined, name: ByteString): number | null;
+}
 
-export function queriesOf(clause: WithClause | undefined, outer: Queries = new Map()): Queries {
-  const queries = new Map(outer);
+function queriesOf(clause: WithClause | undefined, { ctes, widthOf }: Queries): Queries {
+  const queries = new Map(ctes);
   for (const node of clause?.ctes ?? []) {
     if ('CommonTableExpr' in node) {
       queries.set(node.CommonTableExpr.ctename ?? '', node.CommonTableExpr);
     }
   }
-  return queries;
+  return { ctes: queries, widthOf };
 }
 
 /** Functions of which it is known that they give one column. */
@@ -41,18 +47,25 @@ function countTargets(
   from: readonly Node[],
   queries: Queries,
 ): number | null {
-  return sum(
-    targets.map((target) => {
-      const value = 'ResTarget' in target ? target.ResTarget.val : undefined;
-      if (!value || 'A_Indirection' in value) return isWhole(value) ? null : 1;
-      if (!('ColumnRef' in value)) return 1;
-      const fields = strings(value.ColumnRef.fields);
-      if (fields.at(-1) !== null) return 1;
-      if (fields.length === 1) return sum(from.map((item) => countItem(item, queries)));
-      const named = from.flatMap(flatten).filter((item) => nameOf(item) === fields.at(-2));
-      return named.length === 1 && fields.length === 2 ? countItem(named[0]!, queries) : null;
-    }),
-  );
+  return sum(targets.map((target) => countTarget(target, from, queries)));
+}
+
+/** How many columns each target of a SELECT gives; null where only the server knows. */
+export function targetWidths(select: SelectStmt, outer: Queries): (number | null)[] {
+  const queries = queriesOf(select.withClause, outer);
+  const from = select.fromClause ?? [];
+  return (select.targetList ?? []).map((target) => countTarget(target, from, queries));
+}
+
+function countTarget(target: Node, from: readonly Node[], queries: Queries): number | null {
+  const value = 'ResTarget' in target ? target.ResTarget.val : undefined;
+  if (!value || 'A_Indirection' in value) return isWhole(value) ? null : 1;
+  if (!('ColumnRef' in value)) return 1;
+  const fields = strings(value.ColumnRef.fields);
+  if (fields.at(-1) !== null) return 1;
+  if (fields.length === 1) return sum(from.map((item) => countItem(item, queries)));
+  const named = from.flatMap(flatten).filter((item) => nameOf(item) === fields.at(-2));
+  return named.length === 1 && fields.length === 2 ? countItem(named[0]!, queries) : null;
 }
 
 function isWhole(value: Node | undefined): boolean {
@@ -85,8 +98,9 @@ function nameOf(node: Node): ByteString | undefined {
 function countItem(node: Node, queries: Queries): number | null {
   if ('RangeVar' in node) {
     const { relname, schemaname } = node.RangeVar;
-    const query = schemaname ? undefined : queries.get(relname ?? '');
-    return query ? countQuery(query, queries) : null;
+    const query = schemaname ? undefined : queries.ctes.get(relname ?? '');
+    if (query) return countQuery(query, queries);
+    return relname === undefined ? null : queries.widthOf(schemaname, relname);
   }
   if ('RangeSubselect' in node) {
     const { subquery } = node.RangeSubselect;
@@ -106,16 +120,29 @@ function countQuery(query: CommonTableExpr, queries: Queries): number | null {
   if (query.search_clause || query.cycle_clause) return null;
   const { ctequery } = query;
   if (!ctequery) return null;
-  if (!('SelectStmt' in ctequery)) return countReturning(ctequery);
+  if (!('SelectStmt' in ctequery)) return countReturning(ctequery, queries);
   // A query that reads itself is counted by its first arm.
-  const others = new Map([...queries].filter(([, other]) => other !== query));
-  return countColumns(ctequery.SelectStmt, others);
+  const others = new Map([...queries.ctes].filter(([, other]) => other !== query));
+  return countColumns(ctequery.SelectStmt, { ...queries, ctes: others });
 }
 
-/** What a WITH query that writes gives; the table's own star only the server knows. */
-function countReturning(query: Node): number | null {
-  const [stmt] = Object.values(query) as { returningClause?: ReturningClause }[];
-  return countTargets(stmt?.returningClause?.exprs ?? [], [{ RangeVar: {} }], new Map());
+/** What a WITH query that writes gives: a star is of what it reads beside its table, and of that. */
+function countReturning(query: Node, queries: Queries): number | null {
+  const [stmt] = Object.values(query) as Writing[];
+  const { relation, sourceRelation, fromClause, usingClause, returningClause } = stmt ?? {};
+  // What is written is no WITH query, whatever its name is.
+  if (!relation?.relname || queries.ctes.has(relation.relname)) return null;
+  const others = [...(sourceRelation ? [sourceRelation] : []), ...(fromClause ?? [])];
+  const from = [...others, ...(usingClause ?? []), { RangeVar: relation }];
+  return countTargets(returningClause?.exprs ?? [], from, queries);
+}
+
+interface Writing {
+  relation?: RangeVar;
+  sourceRelation?: Node;
+  fromClause?: Node[];
+  usingClause?: Node[];
+  returningClause?: ReturningClause;
 }
 
 function countFunction(item: RangeFunction): number | null {

@@ -2,7 +2,7 @@ import type { RangeVar } from 'libpg-query';
 import type { Resolution } from './outcome.js';
 import type { PreparedTable } from './prepared.js';
 import { relationsOf } from './relations.js';
-import type { RuleSet } from './rules.js';
+import { quoteIdentifier, type RuleSet } from './rules.js';
 import { type ByteString, fromBytes } from './tree.js';
 
 /** Longest identifier in bytes; a longer one is cut, so that its beginning is its name. */
@@ -49,8 +49,19 @@ export function isAscii(rules: RuleSet): boolean {
   return Buffer.byteLength(JSON.stringify(rules), 'utf8') === JSON.stringify(rules).length;
 }
 
+const MOST_WANTED = 8;
+/** No name of a table begins so: the parser ends a text at a NUL. */
+const WIDTH = '\0columns of ';
+
+/** Under which key a resolution has the number of a relation's columns; 0: there is no such relation. */
+export function widthKey(relation: string): string {
+  return WIDTH + relation;
+}
+
 /** Finds the table under migration that a reference means. */
 export class Names {
+  /** Relations of which it has been of use how many columns they have, and was not known. */
+  readonly wanted = new Set<string>();
   private readonly byName = new Map<ByteString, PreparedTable[]>();
 
   constructor(
@@ -75,6 +86,19 @@ export class Names {
     return relation ? this.find(relation.schemaname, relation.relname) : null;
   }
 
+  /** How many columns `*` of a relation gives; null: it is not known. */
+  widthOf(schema: ByteString | undefined, name: ByteString): number | null {
+    const table = this.find(schema, name);
+    if (table) return table.hides ? null : table.visible.length;
+    const path = [...(schema === undefined ? [] : [schema]), name];
+    // Beyond ASCII it would depend on the client's encoding what the name is.
+    if (!path.every((part) => /^[ -~]+$/.test(part))) return null;
+    const relation = path.map(quoteIdentifier).join('.');
+    const width = this.resolution.get(widthKey(relation));
+    if (width === undefined && this.wanted.size < MOST_WANTED) this.wanted.add(relation);
+    return width ? width : null;
+  }
+
   /** Tables of that name, whatever the search_path is. */
   named(name: ByteString): readonly PreparedTable[] {
     return this.byName.get(name) ?? [];
@@ -89,6 +113,9 @@ export function signatureOf(rules: RuleSet, resolution: Resolution): string {
   let signature = '';
   for (const { oid, rule } of relationsOf(rules)) {
     signature += resolution.get(rule.name) === oid ? '1' : '0';
+  }
+  for (const [key, width] of resolution) {
+    if (key.startsWith(WIDTH)) signature += `${key} ${width};`;
   }
   return signature;
 }

@@ -56,6 +56,12 @@ export interface Rewrite {
   refusal: { message: string; hint: string } | null;
   /** Ascending, not overlapping; empty when unchanged. */
   edits: readonly Edit[];
+  /**
+   * Relations, as they are written in SQL, of which it would be known how to rewrite it if it were known
+   * how many columns they have (`widthKey` of names.ts); absent when there are none. `isNeeded`: all
+   * columns had to be listed meanwhile, and the server may refuse that.
+   */
+  wants?: { relations: readonly string[]; isNeeded: boolean };
   /** What is recorded of it; absent when nothing is. */
   shape?: Shape;
   /**
@@ -67,7 +73,8 @@ export interface Rewrite {
 
 /**
  * What the session's search_path makes of the unqualified names in `StatementRewriter.names`:
- * the oid of the relation that each means, 0 for none. Asked of the server, on the session.
+ * the oid of the relation that each means, 0 for none. Asked of the server, on the session. With it may
+ * come how many columns the relations have that a rewrite `wants`.
  */
 export type Resolution = ReadonlyMap<string, number>;
 

@@ -22,9 +22,10 @@ import type { ByteString } from './tree.js';
  *                      FROM generate_series(least(lower, i) + 1, greatest(upper, i)) AS n) FROM ...)
  *
  * Of an array of more dimensions the server refuses one subscript, unless it is a slice. Of jsonb it is
- * what stands there with the key in it. Neither is known of a domain, nor of a composite type, whose
- * fields the rules do not have. The client's own expressions stand in a SELECT without FROM, where no
- * name of ours can be taken for one of theirs.
+ * what stands there with the key in it, of a point the other number beside it. Neither is known of a
+ * domain, nor of a composite type, whose fields the rules do not have: they may be altered at any time,
+ * and a row of others fails. The client's own expressions stand in a SELECT without FROM, where no name
+ * of ours can be taken for one of theirs.
  */
 
 /** What stands behind a column's name: a field, an element or a slice. */
@@ -65,6 +66,9 @@ export function valueOfParts(
     if (column.rule.generated) throw new Unsure('generated');
     if (column.rule.type === 'jsonb') return ofJson(whole, write, column, strict);
     const [step, ...more] = write.steps;
+    // The server refuses it as soon as there is a row.
+    if (column.array && step && more.length === 0 && isNull(step)) return whole;
+    if (column.rule.type === 'point') return ofPoint(whole, write, strict);
     if (!column.array || !step || more.length > 0) throw new Unsure('indirection');
     if (step.kind === 'element')
       return ofElement(whole, step.index, write.value, column.array, strict);
@@ -194,9 +198,30 @@ function ofJson(
 }
 
 function isNull(step: Step): boolean {
-  if (step.kind !== 'element') return false;
-  const { node } = step.index;
-  return 'A_Const' in node && node.A_Const.isnull === true;
+  const bounds = step.kind === 'element' ? [step.index] : [];
+  if (step.kind === 'slice') bounds.push(...[step.lower, step.upper].filter((one) => one !== null));
+  return bounds.some(({ node }) => 'A_Const' in node && node.A_Const.isnull === true);
+}
+
+/** The type of a point's two numbers. */
+function coordinate(): ArrayType {
+  const type = prepareType('double precision');
+  return { type, base: type, baseType: 'double precision' };
+}
+
+/** A point is an array of two: NULL in it changes nothing, and in a point that is NULL nothing does. */
+function ofPoint(whole: Fragment, { steps, value }: PartWrite, strict: boolean): Fragment {
+  const [step, ...more] = steps;
+  const index = step?.kind === 'element' ? step.index.node : undefined;
+  if (more.length > 0 || !index || !('A_Const' in index) || !('ival' in index.A_Const)) {
+    throw new Unsure('indirection');
+  }
+  const place = index.A_Const.ival?.ival ?? 0;
+  // The server refuses it as soon as there is a point.
+  if (place !== 0 && place !== 1) return whole;
+  const [x, y] = [0, 1].map((at) => (at === place ? `COALESCE(p.v, p.a[${at}])` : `p.a[${at}]`));
+  const text = `(SELECT pg_catalog.point(${x}, ${y}) FROM (SELECT \0a AS a, \0v AS v) AS p)`;
+  return filled(text, { a: whole, v: partOf(value, coordinate(), strict) });
 }
 
 /** A constant only: by its type and its look the server decides what it means. */

@@ -75,7 +75,8 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
       const settings = { resolution, plain, escaped, maxParseBytes };
       const make = (its: Buffer, bytes: ByteString): [Rewrite, Work] => {
         const work: Work = { tables: seen, ...settings, text: its, bytes };
-        return [rewriteText(work), work];
+        const rewrite = rewriteText(work);
+        return [withWants(rewrite, work), work];
       };
       const [made, { named }] = make(own, bytes);
       const namedOf = (one: readonly PreparedTable[]) => {
@@ -84,7 +85,7 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
         return read.flatMap((table) => named!.get(table)!);
       };
       const rewrite = shapes.added(made, bytes, seen, namedOf, !escaped);
-      if (skeleton && !rewrite.copies) {
+      if (skeleton && !rewrite.copies && !rewrite.wants) {
         const remake = (its: Buffer) => make(its, its.toString('latin1'))[0];
         templates.learn(signature, { ...skeleton, text: own }, rewrite, remake);
       }
@@ -117,6 +118,11 @@ function signer(rules: RuleSet): (resolution: Resolution) => string {
   };
 }
 
+function withWants(rewrite: Rewrite, { wanted, lists }: Work): Rewrite {
+  if (rewrite.reason !== 'star' || !wanted || wanted.size === 0) return rewrite;
+  return { ...rewrite, wants: { relations: [...wanted], isNeeded: lists ?? false } };
+}
+
 interface Work {
   text: Buffer;
   bytes: ByteString;
@@ -128,6 +134,10 @@ interface Work {
   maxParseBytes: number;
   /** The watched columns that it names, once it has been read. */
   named?: ReadonlyMap<PreparedTable, readonly ByteString[]>;
+  /** Relations of which it was wanted how many columns they have. */
+  wanted?: ReadonlySet<string>;
+  /** Whether columns are listed because values would not fall into their places. */
+  lists?: boolean;
 }
 
 function unchanged(text: Buffer, touched: Iterable<PreparedTable>): Rewrite {
@@ -149,6 +159,8 @@ function rewriteText(work: Work): Rewrite {
   }
   if (!tree) return opaque(text, bytes, tables, 'encoding');
   const names = new Names(tables, work.resolution);
+  // Another statement of the text could alter what it was asked about.
+  if (tree.length === 1) work.wanted = names.wanted;
   const statements = tree.map((stmt) => findTables(stmt, names));
   const touched = touchedBy(statements);
   work.named = new Map([...touched].map((table) => [table, namedIn(bytes, statements, table)]));
@@ -179,6 +191,7 @@ function rewriteStatements(
     if (!(error instanceof Misplaced)) throw error;
   }
   if (!applied) abandon(plan, statements);
+  work.lists = plan.needed.size > 0;
   if (plan.refusal) {
     const { reason, message, hint } = plan.refusal;
     return { ...same, outcome: 'refused', reason, refusal: { message, hint } };

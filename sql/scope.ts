@@ -57,7 +57,7 @@ export function isCte(scope: Scope | null, name: ByteString): boolean {
 }
 
 /** The WITH queries that are seen at one place. */
-export function queriesIn(scope: Scope): Queries {
+export function queriesIn(scope: Scope): Queries['ctes'] {
   const outer = scope.parent ? queriesIn(scope.parent) : new Map();
   return new Map([...outer, ...scope.ctes]);
 }

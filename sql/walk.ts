@@ -298,7 +298,11 @@ export class Walk {
     this.visit(stmt.selectStmt, scope);
     const table = this.reference(stmt.relation, null);
     if (table) {
-      this.findings.writes.push({ kind: 'insert', stmt, table, queries: queriesIn(scope) });
+      const { names } = this;
+      const widthOf = (schema: ByteString | undefined, name: ByteString) =>
+        names.widthOf(schema, name);
+      const queries = { ctes: queriesIn(scope), widthOf };
+      this.findings.writes.push({ kind: 'insert', stmt, table, queries });
     }
     if (stmt.relation) scope.items.push(itemOf(stmt.relation, table));
     const conflict = childOf(scope);

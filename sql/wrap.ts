@@ -1,6 +1,6 @@
 import type { Node, SelectStmt } from 'libpg-query';
 import { FENCE, PLAIN } from './assign.js';
-import { countColumns } from './columns.js';
+import { countColumns, targetWidths } from './columns.js';
 import { join, joinWith, type Piece } from './edits.js';
 import { castTo, columnOf, type Fragment } from './fragment.js';
 import { Inner, nowhere, ONCE, placed } from './inner.js';
@@ -143,11 +143,18 @@ function firstOf(select: SelectStmt): SelectStmt {
 function placesOf({ plan, layout, select, targets }: Wrap): number[] | null {
   const first = firstOf(select);
   const own = targets ?? (isPlain(first) ? readTargets(plan, first, -1)?.targets : null) ?? [];
-  if (own.length !== layout.columns.length) return null;
-  const starts = own.flatMap((target) =>
-    target?.span ? [plan.source.valueStart(target.span.first)] : [],
-  );
-  return starts.length === own.length ? starts : null;
+  // A star alone is the place of all that it gives.
+  if (own.length === 1 && !own[0]) return null;
+  const widths = targetWidths(first, layout.queries);
+  const starts = own.flatMap((target, i): (number | undefined)[] => {
+    if (target?.span) return [plan.source.valueStart(target.span.first)];
+    const node = first.targetList?.[i];
+    const at = !target && node && 'ResTarget' in node ? node.ResTarget.location : undefined;
+    return Array.from({ length: widths[i] ?? 0 }, () => at);
+  });
+  if (starts.length !== layout.columns.length) return null;
+  const places = starts.filter((at) => at !== undefined);
+  return places.length === starts.length ? places : null;
 }
 
 /** Constants and parameters that have to stand at the outermost level, by their place. */

@@ -1,4 +1,6 @@
 import { readCommand } from '../../proxy/command.js';
+import { widthKey } from '../../sql/names.js';
+import type { Rewrite, StatementRewriter } from '../../sql/outcome.js';
 import { parse, SyntaxFailure } from '../../sql/parser.js';
 import { loadParser, makeRewriter } from '../../sql/rewriter.js';
 import type { Pair, RuleSet } from '../../sql/rules.js';
@@ -83,8 +85,7 @@ export class Counter {
       for (const pair of pairsOf(column.name)) {
         const type = pair.backward ? column.type : 'text';
         const rewriter = makeRewriter(rulesOf(facts, pair, type));
-        const resolution = new Map([[facts.name, facts.oid]]);
-        const rewrite = rewriter.rewrite(Buffer.from(read), resolution, true);
+        const rewrite = await rewritten(session, rewriter, facts, read);
         const { outcome, reason, text } = rewrite;
         if (rewrite.touches.length === 0) continue;
         if (reason === 'unverified') this.wrong.push({ what: 'unverified', text: sql, sent: '' });
@@ -157,6 +158,24 @@ async function isRefused(session: Session, sql: string, kind: Kind): Promise<boo
   if (kind.startsWith('PREPARE')) return false;
   if (kind !== 'COPY FROM') return session.rejects(sql);
   return /\bfrom\s+stdin\b/i.test(sql) && session.rejectsCopy(sql);
+}
+
+/** As the proxy does it: what may be asked of the server is asked. */
+async function rewritten(
+  session: Session,
+  rewriter: StatementRewriter,
+  facts: Facts,
+  text: string,
+): Promise<Rewrite> {
+  const names = new Map([[facts.name, facts.oid]]);
+  const rewrite = rewriter.rewrite(Buffer.from(text), names, true);
+  if (!rewrite.wants) return rewrite;
+  // A resolution is known by its identity.
+  const resolution = new Map(names);
+  for (const relation of rewrite.wants.relations) {
+    resolution.set(widthKey(relation), await session.width(relation));
+  }
+  return rewriter.rewrite(Buffer.from(text), resolution, true);
 }
 
 function entryOf<V>(map: Map<string, V>, key: string, make: () => V): V {

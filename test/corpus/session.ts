@@ -145,6 +145,13 @@ export class Session {
     return text === null || text === 'NULL' ? null : (JSON.parse(text) as Facts);
   }
 
+  /** How many columns a relation has, as it is written in SQL; 0: there is none. */
+  async width(relation: string): Promise<number> {
+    const literal = relation.replaceAll("'", "''").replaceAll('\\', '\\\\');
+    const own = `attrelid = to_regclass(E'${literal}') AND attnum > 0 AND NOT attisdropped`;
+    return Number(await this.value(`SELECT count(*)::text FROM pg_attribute WHERE ${own}`));
+  }
+
   /** Whether the server refuses a statement before it runs it; nothing stays. */
   async rejects(sql: string): Promise<boolean> {
     return this.tries([writeParse('', Buffer.from(sql), ''), S], () => true);

@@ -34,7 +34,12 @@ export function isWider(
   isHidden: (name: string) => boolean,
 ): boolean {
   const left = rowsOf(seen);
-  const all = rowsOf(wanted);
+  // Rows that are the same come first: one with few fields is found in many others.
+  const all = rowsOf(wanted).filter((row) => {
+    const same = left.findIndex((other) => JSON.stringify(other) === JSON.stringify(row));
+    if (same >= 0) left.splice(same, 1);
+    return same < 0;
+  });
   const isTaken = all.every((row) => {
     const at = left.findIndex((other) => {
       const more = other.type === row.type && extras(other.fields, row.fields);
@@ -103,7 +108,10 @@ function isWiderRow(have: string, want: string): boolean {
   ];
   if (more.length < 4 || less.length < 4 || more.readInt32BE(0) <= less.readInt32BE(0))
     return false;
-  return extras(fieldsOf(more, 4, 4), fieldsOf(less, 4, 4)) !== null;
+  const [all, some] = [fieldsOf(more, 4, 4), fieldsOf(less, 4, 4)];
+  // A number is no row, whatever its bytes are.
+  const isRow = all.length === more.readInt32BE(0) && some.length === less.readInt32BE(0);
+  return isRow && extras(all, some) !== null;
 }
 
 /** The fields of a row as text. */

@@ -12,7 +12,7 @@ import { Types } from './client.js';
 import { Catalog } from './compare.js';
 import { PREAMBLE } from './kinds.js';
 import { Front } from './plane.js';
-import { dropSql, emptySql, holders, rowsOf, rowsSql, sidesSql } from './rows.js';
+import { dropSql, emptySql, holders, rowsOf, rowsSql, sidesSql, stagedSql } from './rows.js';
 import type { View, World } from './world.js';
 
 /** Where the migration stands while statements are compared. */
@@ -118,7 +118,7 @@ export class Pair {
 
   private async begin(): Promise<void> {
     const { front, world } = this;
-    await front.control.query(world.setup);
+    await front.control.query(`${world.setup}; ${stagedSql(world)}`);
     await front.control.query(`SET session_replication_role = replica; ${rowsSql(world)}
       RESET session_replication_role`);
     await this.makePlain(false);
@@ -136,7 +136,7 @@ export class Pair {
   /** The plain database as it was before the migration, or as a plain ALTER leaves it. */
   private async makePlain(isAltered: boolean): Promise<void> {
     const { plain, world } = this;
-    await plain.query(`${dropSql(world)} ${world.setup}`);
+    await plain.query(`${dropSql(world)} ${world.setup}; ${stagedSql(world)}`);
     this.types = { ...this.types, plain: new Types(plain) };
     await plain.query(`SET session_replication_role = replica; ${rowsSql(world)}
       ${isAltered ? `${world.plain}; ${world.beside ?? ''}` : ''}; RESET session_replication_role`);

@@ -4,7 +4,8 @@ import type { World } from './world.js';
 
 /** SQL that takes away what `setup` and `plain` have made. */
 export const dropSql = ({ table }: World) => `
-  DROP SCHEMA IF EXISTS other CASCADE; DROP TABLE IF EXISTS ${q(table)}, items, o, audit, marked CASCADE;
+  DROP SCHEMA IF EXISTS other CASCADE;
+  DROP TABLE IF EXISTS ${q(table)}, items, staged, o, audit, marked CASCADE;
   DROP FUNCTION IF EXISTS touch(int), audits(), bumps(), meddles(), twice(), make0(), make1(), make2(), make3();`;
 
 /** The tables that have rows of their own, and where these are kept. */
@@ -71,6 +72,10 @@ export const rowsSql = (world: World) =>
   `${holders(world)
     .map(({ name }, i) => rowsOf(world, name, i))
     .join(' ')} ${sidesSql(world)}`;
+
+/** Rows that are to be moved into the table, from one that was made like it; nobody writes them. */
+export const stagedSql = (world: World) =>
+  `${rowsOf(world, 'staged', 0)} UPDATE staged SET id = id + 800; DELETE FROM staged WHERE id > 803;`;
 
 /** Nobody writes items: made anew, they might lie in another order, in which they are read. */
 export const emptySql = (world: World) =>

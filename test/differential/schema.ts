@@ -77,6 +77,7 @@ export function makeSchema(random: Random, options: SchemaOptions) {
        ${parts?.key === 'n' ? ', PRIMARY KEY (id, n)' : ''}) ${parts?.by ?? ''}`,
     ...(parts?.ddl ?? children.map(({ ddl }) => ddl)),
     'CREATE TABLE items (n int, label text, v text)',
+    `CREATE TABLE staged AS TABLE ${q(table)} WITH NO DATA`,
     `CREATE TABLE o (id int PRIMARY KEY, x int,
        tid ${order[0]!.type} ${references && `${references} ${random.pick(['CASCADE', 'SET NULL'])}`})`,
     `CREATE SCHEMA other;

@@ -92,6 +92,11 @@ export class Writes {
       () => w.join('(id, n)', always, `SELECT n + ${id}, n FROM items GROUP BY n ORDER BY n`),
       () => w.join('(id, n)', always, `WITH w AS (SELECT ${id}::int AS n) SELECT n, n FROM w`),
       () => w.join(list, always, `(SELECT ${id}::int, NULL, 'p')`),
+      // Other tables, of which the server is asked how many columns they have.
+      () => w.join(false, always, 'SELECT * FROM staged WHERE id < 802'),
+      () => w.join(false, always, 'TABLE staged'),
+      () => w.join(false, always, 'SELECT s.* FROM public.staged AS s ORDER BY id LIMIT 1'),
+      () => w.join(false, always, `SELECT ${id}, i.* FROM items i WHERE n = 1`),
       () => w.join(list, always, `VALUES (${id}, ${w.value(lead, null, false)}, 'v') LIMIT 1`),
       () =>
         w.join(

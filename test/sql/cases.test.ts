@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import t from 'tap';
+import { widthKey } from '../../sql/names.js';
 import type { Rewrite } from '../../sql/outcome.js';
 import { loadParser, makeRewriter } from '../../sql/rewriter.js';
 import { type GoldenCase, printGolden, readGolden } from './golden.js';
@@ -19,9 +20,10 @@ await loadParser();
 
 for (const name of readdirSync(folder).sort()) {
   const file = join(folder, name);
-  const { table, header, cases } = readGolden(readFileSync(file, 'utf8'));
+  const { table, relations, header, cases } = readGolden(readFileSync(file, 'utf8'));
   const rewriter = makeRewriter({ epoch: 1, tables: [table] });
   const resolution = new Map([[table.name, table.schema === 'public' ? table.oid : 0]]);
+  for (const [relation, width] of relations) resolution.set(widthKey(relation), width);
   t.test(name, async (t) => {
     const results = cases.map((golden) => {
       const rewrite = rewriter.rewrite(Buffer.from(golden.sent), resolution, true);

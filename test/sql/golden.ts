@@ -9,6 +9,7 @@ import type { ColumnRule, Guard, Pair, TableRule } from '../../sql/rules.js';
  *   -- column: id_new bigint, hidden
  *   -- pair: id_new = (@id)::bigint, back: id = (@id_new)::integer, every update
  *   -- partition: orders_1
+ *   -- relation: "s"."x", 3
  *
  *   --# What is to be seen here.
  *   INSERT ...
@@ -28,6 +29,8 @@ export interface GoldenCase {
 
 export interface GoldenFile {
   table: TableRule;
+  /** How many columns other relations have, by their names as they are written in SQL. */
+  relations: [string, number][];
   header: string;
   cases: GoldenCase[];
 }
@@ -41,7 +44,10 @@ export function readGolden(text: string): GoldenFile {
     const text = sent.join('\n').trim();
     return { title, sent: text, verdict, expected: expected.join('\n').trim() || text };
   });
-  return { table: readTable(header), header, cases };
+  const relations = [...header.matchAll(/^-- relation: (.*), (\d+)$/gm)].map(
+    ([, name, width]): [string, number] => [name!, Number(width)],
+  );
+  return { table: readTable(header), relations, header, cases };
 }
 
 export function printGolden(header: string, cases: readonly GoldenCase[]): string {

@@ -18,6 +18,7 @@ import { column, openTables, RESOLUTION, rulesOf, see } from './tandem.js';
  * | a key's NULL is SQL's                                        | data[0] = NULL                         |
  * | a number is a key of an object's never                       | data[0] of an object                   |
  * | gaps of a jsonb array are not filled                         | data[4]                                |
+ * | a number of a point that is NULL makes it another one        | at[0] = NULL                         |
  * | the same parts are given to a row that is not filled         | every array                            |
  */
 
@@ -28,6 +29,7 @@ const COLUMNS: Readonly<Record<string, string>> = {
   data: 'jsonb',
   spot: 'shared.place',
   few: 'shared.few',
+  at: 'point',
 };
 
 interface Follow {
@@ -43,6 +45,8 @@ const FOLLOWS: Readonly<Record<string, Follow>> = {
   nums_text: { lead: 'nums', type: 'text', up: ['(', ')::text'] },
   codes_new: { lead: 'codes', type: 'character varying(3)[]', up: ['', ''] },
   data_new: { lead: 'data', type: 'jsonb', up: ['', ''] },
+  at_text: { lead: 'at', type: 'text', up: ['(', ')::text'] },
+  at_new: { lead: 'at', type: 'point', up: ['', ''] },
   spot_new: { lead: 'spot', type: 'shared.place', up: ['', ''], later: true },
   few_new: { lead: 'few', type: 'shared.few', up: ['', ''], later: true },
 };
@@ -57,6 +61,7 @@ const VALUES: Readonly<Record<string, readonly (string | null)[]>> = {
   ],
   spot: [null, '(1,ab,"{1,2}")', '(,,)'],
   few: [null, '{1,2}'],
+  at: [null, '(1,2)', '(1e300,-0)'],
 };
 
 const ELEMENTS = [
@@ -80,6 +85,20 @@ const ELEMENTS = [
   'codes[2] = id',
 ];
 
+const POINTS = [
+  'at[0] = 5',
+  "at[1] = '5.5'",
+  'at[0] = NULL',
+  'at[0] = 1, at[1] = at[0] + 1',
+  'at[0] = 1.5, at[0] = NULL',
+  'at[2] = 5',
+  'at[-1] = 5',
+  'at[NULL] = 5',
+  'at[0] = true',
+  "at[0] = 'x'",
+  'at[1] = id',
+];
+
 const SLICES = [
   "nums[2:3] = '{5,6}'",
   "nums[0:1] = '{5,6,7}'",
@@ -94,6 +113,8 @@ const SLICES = [
   "nums[NULL:2] = '{5,6}'",
   'nums[1:2] = 5',
   "nums[1:2] = '{5,6}', nums[4] = 7",
+  "nums[NULL:] = '{5,6}'",
+  'nums[1:NULL] = NULL',
   "codes[1:2] = '{a,b}'",
   "codes[1:2] = '{abcd,b}'",
 ];
@@ -220,7 +241,10 @@ for (const major of [14, 18]) {
       }
       return written;
     };
-    t.ok((await run([...ELEMENTS, ...JSON_PARTS], 'none', false)) > 250, 'much was written');
+    t.ok(
+      (await run([...ELEMENTS, ...JSON_PARTS, ...POINTS], 'none', false)) > 250,
+      'much was written',
+    );
     t.ok((await run(SLICES, 'repair', false)) > 60, 'slices were written');
     t.ok((await run([...ELEMENTS, ...JSON_PARTS, ...LATER], 'none', true)) > 150, 'later too');
     const guarded = makeRewriter(rules('reject', false));

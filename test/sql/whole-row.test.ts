@@ -9,7 +9,7 @@ import { column, openTables, RESOLUTION, rulesOf, see } from './tandem.js';
  * | broken                                                     | seen by                            |
  * | ---------------------------------------------------------- | ---------------------------------- |
  * | a row that is missing is a row of NULLs                    | LEFT JOIN, RETURNING old           |
- * | the condition asks whether the row's columns are NULL      | o of a row with a NULL             |
+ * | where rows are grouped the row itself is not named         | GROUP BY o.id, o.note              |
  * | a row for a function has no names                          | row_to_json                        |
  * | what is sent has no label                                  | SELECT o                           |
  * | the result of a query is spelled out where it is no target | UNION, INTO, a subselect           |

@@ -70,7 +70,7 @@ INSERT INTO orders SELECT * FROM x
 --# Of a subselect, of VALUES, of a WITH query it is known.
 WITH w AS (SELECT 1 AS a) INSERT INTO orders SELECT s.*, v.*, w.* FROM (SELECT a, b FROM x) s JOIN (VALUES ('c')) v (note) ON true CROSS JOIN w
 --> rewritten
-WITH w AS (SELECT 1 AS a) INSERT INTO orders ("id", "email", "note", "n", "id_new", "email_new") SELECT "pgtandem".*, ((("pgtandem"."pgtandem rows 1")::integer))::bigint, lower((("pgtandem"."pgtandem rows 2")::character varying(5))) FROM (SELECT s.*, v.*, w.* FROM (SELECT a, b FROM x) s JOIN (VALUES ('c')) v (note) ON true CROSS JOIN w OFFSET 0) AS "pgtandem" ("pgtandem rows 1", "pgtandem rows 2")
+WITH w AS (SELECT 1 AS a) INSERT INTO orders ("id", "email", "note", "n", "id_new", "email_new") SELECT "pgtandem"."pgtandem rows 1", "pgtandem"."pgtandem rows 2", "pgtandem"."pgtandem rows 3", "pgtandem"."pgtandem rows 4", ((("pgtandem"."pgtandem rows 1")::integer))::bigint, lower((("pgtandem"."pgtandem rows 2")::character varying(5))) FROM (SELECT s.*, v.*, w.* FROM (SELECT a, b FROM x) s JOIN (VALUES ('c')) v (note) ON true CROSS JOIN w OFFSET 0) AS "pgtandem" ("pgtandem rows 1", "pgtandem rows 2", "pgtandem rows 3", "pgtandem rows 4")
 
 --# Of what a write in WITH returns, too.
 WITH w AS (DELETE FROM x RETURNING a, b) INSERT INTO orders SELECT * FROM w
