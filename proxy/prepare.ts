@@ -99,7 +99,8 @@ export function markRight(
 
 /** Whether another text is sent: one that is left to the guard may have edits too. */
 export function isReplaced(rewrite: Rewrite | null): rewrite is Rewrite {
-  return rewrite !== null && rewrite.edits.length > 0 && rewrite.refusal === null;
+  if (rewrite === null || rewrite.refusal !== null || rewrite.outcome === 'unchanged') return false;
+  return rewrite.outcome === 'rewritten' || rewrite.edits.length > 0;
 }
 
 function sameText(before: Rewrite | null, after: Rewrite | null): boolean {

@@ -166,17 +166,23 @@ function manyRows(
 
 /** Whether two columns use one parameter: the casts would hide that it cannot be of both types. */
 function sharesParameter(columns: readonly (readonly Fragment[])[]): boolean {
-  const users = new Map<string, number>();
+  const users = new Map<number, number>();
   return columns.some((cells, column) =>
-    cells.some(({ text }) => {
-      const numbers = text.match(/\$[0-9]+/g) ?? [];
-      return numbers.some((number) => {
+    cells.some(({ node }) => {
+      return parametersOf(node).some((number) => {
         const user = users.get(number) ?? column;
         users.set(number, column);
         return user !== column;
       });
     }),
   );
+}
+
+/** Not looked for in the text: a string may have one in it. */
+function parametersOf(part: unknown): number[] {
+  if (typeof part !== 'object' || part === null) return [];
+  const own = 'ParamRef' in part ? [(part as Extract<Node, { ParamRef: unknown }>).ParamRef] : [];
+  return [...own.map(({ number }) => number ?? 0), ...Object.values(part).flatMap(parametersOf)];
 }
 
 interface RowSource {

@@ -1,9 +1,10 @@
 import type { CopyStmt, RawStmt } from 'libpg-query';
-import { Cache } from './cache.js';
+import { ownCopy, sameBytes, sampleHash } from './bytes.js';
 import { applyDrafts, mapPosition } from './edits.js';
 import { escapedConstants, parseEscaped } from './escapes.js';
 import type { Statement } from './findings.js';
-import { skeletonOf } from './literals.js';
+import { KeyedCache } from './keyed-cache.js';
+import { BACKSLASH, skeletonOf } from './literals.js';
 import { namedIn } from './named.js';
 import { Names, namePattern, signatureOf, tableNames } from './names.js';
 import { opaque } from './opaque.js';
@@ -19,6 +20,11 @@ import { Templates } from './templates.js';
 import { type ByteString, sameTree } from './tree.js';
 
 export { loadParser };
+
+/** From so many bytes on a text is looked for among those seen before a name is looked for in it. */
+const LONG_BYTES = 256;
+/** Memory of an edit, about. */
+const EDIT_BYTES = 200;
 
 export interface RewriterOptions {
   /** Texts whose rewrite is kept. */
@@ -39,7 +45,7 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
   const tables = prepareRules(rules);
   const names = tableNames(rules);
   const pattern = names.length > 0 ? namePattern(names) : null;
-  const cache = new Cache<Rewrite>(cacheEntries, cacheBytes);
+  const cache = new KeyedCache<Buffer, Rewrite>(cacheEntries, cacheBytes, sameBytes);
   const templates = new Templates();
   const views = { old: inView(tables, 'old'), new: inView(tables, 'new') };
   const shapes = new Shapes();
@@ -47,38 +53,45 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
   return {
     rules,
     names,
-    mayTouch: (text) => pattern?.test(text.toString('latin1')) ?? false,
+    mayTouch(text) {
+      // What is in the cache has matched; to look there costs less than to decode a long text.
+      if (text.length > LONG_BYTES && cache.has(sampleHash(text), text)) return true;
+      return pattern?.test(text.toString('latin1')) ?? false;
+    },
     rewrite(text, resolution, plain, view = null, escapes = false) {
-      const bytes = text.toString('latin1');
-      const escaped = escapes && plain && bytes.includes('\\');
+      const escaped = escapes && plain && text.includes(BACKSLASH);
       const signature = (plain ? signed(resolution) : '-') + (view ?? '') + (escaped ? '\\' : '');
-      const key = signature + bytes;
-      const known = cache.get(key);
+      const hash = sampleHash(text);
+      const known = cache.get(hash, signature, text);
       if (known) return known;
-      if (!pattern?.test(bytes)) return unchanged(text, []);
-      const skeleton = plain && !escaped && text.length <= maxParseBytes ? skeletonOf(bytes) : null;
-      const filled = skeleton && templates.fill(signature, bytes, skeleton);
+      const skeleton = plain && !escaped && text.length <= maxParseBytes ? skeletonOf(text) : null;
+      const filled = skeleton && templates.fill(signature, skeleton);
       if (filled) return filled;
+      // A copy of our own: the client's bytes may lie in a chunk that is used again.
+      const own = ownCopy(text);
+      const bytes = own.toString('latin1');
+      if (!pattern?.test(bytes)) return unchanged(own, []);
       const seen = view === null ? tables : views[view];
       const settings = { resolution, plain, escaped, maxParseBytes };
-      const work: Omit<Work, 'text' | 'bytes'> = { tables: seen, ...settings };
-      const make = (its: ByteString): [Rewrite, Work] => {
-        // A copy of our own: the client's bytes may lie in a chunk that is used again.
-        const own: Work = { ...work, text: Buffer.from(its, 'latin1'), bytes: its };
-        return [rewriteText(own), own];
+      const make = (its: Buffer, bytes: ByteString): [Rewrite, Work] => {
+        const work: Work = { tables: seen, ...settings, text: its, bytes };
+        return [rewriteText(work), work];
       };
-      const [made, { named }] = make(bytes);
+      const [made, { named }] = make(own, bytes);
       const namedOf = (one: readonly PreparedTable[]) => {
         const read = one.filter((table) => named?.has(table));
         if (read.length === 0) return namedIn(bytes, null, one[0]!);
         return read.flatMap((table) => named!.get(table)!);
       };
       const rewrite = shapes.added(made, bytes, seen, namedOf, !escaped);
-      if (skeleton && !rewrite.copies)
-        templates.learn(signature, bytes, skeleton, rewrite, (its) => make(its)[0]);
+      if (skeleton && !rewrite.copies) {
+        const remake = (its: Buffer) => make(its, its.toString('latin1'))[0];
+        templates.learn(signature, { ...skeleton, text: own }, rewrite, remake);
+      }
       // The parser that was not ready now will be; all else stays true for the rule set.
       if (rewrite.reason !== 'parser') {
-        cache.set(key, rewrite, rewrite.text.length + rewrite.edits.length * 200);
+        const size = own.length + rewrite.text.length + rewrite.edits.length * EDIT_BYTES;
+        cache.set(hash, signature, own, rewrite, size);
       }
       return rewrite;
     },

@@ -1,6 +1,6 @@
+import { copyRange } from './bytes.js';
 import type { Skeleton } from './literals.js';
-import type { Edit, Rewrite } from './outcome.js';
-import type { ByteString } from './tree.js';
+import type { Edit, Outcome, Rewrite, Shape } from './outcome.js';
 
 /** A place in the text that a template was made of, and how many constants end before it. */
 interface Place {
@@ -12,8 +12,8 @@ interface Place {
 interface EditTemplate {
   start: Place;
   end: Place;
-  parts: { before: ByteString; from: Place; to: Place }[];
-  tail: ByteString;
+  parts: { before: Buffer; from: Place; to: Place }[];
+  tail: Buffer;
 }
 
 /**
@@ -29,16 +29,15 @@ export class Template {
   ) {}
 
   /**
-   * @param text the client's, of which `rewrite` was made.
+   * @param rewrite what was made of the skeleton's text.
    * @returns null when the rewrite has a constant in it that is not a copy, or a part of one.
    */
-  static of(text: ByteString, { spans }: Skeleton, rewrite: Rewrite): Template | null {
-    const sent = rewrite.text.toString('latin1');
+  static of({ text, spans }: Skeleton, rewrite: Rewrite): Template | null {
     const edits: EditTemplate[] = [];
     let shift = 0;
     for (const edit of rewrite.edits) {
-      const inserted = sent.slice(edit.start + shift, edit.start + shift + edit.length);
-      const made = editOf(text, spans, edit, inserted);
+      const start = edit.start + shift;
+      const made = editOf(text, spans, edit, rewrite.text.subarray(start, start + edit.length));
       if (!made) return null;
       edits.push(made);
       shift += edit.length - (edit.end - edit.start);
@@ -47,49 +46,101 @@ export class Template {
   }
 
   /** The rewrite of another text of the skeleton. */
-  fill(text: ByteString, { spans }: Skeleton): Rewrite {
-    const where = ({ at, after }: Place) =>
-      after === 0 ? at : at + spans[2 * after - 1]! - this.spans[2 * after - 1]!;
-    let sent = '';
+  fill({ text, spans }: Skeleton): Rewrite {
+    const sent = Buffer.allocUnsafe(this.lengthOf(text.length, spans));
     let copied = 0;
-    const edits = this.edits.map((edit): Edit => {
-      const [start, end] = [where(edit.start), where(edit.end)];
-      let inserted = '';
+    let at = 0;
+    for (const edit of this.edits) {
+      at = copyRange(text, copied, this.place(edit.start, spans), sent, at);
+      for (const { before, from, to } of edit.parts) {
+        at = copyRange(before, 0, before.length, sent, at);
+        at = copyRange(text, this.place(from, spans), this.place(to, spans), sent, at);
+      }
+      at = copyRange(edit.tail, 0, edit.tail.length, sent, at);
+      copied = this.place(edit.end, spans);
+    }
+    copyRange(text, copied, text.length, sent, at);
+    return new Filled(this, this.rewrite, sent, spans);
+  }
+
+  /** The edits of a text that was filled. */
+  editsOf(spans: readonly number[]): Edit[] {
+    return this.edits.map((edit): Edit => {
+      const [start, end] = [this.place(edit.start, spans), this.place(edit.end, spans)];
+      let at = 0;
       const copies = edit.parts.map(({ before, from, to }) => {
-        inserted += before;
-        const [first, last] = [where(from), where(to)];
-        const copy = { at: inserted.length, from: first, length: last - first };
-        inserted += text.slice(first, last);
+        at += before.length;
+        const first = this.place(from, spans);
+        const copy = { at, from: first, length: this.place(to, spans) - first };
+        at += copy.length;
         return copy;
       });
-      inserted += edit.tail;
-      sent += text.slice(copied, start) + inserted;
-      copied = end;
-      return { start, end, length: inserted.length, copies };
+      return { start, end, length: at + edit.tail.length, copies };
     });
-    sent += text.slice(copied);
-    return { ...this.rewrite, text: Buffer.from(sent, 'latin1'), edits };
+  }
+
+  private lengthOf(original: number, spans: readonly number[]): number {
+    let length = original;
+    for (const edit of this.edits) {
+      length += edit.tail.length - this.place(edit.end, spans) + this.place(edit.start, spans);
+      for (const { before, from, to } of edit.parts) {
+        length += before.length + this.place(to, spans) - this.place(from, spans);
+      }
+    }
+    return length;
+  }
+
+  private place({ at, after }: Place, spans: readonly number[]): number {
+    return after === 0 ? at : at + spans[2 * after - 1]! - this.spans[2 * after - 1]!;
+  }
+}
+
+/** What a template gives: where the edits are is only asked for when the server sees a mistake. */
+class Filled implements Rewrite {
+  readonly outcome: Outcome;
+  readonly touches: readonly number[];
+  readonly reason: string | null;
+  readonly refusal: Rewrite['refusal'];
+  readonly shape?: Shape;
+  private known: Edit[] | null = null;
+
+  constructor(
+    private readonly template: Template,
+    { outcome, touches, reason, refusal, shape }: Rewrite,
+    readonly text: Buffer,
+    private readonly spans: readonly number[],
+  ) {
+    this.outcome = outcome;
+    this.touches = touches;
+    this.reason = reason;
+    this.refusal = refusal;
+    if (shape) this.shape = shape;
+  }
+
+  get edits(): readonly Edit[] {
+    this.known ??= this.template.editsOf(this.spans);
+    return this.known;
   }
 }
 
 function editOf(
-  text: ByteString,
+  text: Buffer,
   spans: readonly number[],
   edit: Edit,
-  inserted: ByteString,
+  inserted: Buffer,
 ): EditTemplate | null {
   const [start, end] = [placeOf(edit.start, spans), placeOf(edit.end, spans)];
   const parts: EditTemplate['parts'] = [];
   let at = 0;
   for (const copy of edit.copies) {
     const [from, to] = [placeOf(copy.from, spans), placeOf(copy.from + copy.length, spans)];
-    const original = text.slice(copy.from, copy.from + copy.length);
+    const original = text.subarray(copy.from, copy.from + copy.length);
     if (copy.at < at || !from || !to) return null;
-    if (inserted.slice(copy.at, copy.at + copy.length) !== original) return null;
-    parts.push({ before: inserted.slice(at, copy.at), from, to });
+    if (!inserted.subarray(copy.at, copy.at + copy.length).equals(original)) return null;
+    parts.push({ before: inserted.subarray(at, copy.at), from, to });
     at = copy.at + copy.length;
   }
-  return start && end ? { start, end, parts, tail: inserted.slice(at) } : null;
+  return start && end ? { start, end, parts, tail: inserted.subarray(at) } : null;
 }
 
 /** null within a constant. */
@@ -106,6 +157,9 @@ function placeOf(at: number, spans: readonly number[]): Place | null {
 
 /** Whether two rewrites do the same, and tell the client the same. */
 export function sameRewrite(a: Rewrite, b: Rewrite): boolean {
-  const rest = ({ text, shape, ...said }: Rewrite) => JSON.stringify(said);
-  return a.text.equals(b.text) && rest(a) === rest(b);
+  return a.text.equals(b.text) && said(a) === said(b);
+}
+
+function said({ outcome, touches, reason, refusal, edits, copies }: Rewrite): string {
+  return JSON.stringify([outcome, touches, reason, refusal, edits, copies]);
 }

@@ -1,13 +1,16 @@
-import { Cache } from './cache.js';
-import { type Skeleton, withOtherConstants } from './literals.js';
+import { ownCopy } from './bytes.js';
+import { KeyedCache } from './keyed-cache.js';
+import { type Skeleton, sameSkeleton, withOtherConstants } from './literals.js';
 import { isOpaque } from './opaque.js';
 import type { Rewrite } from './outcome.js';
 import { sameRewrite, Template } from './template.js';
-import type { ByteString } from './tree.js';
 
 /** Skeletons that are remembered, and the memory that they may take, bytes. */
 const ENTRIES = 5_000;
 const BYTES = 32 << 20;
+/** Memory of a constant's place, and of an edit. */
+const CONSTANT_BYTES = 24;
+const EDIT_BYTES = 400;
 
 /** What is known of a skeleton: it was seen once, it has a template, or it can have none. */
 type Known = 'once' | Template | 'none';
@@ -18,45 +21,49 @@ type Known = 'once' | Template | 'none';
  * byte what the rewriter makes of that text itself.
  */
 export class Templates {
-  private readonly skeletons = new Cache<Known>(ENTRIES, BYTES);
+  private readonly skeletons = new KeyedCache<Skeleton, Known>(ENTRIES, BYTES, sameSkeleton);
 
   /**
    * @param signature under which texts have one meaning.
    * @returns null when the text has to be rewritten by itself.
    */
-  fill(signature: string, text: ByteString, skeleton: Skeleton): Rewrite | null {
-    const known = this.skeletons.get(signature + skeleton.key);
-    return known instanceof Template ? known.fill(text, skeleton) : null;
+  fill(signature: string, skeleton: Skeleton): Rewrite | null {
+    const known = this.skeletons.get(skeleton.hash, signature, skeleton);
+    return known instanceof Template ? known.fill(skeleton) : null;
   }
 
-  /** @param rewrite what `make` made of the text. */
+  /**
+   * @param rewrite what `make` made of the text.
+   * @param make is given texts that it may keep.
+   */
   learn(
     signature: string,
-    text: ByteString,
     skeleton: Skeleton,
     rewrite: Rewrite,
-    make: (text: ByteString) => Rewrite,
+    make: (text: Buffer) => Rewrite,
   ): void {
-    const key = signature + skeleton.key;
-    const known = this.skeletons.get(key);
+    const { hash, text, kinds } = skeleton;
+    const known = this.skeletons.get(hash, signature, skeleton);
     if (known === 'none' || isOpaque(rewrite.reason)) return;
+    const kept = { ...skeleton, text: ownCopy(text) };
+    const bytes = text.length + kinds.length * CONSTANT_BYTES;
     if (!known) {
-      this.skeletons.set(key, 'once', 0);
+      this.skeletons.set(hash, signature, kept, 'once', bytes);
       return;
     }
-    const template = prove(text, skeleton, rewrite, make);
-    this.skeletons.set(key, template ?? 'none', template ? rewrite.edits.length * 300 : 0);
+    const template = prove(kept, rewrite, make);
+    const more = template ? rewrite.text.length + rewrite.edits.length * EDIT_BYTES : 0;
+    this.skeletons.set(hash, signature, kept, template ?? 'none', bytes + more);
   }
 }
 
 function prove(
-  text: ByteString,
   skeleton: Skeleton,
   rewrite: Rewrite,
-  make: (text: ByteString) => Rewrite,
+  make: (text: Buffer) => Rewrite,
 ): Template | null {
-  const template = Template.of(text, skeleton, rewrite);
-  const other = template && withOtherConstants(text, skeleton);
+  const template = Template.of(skeleton, rewrite);
+  const other = template && withOtherConstants(skeleton);
   if (!other) return null;
-  return sameRewrite(template.fill(other.text, other.skeleton), make(other.text)) ? template : null;
+  return sameRewrite(template.fill(other), make(other.text)) ? template : null;
 }

@@ -135,6 +135,8 @@ async function wrongConstants(db: pg.Client, from: string, to: string, known: st
 
 await loadParser();
 
+t.setTimeout(120_000);
+
 for (const major of [14, 18]) {
   t.test(`PostgreSQL ${major}: a constant that is given twice is one value`, async (t) => {
     const cluster = await Cluster.create({ major });
@@ -159,9 +161,12 @@ for (const major of [14, 18]) {
 t.test('what is done to a constant does not depend on what templates leave open', async (t) => {
   const groups = new Map<string, string[]>();
   for (const constant of CONSTANTS) {
-    const key = skeletonOf(`SELECT ${constant}, 1`)?.key;
+    const skeleton = skeletonOf(Buffer.from(`SELECT ${constant}, 1`));
     // With a prefix or a backslash, no template is made.
-    if (key === undefined) continue;
+    if (!skeleton) continue;
+    const { text, kinds, spans } = skeleton;
+    const between = [0, ...spans].map((at, i) => (i % 2 ? '' : text.subarray(at, spans[i])));
+    const key = [kinds, ...between].join();
     groups.set(key, [...(groups.get(key) ?? []), constant]);
   }
   t.ok([...groups.values()].some((group) => group.length > 20));

@@ -182,6 +182,8 @@ function rowOf(column: string, value: string | null, isFilled: boolean | null): 
   return `${insert} UPDATE orders SET ${fills.join(', ')};`;
 }
 
+t.setTimeout(120_000);
+
 for (const major of [14, 18]) {
   t.test(`parts of a column are assigned, PostgreSQL ${major}`, async (t) => {
     const columns = Object.entries(COLUMNS).map(([name, type]) => `${name} ${type}`);

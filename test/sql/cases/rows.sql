@@ -114,9 +114,9 @@ SELECT public.to_json(o) FROM orders o
 --# A star of the row that was proposed, in a row of SET.
 INSERT INTO orders (id, email) VALUES (1, 'a') ON CONFLICT (id) DO UPDATE SET (id, email, note, n, tags) = ROW (excluded.*)
 --> rewritten
-INSERT INTO orders (id, email, "id_new", "email_new") VALUES (1, 'a', (((1)::integer))::bigint, lower((('a')::character varying(5)))) ON CONFLICT (id) DO UPDATE SET (id, email, note, n, tags) = ROW ("excluded"."id", "excluded"."email", "excluded"."note", "excluded"."n", "excluded"."tags"), "id_new" = ((("excluded"."id")::integer))::bigint, "email_new" = lower((("excluded"."email")::character varying(5)))
+INSERT INTO orders (id, email, "id_new", "email_new") VALUES (1, 'a', '1', lower((('a')::character varying(5)))) ON CONFLICT (id) DO UPDATE SET (id, email, note, n, tags) = ROW ("excluded"."id", "excluded"."email", "excluded"."note", "excluded"."n", "excluded"."tags"), "id_new" = ((("excluded"."id")::integer))::bigint, "email_new" = lower((("excluded"."email")::character varying(5)))
 
 --# Among others; not as many as there are columns is the server's to say.
 INSERT INTO orders (id, email) VALUES (1, 'a') ON CONFLICT (id) DO UPDATE SET (id, email, note, n, tags, id) = ROW (excluded.*, 1, upper('x'))
 --> rewritten
-INSERT INTO orders (id, email, "id_new", "email_new") VALUES (1, 'a', (((1)::integer))::bigint, lower((('a')::character varying(5)))) ON CONFLICT (id) DO UPDATE SET (id, email, note, n, tags, id) = ROW ("excluded"."id", "excluded"."email", "excluded"."note", "excluded"."n", "excluded"."tags", 1, upper('x'))
+INSERT INTO orders (id, email, "id_new", "email_new") VALUES (1, 'a', '1', lower((('a')::character varying(5)))) ON CONFLICT (id) DO UPDATE SET (id, email, note, n, tags, id) = ROW ("excluded"."id", "excluded"."email", "excluded"."note", "excluded"."n", "excluded"."tags", 1, upper('x'))
