@@ -8,7 +8,8 @@ import { randomFrom } from './setup.js';
  * of 1 and a MAX_FACTOR of 2,560 (the third), a factorMax that counts for nothing, and one that does not
  * bring down what another signal has slowed further ("some signals"), `soft` or `critical` no matter in
  * decide (the last); DELAY no matter in observe ("what is averaged"), a floor that counts for nothing
- * (the same), `beginSlowly` that begins whenever it is asked ("begins").
+ * (the same), `beginSlowly` that begins whenever it is asked ("begins"),
+ * a ratio that counts as it is while the fill stands still ("it does not get faster").
  */
 
 /** A signal that is in proportion to the fill's speed, plus a floor, averaged and seen late. */
