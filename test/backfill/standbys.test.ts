@@ -13,7 +13,7 @@ import { filled, Watched } from './watched.js';
  *
  * What was broken on purpose, and which test saw it: the first standby alone counts ("each in its own
  * trouble"); an attempt to archive that failed is no reason ("archive_command"); who holds the table is
- * not asked ("a session that has the table").
+ * not asked ("a session that has the table"); slots retain nothing ("WAL that a slot retains").
  */
 
 t.test('a primary with two standbys', async (t) => {
