@@ -8,6 +8,12 @@ import { Cluster } from '../../cli/demo/cluster.js';
 import { Link } from './link.js';
 import { makeJob, pendingRows, randomFrom, run, until } from './setup.js';
 
+/**
+ * What was broken on purpose, and which test saw it: rows and checkpoint in two transactions, the
+ * checkpoint moved to the end of whatever stretch was filled, or with the first part of a stretch,
+ * the rows of a stretch counted with its last part alone ("at any instant", each of them).
+ */
+
 const ROWS = 80_000;
 
 /** After so many a fill is let come to its end: each costs the start of a process. */

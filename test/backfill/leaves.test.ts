@@ -1,7 +1,9 @@
 /**
  * Partitions are filled one after another by runs of their own, and what is observed goes on over them.
  *
- * What was broken on purpose, and which test saw it: ...
+ * What was broken on purpose, and which test saw it: the catalogs are asked about the first table, a size is
+ * of whichever table was asked about ("what is asked of the table"); a run closes what is its
+ * caller's ("two runs": it does not end).
  */
 import type pg from 'pg';
 import t from 'tap';

@@ -5,10 +5,11 @@ import { randomFrom } from './setup.js';
 
 /**
  * What was broken on purpose, and which test saw it: a GAIN of 3 (the second: it swings), a QUIET
- * of 1 and a MAX_FACTOR of 640 (the third), a factorMax that counts for nothing, and one that does not
+ * of 1 and a MAX_FACTOR of 2,560 (the third), a factorMax that counts for nothing, and one that does not
  * bring down what another signal has slowed further ("some signals"), `soft` or `critical` no matter in
  * decide (the last); DELAY no matter in observe ("what is averaged"), a floor that counts for nothing
- * (the same), `beginSlowly` that begins whenever it is asked ("begins").
+ * (the same), `beginSlowly` that begins whenever it is asked ("begins"),
+ * a ratio that counts as it is while the fill stands still ("it does not get faster").
  */
 
 /** A signal that is in proportion to the fill's speed, plus a floor, averaged and seen late. */
@@ -69,8 +70,8 @@ t.test(
     for (const ratio of [Number.POSITIVE_INFINITY, Number.NaN]) {
       const pacer = new Pacer();
       for (let ms = 0; ms < 60_000; ms += 100) pacer.observe(ms, ratio);
-      t.equal(Math.round(pacer.factor), 64);
-      t.equal(Math.round(restTimes(12.5, pacer.factor)), 800);
+      t.equal(Math.round(pacer.factor), 256);
+      t.equal(Math.round(restTimes(2.5, pacer.factor)), 640);
       t.equal(
         restTimes(1_000, pacer.factor),
         2_000,
@@ -85,7 +86,7 @@ t.test(
 t.test('begins as slowly as can be where there is a limit, and no more than once', async (t) => {
   const pacer = new Pacer();
   pacer.beginSlowly();
-  t.equal(Math.round(pacer.factor), 64);
+  t.equal(Math.round(pacer.factor), 256);
   for (let ms = 0; ms < 60_000; ms += 100) pacer.observe(ms, 0);
   t.equal(pacer.factor, 1);
   pacer.beginSlowly();
@@ -171,7 +172,7 @@ t.test('there are fewer workers before the rests get long, and one beside others
 t.test('some signals slow down by no more than a factor of their own', async (t) => {
   const pacer = new Pacer();
   for (let ms = 0; ms < 60_000; ms += 100) pacer.observe(ms, 3);
-  t.equal(Math.round(pacer.factor), 64);
+  t.equal(Math.round(pacer.factor), 256);
   for (let ms = 60_000; ms < 120_000; ms += 100) pacer.observe(ms, Number.POSITIVE_INFINITY, 4);
   t.equal(Math.round(pacer.factor), 4, 'from above');
   for (let ms = 120_000; ms < 180_000; ms += 100) pacer.observe(ms, 0);

@@ -10,6 +10,10 @@ import { filled, Watched } from './watched.js';
  * A primary with two standbys, one of them behind a link that can be made slow: the one that is in
  * trouble is named, however well the other does, no more is written than a chunk beyond the limit, and
  * it goes on by itself.
+ *
+ * What was broken on purpose, and which test saw it: the first standby alone counts ("each in its own
+ * trouble"); an attempt to archive that failed is no reason ("archive_command"); who holds the table is
+ * not asked ("a session that has the table"); slots retain nothing ("WAL that a slot retains").
  */
 
 t.test('a primary with two standbys', async (t) => {
