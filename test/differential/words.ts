@@ -195,7 +195,8 @@ export class Words {
       [
         '*',
         `${name}.*`,
-        `id, ${this.lead}`,
+        // Beside a table with a column of the old name, only the new one says which is meant.
+        `id, ${this.aliased ? lead : this.lead}`,
         `n, ${name}.*, note`,
         `${name}.id AS x`,
         `${lead}, ${name}.n + 1 AS m`,
