@@ -42,6 +42,8 @@ export class Findings {
   readonly touched = new Set<PreparedTable>();
   readonly stars: Star[] = [];
   readonly rows: WholeRow[] = [];
+  /** Scopes with an alias whose names for columns are those of others. */
+  readonly misnamed: Scope[] = [];
   /** Scopes with a NATURAL JOIN. */
   readonly naturals: Scope[] = [];
   readonly writes: Write[] = [];

@@ -4,7 +4,7 @@ import type { Star } from './findings.js';
 import { columnOf } from './fragment.js';
 import type { Plan } from './plan.js';
 import { quoteIdentifier } from './rules.js';
-import type { Item, Scope } from './scope.js';
+import { type Item, isMisnamed, type Scope } from './scope.js';
 import { strings } from './tree.js';
 
 /*
@@ -21,6 +21,18 @@ export function hideTables(plan: Plan, star: Star): void {
   const places = hiding.map((item) => placeOf(plan, item));
   if (places.includes(null)) return;
   for (const [i, item] of hiding.entries()) hide(plan, item, places[i]!);
+}
+
+/**
+ * A table whose alias names columns by their place becomes such a subselect, too, where hidden columns
+ * stand before visible ones.
+ */
+export function hideMisnamed(plan: Plan, scope: Scope): void {
+  for (const item of scope.items.filter(isMisnamed)) {
+    const place = scope.plain ? placeOf(plan, item) : null;
+    if (place) hide(plan, item, place);
+    else plan.guardRead('star');
+  }
 }
 
 interface Place {

@@ -128,6 +128,14 @@ function addItem(
   }
 }
 
+/**
+ * Whether the alias names columns by their place, which is another one than an application sees:
+ * hidden columns stand before visible ones.
+ */
+export function isMisnamed({ columns, table }: Item): boolean {
+  return columns.length > 0 && table !== null && table.hides && !table.inPlace;
+}
+
 function plainItem(name: ByteString | undefined, opaque: boolean): Item {
   const path = name === undefined ? [] : [name];
   return {

@@ -3,7 +3,7 @@ import type { Star } from './findings.js';
 import { columnOf } from './fragment.js';
 import type { Plan } from './plan.js';
 import { quoteIdentifier } from './rules.js';
-import { findItem, type Item } from './scope.js';
+import { findItem, type Item, isMisnamed } from './scope.js';
 import { type ByteString, stringNodes, strings } from './tree.js';
 
 /** A value in place of a star, as text and as tree. */
@@ -81,8 +81,7 @@ function targetsOf(item: Item): Target[] | null {
       },
     ];
   }
-  // An alias renames columns by their place, which is only known while the visible ones lead.
-  if (item.columns.length > 0 && !table.inPlace) return null;
+  if (isMisnamed(item)) return null;
   if (item.columns.length > table.visible.length) return null;
   return table.visible.map((column, i) => columnOf(item.path, item.columns[i] ?? column));
 }

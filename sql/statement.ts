@@ -11,7 +11,7 @@ import type {
 import { rewriteCopy } from './copy.js';
 import { decideDefinition, tablesOfObjects } from './ddl.js';
 import type { Findings, Statement, Write } from './findings.js';
-import { hideTables, seesHidden } from './hide.js';
+import { hideMisnamed, hideTables, seesHidden } from './hide.js';
 import { rewriteInsert } from './insert.js';
 import { isUnlisted, rewriteMerge } from './merge.js';
 import { type Names, namePattern } from './names.js';
@@ -101,6 +101,7 @@ export function decide(plan: Plan, statement: Statement): void {
     decideDefinition(plan, kind, value, findings);
     return;
   }
+  for (const scope of findings.misnamed) hideMisnamed(plan, scope);
   for (const star of findings.stars) hideTables(plan, star);
   for (const star of findings.stars) expandStar(plan, star);
   if (findings.naturals.some(seesHidden)) plan.guardRead('natural-join');

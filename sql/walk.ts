@@ -27,6 +27,7 @@ import {
   fromItems,
   type Item,
   isCte,
+  isMisnamed,
   itemOf,
   queriesIn,
   type Scope,
@@ -192,6 +193,7 @@ export class Walk {
         ? this.names.findVar(relation)
         : null,
     );
+    if (scope.items.some(isMisnamed)) this.findings.misnamed.push(scope);
     this.visit(nodes, scope);
   }
 

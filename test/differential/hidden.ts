@@ -5,19 +5,16 @@ import { columnsOf, type Shown } from './compare.js';
  * Statements that may see hidden columns, by the reason for which they are `guarded`; docs/limits.md
  * has each under "What can be seen", or where texts are not read.
  */
-const SEEING: Readonly<Record<string, (text: string) => 'more' | 'else' | null>> = {
+const SEEING: Readonly<Record<string, (text: string) => boolean>> = {
   // `old` could be a column of the other table.
-  'whole-row': (text) =>
-    /\b(FROM|USING)\b.*\bRETURNING\b.*\b(old|new)\b/is.test(text) ? 'more' : null,
+  'whole-row': (text) => /\b(FROM|USING)\b.*\bRETURNING\b.*\b(old|new)\b/is.test(text),
   // A text that is not read: standard_conforming_strings is off.
-  encoding: () => 'more',
-  // Other names for columns as they lie, hidden ones among them.
-  star: (text) => (/\bp\s*\(\s*a\s*,\s*b\s*\)/.test(text) ? 'else' : null),
+  encoding: () => true,
 };
 
-/** What a statement may see of hidden columns: them beside the others, other columns too, or nothing. */
-export function mayShow(reason: string | null, text: string): 'more' | 'else' | null {
-  return SEEING[reason ?? '']?.(text) ?? null;
+/** Whether a statement may see hidden columns beside the others. */
+export function mayShow(reason: string | null, text: string): boolean {
+  return SEEING[reason ?? '']?.(text) ?? false;
 }
 
 interface Answer extends Pick<Shown, 'catalog' | 'alias'> {

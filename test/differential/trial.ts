@@ -329,15 +329,13 @@ export class Trial {
     );
     if (pairs.length === 0) return null;
     const isShowing = pairs.every((i) => /^[TDd] /.test(`${seen[i]}${wanted[i]}`));
-    const showing = isShowing && step.find((call) => this.mayShow(call) !== null);
+    const showing = isShowing && step.find((call) => this.mayShow(call));
     if (showing) {
-      const isMore =
-        this.mayShow(showing) === 'else' ||
-        isWider(
-          { messages: compared(step, answer, stands), catalog: catalogs.tandem, alias },
-          { messages: compared(step, expected, stands), catalog: catalogs.plain, alias },
-          (name) => !this.pair.view.columns.some((column) => column.name === name),
-        );
+      const isMore = isWider(
+        { messages: compared(step, answer, stands), catalog: catalogs.tandem, alias },
+        { messages: compared(step, expected, stands), catalog: catalogs.plain, alias },
+        (name) => !this.pair.view.columns.some((column) => column.name === name),
+      );
       if (isMore) this.counts.add(`hidden columns show: ${this.reason(showing.text)}`);
       if (isMore) return null;
     }
@@ -346,9 +344,9 @@ export class Trial {
     return { detail: detail.slice(0, 4).join('\n'), mark: markOf(wanted[first], seen[first]) };
   }
 
-  /** What hidden columns a call may see. */
-  private mayShow({ text }: Call): ReturnType<typeof mayShow> {
-    return this.outcome(text) === 'guarded' ? mayShow(this.reason(text), this.inner(text)) : null;
+  /** Whether a call may see hidden columns. */
+  private mayShow({ text }: Call): boolean {
+    return this.outcome(text) === 'guarded' && mayShow(this.reason(text), this.inner(text));
   }
 
   private async sameRows(): Promise<string | null> {

@@ -11,6 +11,24 @@ SELECT * FROM orders
 --> rewritten
 SELECT "public"."orders"."id", "public"."orders"."email", "public"."orders"."note" FROM orders
 
+--# Names by place are of the visible columns.
+SELECT * FROM orders AS o (a, b) WHERE b = 'x'
+--> rewritten
+SELECT * FROM (SELECT "id", "email", "note" FROM orders) AS o (a, b) WHERE b = 'x'
+
+--# Without a star, too, at any depth.
+SELECT 1 WHERE EXISTS (SELECT a FROM ONLY orders o (a) JOIN x ON x.n = o.a)
+--> rewritten
+SELECT 1 WHERE EXISTS (SELECT a FROM (SELECT "id", "email", "note" FROM ONLY orders) o (a) JOIN x ON x.n = o.a)
+
+--# Where the table itself is needed they are of the columns as they lie.
+SELECT a FROM orders o (a) FOR UPDATE
+--> guarded star
+
+--# So they are beside system columns.
+SELECT o.a, o.ctid FROM orders o (a)
+--> guarded star
+
 --# Without a column list values would fall into the wrong columns.
 INSERT INTO orders VALUES (1, 'a')
 --> rewritten
@@ -53,4 +71,5 @@ COPY orders ("id", "email", "note", "id_old") FROM STDIN
 
 --# Columns renamed by an alias, whose order is not the table's.
 SELECT * FROM orders o (a)
---> guarded star
+--> rewritten
+SELECT * FROM (SELECT "id", "email", "note" FROM orders) o (a)
