@@ -6,15 +6,10 @@ import { promisify } from 'node:util';
 import pg from 'pg';
 import type { Cluster } from '../../cli/demo/cluster.js';
 import type { EtaError } from './eta.js';
+import type { Server } from './load.js';
 import type { Window } from './windows.js';
 
 const run = promisify(execFile);
-
-/** Where the application connects. */
-export interface Server {
-  host: string;
-  port: number;
-}
 
 /** What is known of a fill when it has ended. */
 export interface Filled {

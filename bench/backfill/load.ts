@@ -4,11 +4,16 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { Server } from './contenders.js';
 
 const run = promisify(execFile);
 
 const CLIENTS = 8;
+
+/** Where the application connects. */
+export interface Server {
+  host: string;
+  port: number;
+}
 
 /** What the application saw in a stretch of time. */
 export interface Service {
