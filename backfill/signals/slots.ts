@@ -10,14 +10,14 @@ interface Slot {
 }
 
 /**
- * WAL that replication slots keep: a slot that nobody reads fills the disk of the primary with it,
+ * WAL that replication slots keep, what is inserted and not yet written counted: a slot that nobody reads fills the disk of the primary with it,
  * or, with `max_slot_wal_keep_size`, is lost together with the standby behind it.
  */
 export const slots = (): CatalogSource<Slot[]> => ({
   name: 'slot-wal',
   level: 'hard',
   sql: `(SELECT coalesce(json_agg(json_build_object('name', slot_name, 'status', wal_status,
-      'retained', (pg_catalog.pg_current_wal_lsn() - restart_lsn)::float8)), '[]')
+      'retained', (pg_catalog.pg_current_wal_insert_lsn() - restart_lsn)::float8)), '[]')
     FROM pg_catalog.pg_replication_slots WHERE restart_lsn IS NOT NULL AND NOT temporary)`,
   wanted: (settings) => settings.maxSlotBytes !== null,
   take: (raw) => raw,

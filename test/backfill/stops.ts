@@ -17,7 +17,7 @@ export function makeStops(cluster: Cluster, client: pg.Client) {
     t: Test,
     settings: Partial<ThrottleSettings>,
     pattern: RegExp,
-    cause: (table: string, held: ThrottleSettings) => Promise<unknown>,
+    cause: (table: string, held: ThrottleSettings, watched: Watched) => Promise<unknown>,
     cure: (held: ThrottleSettings) => Promise<unknown>,
     look: (watched: Watched) => Promise<unknown> = async () => undefined,
   ): Promise<void> {
@@ -28,7 +28,7 @@ export function makeStops(cluster: Cluster, client: pg.Client) {
     t.teardown(() => watched.stop());
     await watched.underWay();
     const startMs = performance.now();
-    await cause(table, held);
+    await cause(table, held, watched);
     await watched.stopped(pattern);
     t.comment(
       `after ${Math.round(performance.now() - startMs)} ms: ${watched.last?.throttled?.text}`,
