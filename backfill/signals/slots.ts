@@ -10,8 +10,9 @@ interface Slot {
 }
 
 /**
- * WAL that replication slots keep, what is inserted and not yet written counted: a slot that nobody reads fills the disk of the primary with it,
- * or, with `max_slot_wal_keep_size`, is lost together with the standby behind it.
+ * WAL that replication slots keep, what is inserted and not yet written counted: a slot that nobody
+ * reads fills the disk of the primary with it, or, with `max_slot_wal_keep_size`, is lost together
+ * with the standby behind it.
  */
 export const slots = (): CatalogSource<Slot[]> => ({
   name: 'slot-wal',
