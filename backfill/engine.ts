@@ -17,7 +17,16 @@ import { Question } from './question.js';
 import { Report } from './report.js';
 import { blockingReason } from './signals/blocking.js';
 import { SignalWatch } from './signals/watch.js';
-import { CriticalError, decide, pacedBy, pacedRatio, pressureOf, type Reason } from './throttle.js';
+import {
+  CriticalError,
+  decide,
+  pacedBy,
+  pacedRatio,
+  pressureOf,
+  type Reason,
+  reason,
+  type Signal,
+} from './throttle.js';
 import { Vacuumer, vacuumDue } from './vacuum.js';
 import { endsWithin, wait } from './wait.js';
 import type { Worker } from './worker.js';
@@ -53,6 +62,8 @@ const TICK_MS = 100;
 const LOOK_MS = 250;
 /** At most so long between two yields while it stands still. */
 const YIELD_MS = 500;
+/** Beyond this factor of its rests it is slowed down. */
+const SLOWED = 1.05;
 
 /**
  * Fills a table from its checkpoint to the end of its pass. Yields after each stretch of blocks, and
@@ -141,16 +152,28 @@ class Engine {
   /** Why to stand still; how fast to go otherwise is the pacer's. */
   private decide(settings: ThrottleSettings): Reason | null {
     const signals = this.reader.signals(settings);
-    const stop = decide(signals);
+    const stop = decide(signals) ?? this.control(signals, settings);
     if (stop?.level === 'critical') throw new CriticalError(stop);
-    const { ratio, factorMax, delayMs, reason } = pressureOf(signals);
+    this.reader.control.turn(stop !== null, performance.now());
+    const { ratio, factorMax, delayMs, reason: beyond } = pressureOf(signals);
     const paced = pacedBy(signals);
     if (paced) this.pacer.beginSlowly();
     this.pacer.observe(performance.now(), pacedRatio(stop, ratio), factorMax, delayMs);
-    this.slowedBy = reason ?? (this.pacer.factor > 1.05 ? (this.slowedBy ?? paced) : null);
+    this.slowedBy = beyond ?? (this.pacer.factor > SLOWED ? (this.slowedBy ?? paced) : null);
     this.workersMax = fillWorkersOf(settings);
     this.crewNow = crewOf(this.workersMax, this.reader.others, this.pacer.factor);
     return stop;
+  }
+
+  /** Where the application slows it down, it is held now and then, to see what it is without. */
+  private control(signals: readonly Signal[], settings: ThrottleSettings): Reason | null {
+    const isCompared = signals.some(({ name }) => name === 'latency');
+    const everyMs = isCompared ? settings.latencyLearnMs : null;
+    const isSlowed = this.pacer.factor > SLOWED;
+    const holds = this.reader.control.holds(performance.now(), everyMs, isSlowed);
+    return holds
+      ? reason('latency-learn', 'a look at the application’s p99 without the fill')
+      : null;
   }
 
   result(): Result {

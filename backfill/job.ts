@@ -50,6 +50,8 @@ export interface ThrottleSettings {
   maxTableBytes: number | null;
   /** The application's p99 on the table before the backfill, milliseconds; null: not compared with. */
   latencyBaselineMs: number | null;
+  /** Filling after which it is held for a look at what the p99 is without it, milliseconds; null: never. */
+  latencyLearnMs: number | null;
   /** So many times that slows the fill down. */
   latencySlow: number | null;
   /** So many times that stops it. */
@@ -79,6 +81,7 @@ export const DEFAULT_THROTTLE: ThrottleSettings = {
   maxWalBytes: null,
   maxTableBytes: null,
   latencyBaselineMs: null,
+  latencyLearnMs: 60_000,
   latencySlow: 1.2,
   latencyStop: 4,
   query: null,

@@ -25,7 +25,7 @@ const PER_OCTAVE = 8;
 /** Fewer transactions have no percentile: one of a hundred is the 99th. */
 export const TRANSACTIONS_MIN = 100;
 
-/** Upper bound of the bucket in which the 99th percentile is: right to a tenth. */
+/** The 99th percentile, taken to lie in its bucket as far as its count does: right to a tenth, mostly better. */
 export function p99Of(counts: Counts): number | null {
   const buckets = Object.entries(counts)
     .map(([bucket, n]) => [Number(bucket), n] as const)
@@ -35,7 +35,7 @@ export function p99Of(counts: Counts): number | null {
   let left = transactions * 0.99;
   for (const [bucket, n] of buckets) {
     left -= n;
-    if (left <= 1e-9) return FIRST_MS * 2 ** (bucket / PER_OCTAVE);
+    if (left <= 1e-9) return FIRST_MS * 2 ** ((bucket + left / n) / PER_OCTAVE);
   }
   return null;
 }
@@ -60,6 +60,11 @@ export class LatencyWindow {
     private readonly slicesMax = Number.POSITIVE_INFINITY,
   ) {}
 
+  /** What was reported by now is of none of its slices. */
+  skip(reports: readonly Report[]): void {
+    this.before = new Map(reports.map(({ proxy, counts }) => [proxy, counts ?? {}]));
+  }
+
   take(reports: readonly Report[], atMs: number): Latency {
     const added: Counts = {};
     for (const { proxy, counts } of reports) {
@@ -69,13 +74,13 @@ export class LatencyWindow {
         if (more > 0) added[bucket] = (added[bucket] ?? 0) + more;
       }
     }
-    this.before = new Map(reports.map(({ proxy, counts }) => [proxy, counts ?? {}]));
+    this.skip(reports);
     if (Object.keys(added).length > 0) this.steps.push({ atMs, counts: added });
     this.steps = this.steps.filter((step) => step.atMs > atMs - this.windowMs);
     return {
       p99Ms: median(this.slices().slice(0, this.slicesMax)),
       transactions: this.steps.reduce((sum, { counts }) => sum + totalOf(counts), 0),
-      ageMs: Math.max(0, ...reports.map(({ ageMs }) => ageMs)),
+      ageMs: ageOf(reports),
     };
   }
 
@@ -97,6 +102,11 @@ export class LatencyWindow {
     const last = slice && p99Of(slice.counts);
     return last === null ? found : [...found, last];
   }
+}
+
+/** Of the report that is the oldest, milliseconds; 0 where no proxy reports. */
+export function ageOf(reports: readonly Report[]): number {
+  return Math.max(0, ...reports.map(({ ageMs }) => ageMs));
 }
 
 const totalOf = (counts: Counts) => Object.values(counts).reduce((a, b) => a + b, 0);

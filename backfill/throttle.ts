@@ -32,12 +32,13 @@ export const REASONS = [
   'autovacuum',
   'blocking',
   'lock-wait',
+  'latency-learn',
 ] as const;
 
 export type ReasonName = (typeof REASONS)[number];
 
 /** What can be measured; the other reasons are made of these or by the engine itself. */
-export type SignalName = Exclude<ReasonName, 'stale' | 'blocking' | 'lock-wait'>;
+export type SignalName = Exclude<ReasonName, 'stale' | 'blocking' | 'lock-wait' | 'latency-learn'>;
 
 export interface Signal {
   name: SignalName;
@@ -137,13 +138,12 @@ function ratioOf({ observed, threshold, floor = 0 }: Signal): number {
 }
 
 /**
- * What the pace is set by. What is too old to go by stands for nothing; and while the fill stands
- * still, what is within its limits is no proof that it may go faster. Pure.
+ * What the pace is set by. While the fill stands still its pace has no effect that could be seen: what
+ * is within its limits is no proof that it may go faster, nor what is beyond that it went too fast. Pure.
  * @param stop why it stands still.
  */
 export function pacedRatio(stop: Reason | null, ratio: number): number {
-  if (stop?.name === 'stale') return 1;
-  return stop ? Math.max(1, ratio) : ratio;
+  return stop ? 1 : ratio;
 }
 
 /** What the fill itself is no cause of. */

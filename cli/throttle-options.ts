@@ -14,7 +14,7 @@ export interface Threshold {
 }
 
 /** Signals that are as they are: without them the others say nothing. */
-const FIXED: readonly string[] = ['stale', 'privilege', 'blocking', 'lock-wait'];
+const FIXED: readonly string[] = ['stale', 'privilege', 'blocking', 'lock-wait', 'latency-learn'];
 const NAMES: readonly string[] = REASONS.filter((name) => !FIXED.includes(name));
 const LEVELS: readonly string[] = ['soft', 'hard', 'critical', 'off'];
 
@@ -141,6 +141,13 @@ export const THRESHOLDS: readonly Threshold[] = [
     key: 'latencyBaselineMs',
     parse: orOff(duration),
     show: (value) => (value === null ? 'off' : `${Number(value).toFixed(1)}ms`),
+  },
+  {
+    flags: '--latency-learn <duration>',
+    help: 'filling after which it is held to learn the p99 without it, or off',
+    key: 'latencyLearnMs',
+    parse: orOff(duration),
+    show: time,
   },
   {
     flags: '--latency-slow <times>',

@@ -1,4 +1,5 @@
 import type { Connection } from '../../db/connect.js';
+import { Control } from '../control.js';
 import { DEFAULT_THROTTLE, type ThrottleSettings } from '../job.js';
 import type { Signal } from '../throttle.js';
 import { active } from './active.js';
@@ -16,6 +17,8 @@ type Source = CatalogSource<unknown, unknown>;
 export class CatalogLook {
   /** What is asked from the next look on. */
   settings: ThrottleSettings = DEFAULT_THROTTLE;
+  /** What the application is like without the fill. */
+  readonly control = new Control(performance.now());
   private readonly sources: Source[];
   private look: { atMs: number; answers: Map<Source, unknown> } = { atMs: 0, answers: new Map() };
 
@@ -26,7 +29,7 @@ export class CatalogLook {
     namedOid = tableOid,
   ) {
     const all = [slots(), archiver(), active(), walRate(), autovacuum(), horizon()] as unknown[];
-    this.sources = [...all, ...latency(namedOid)] as Source[];
+    this.sources = [...all, ...latency(namedOid, this.control)] as Source[];
   }
 
   /** @throws Error when the connection is lost: the catalogs themselves refuse nobody. */

@@ -1,5 +1,6 @@
+import type { Control } from '../control.js';
 import type { Level, ThrottleSettings } from '../job.js';
-import { type Latency, LatencyWindow, type Report } from '../percentile.js';
+import { ageOf, type Latency, LatencyWindow, type Report } from '../percentile.js';
 import { since } from '../throttle.js';
 import type { CatalogSource, Judged } from './source.js';
 
@@ -23,45 +24,69 @@ export function reportsSql(oid: number): string {
 }
 
 /**
- * The application's p99 on the table, as all proxies see it, against its own of before the backfill.
- * Two signals, since it slows the fill down first, by the median of the last seconds, which is what the
- * baseline is too. It stops it where that did not help, by the last second alone: at once, and for no
- * longer.
+ * The application's p99 on the table, as all proxies see it, against its own without the backfill.
+ * Two signals, since it slows the fill down first, by the median of the last seconds of filling, which is
+ * what the baseline is too. It stops it where that did not help, by the last second alone: at once, and
+ * for no longer.
  * @param oid of the table that applications name.
+ * @param control what the p99 is without the fill; it learns by these reports.
  */
-export const latency = (oid: number) => [
-  source(oid, 'latency', 'soft', (settings) => settings.latencySlow, new LatencyWindow(WINDOW_MS)),
+export const latency = (oid: number, control: Control) => [
   source(
     oid,
-    'latency-stop',
-    'hard',
-    (settings) => settings.latencyStop,
-    new LatencyWindow(WINDOW_MS, 1),
+    'latency',
+    'soft',
+    (settings) => settings.latencySlow,
+    control,
+    whileFilling(control),
   ),
+  source(oid, 'latency-stop', 'hard', (settings) => settings.latencyStop, control, ofLastSecond()),
 ];
+
+type Take = CatalogSource<Report[], Latency>['take'];
+
+/** What was seen while it stood still says nothing of the pace at which it was filled. */
+function whileFilling(control: Control): Take {
+  const window = new LatencyWindow(WINDOW_MS);
+  let last = window.take([], 0);
+  return (reports, atMs) => {
+    control.take(reports, atMs);
+    const fillingMs = control.fillingMs(atMs);
+    if (fillingMs === null) window.skip(reports);
+    else last = window.take(reports, fillingMs);
+    return { ...last, ageMs: ageOf(reports) };
+  };
+}
+
+function ofLastSecond(): Take {
+  const window = new LatencyWindow(WINDOW_MS, 1);
+  return (reports, atMs) => window.take(reports, atMs);
+}
 
 function source(
   oid: number,
   name: 'latency' | 'latency-stop',
   level: Level,
   limit: (settings: ThrottleSettings) => number | null,
-  window: LatencyWindow,
+  control: Control,
+  take: Take,
 ): CatalogSource<Report[], Latency> {
   return {
     name,
     level,
     sql: reportsSql(oid),
     wanted: (settings) => settings.latencyBaselineMs !== null && limit(settings) !== null,
-    take: (reports, atMs) => window.take(reports, atMs),
-    judge: (now, settings) => judge(now, settings, limit(settings) ?? Number.NaN),
+    take,
+    judge(now, settings) {
+      const { latencyBaselineMs: learnedMs, latencyLearnMs } = settings;
+      const baseMs = learnedMs ?? Number.NaN;
+      const beforeMs = latencyLearnMs === null ? baseMs : control.baselineMs(baseMs);
+      return judge(now, beforeMs, limit(settings) ?? Number.NaN);
+    },
   };
 }
 
-function judge(
-  { p99Ms, ageMs }: Latency,
-  { latencyBaselineMs }: ThrottleSettings,
-  times: number,
-): Judged[] {
+function judge({ p99Ms, ageMs }: Latency, beforeMs: number, times: number): Judged[] {
   const common = { subject: 'application', threshold: times, floor: 1, delayMs: DELAY_MS };
   if (ageMs > OLD_MS) {
     const detail = `a proxy has not told for ${since(ageMs)} how long transactions take`;
@@ -69,10 +94,10 @@ function judge(
   }
   // Too few transactions: nobody has to wait.
   if (p99Ms === null) return [{ ...common, observed: 0, detail: '' }];
-  const baseMs = Math.max(FLOOR_MS, latencyBaselineMs ?? Number.NaN);
+  const baseMs = Math.max(FLOOR_MS, beforeMs);
   const observed = p99Ms / baseMs;
   const detail =
     `the application’s p99 is ${p99Ms.toFixed(1)} ms on this table, ${observed.toFixed(2)} times ` +
-    `the ${baseMs.toFixed(1)} ms before (limit ${times})`;
+    `the ${baseMs.toFixed(1)} ms without the fill (limit ${times})`;
   return [{ ...common, observed, detail }];
 }

@@ -1,5 +1,6 @@
 import type { Opener } from '../../db/connect.js';
 import type { Metrics } from '../../metrics/registry.js';
+import type { Control } from '../control.js';
 import type { BackfillJob, ThrottleSettings } from '../job.js';
 import { LagReader } from '../lag.js';
 import type { StandbyLag } from '../progress.js';
@@ -82,6 +83,11 @@ export class SignalWatch {
       if (chosen === undefined || ALWAYS.has(signal.name)) return [signal];
       return chosen === 'off' ? [] : [{ ...signal, level: chosen }];
     });
+  }
+
+  /** What the application is like without the fill. */
+  get control(): Control {
+    return this.catalog.control;
   }
 
   get lags(): StandbyLag[] {

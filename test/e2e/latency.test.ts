@@ -84,7 +84,7 @@ t.test('an application that gets slow stops the backfill', async (t) => {
   );
   t.match(
     await pgtandem('throttle', 'm'),
-    /latency-baseline +\d+\.\dms\n +latency-slow +off\n +latency-stop +4\n/,
+    /latency-baseline +\d+\.\dms\n +latency-learn +1m\n +latency-slow +off\n +latency-stop +4\n/,
   );
 
   const backfill = (is: (now: Backfill) => boolean) =>
@@ -98,7 +98,7 @@ t.test('an application that gets slow stops the backfill', async (t) => {
   t.comment(`after ${Math.round(performance.now() - startMs)} ms: ${throttled!.text}`);
   t.match(
     throttled!.text,
-    /^latency-stop: the application’s p99 is \d+\.\d ms on this table, \d+\.\d\d times the \d+\.\d ms before \(limit 4\)$/,
+    /^latency-stop: the application’s p99 is \d+\.\d ms on this table, \d+\.\d\d times the \d+\.\d ms without the fill \(limit 4\)$/,
   );
   const filled = 'SELECT count(*) FROM orders WHERE _pgtandem_new_amount IS NOT NULL';
   const before = Number(await rig.one(filled));
