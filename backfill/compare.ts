@@ -1,3 +1,4 @@
+import { activeOthers } from '../db/backend.js';
 import { type Connection, type Opener, openerOf } from '../db/connect.js';
 import { relationFileSql } from '../db/relation.js';
 import type { Metrics } from '../metrics/registry.js';
@@ -138,7 +139,7 @@ class Comparison {
       this.found.blocksDone = to;
       this.found.waiting = null;
       yield { ...this.found };
-      await this.others.look(this.connection);
+      this.others.take(await activeOthers(this.connection), performance.now());
       await wait(restMs(ms, this.others.average), options.signal);
     }
   }

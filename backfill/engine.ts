@@ -57,9 +57,11 @@ export interface Result {
 }
 
 /** How long it stands still before the question is asked again, milliseconds. */
-const TICK_MS = 100;
+const TICK_MS = 200;
+/** The same while VACUUM runs, which others may want to end. */
+const VACUUM_TICK_MS = 100;
 /** At most so long between two looks while it waits for chunks and rests to end. */
-const LOOK_MS = 250;
+const LOOK_MS = 500;
 /** At most so long between two yields while it stands still. */
 const YIELD_MS = 500;
 /** Beyond this factor of its rests it is slowed down. */
@@ -325,7 +327,7 @@ class Engine {
     crew.stretches.vacuumed();
     const running = vacuumer.run(!(reader.others < 0.5));
     while (vacuumer.running) {
-      await Promise.race([running, wait(TICK_MS, options.signal)]);
+      await Promise.race([running, wait(VACUUM_TICK_MS, options.signal)]);
       if (options.signal.aborted) return;
       if (!vacuumer.running) break;
       report.spend('vacuum');

@@ -8,7 +8,6 @@ import {
 import type { Metrics } from '../metrics/registry.js';
 import { LagHistory } from './history.js';
 import type { ThrottleSettings } from './job.js';
-import { Others } from './others.js';
 import type { StandbyLag } from './progress.js';
 import type { CatalogLook } from './signals/catalog.js';
 import { lagOf, lostStandbys, signalsOf, streamingStandbys } from './standbys.js';
@@ -16,7 +15,7 @@ import type { Signal } from './throttle.js';
 import { endsWithin } from './wait.js';
 
 /** When nobody has asked for a look for so long, one is taken. */
-const POLL_MS = 150;
+const POLL_MS = 240;
 /** How often `last_seen` of the known standbys is brought up to date. */
 const REMEMBER_MS = 10_000;
 
@@ -32,7 +31,6 @@ export class LagReader {
   private closed = false;
   private rememberedMs = Number.NEGATIVE_INFINITY;
   private readonly timer: NodeJS.Timeout;
-  readonly others = new Others();
 
   private constructor(
     private readonly connection: Connection,
@@ -114,7 +112,6 @@ export class LagReader {
       this.rememberedMs = atMs;
     }
     await this.catalog.ask(this.connection, atMs);
-    await this.others.look(this.connection);
     if (this.closed) return;
     this.publish(lags);
     this.look = { atMs, replication, lags };

@@ -1,22 +1,17 @@
-import { activeOthers } from '../db/backend.js';
-import type { Connection } from '../db/connect.js';
-
-/** At most so often it is looked who is at work, milliseconds. */
+/** At most so often one counts, milliseconds. */
 const EVERY_MS = 100;
 /** Looks over which the average is. */
 const LOOKS = 10;
 
-/** How many others are at work in the database server, on average over the last second or so. */
+/** How many others are at work in the database server, on average over the last second or two. Pure. */
 export class Others {
   private readonly looks: number[] = [];
   private lookedMs = Number.NEGATIVE_INFINITY;
 
-  /** Looks, unless it has just looked. */
-  async look(connection: Connection): Promise<void> {
-    const nowMs = performance.now();
+  take(active: number, nowMs: number): void {
     if (nowMs - this.lookedMs < EVERY_MS) return;
     this.lookedMs = nowMs;
-    this.looks.push(await activeOthers(connection));
+    this.looks.push(active);
     if (this.looks.length > LOOKS) this.looks.shift();
   }
 

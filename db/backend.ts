@@ -20,14 +20,15 @@ export async function endWithClient(connection: Connection): Promise<void> {
 }
 
 /**
- * How many sessions other than pgtandem's run a statement now. One that this role may not look into
- * counts as running one (`GRANT pg_monitor`).
+ * How many sessions other than pgtandem's run a statement now, a scalar. One that this role may not look
+ * into counts as running one (`GRANT pg_monitor`).
  */
-export async function activeOthers(connection: Connection): Promise<number> {
-  const text = `SELECT count(*)::int AS n FROM pg_catalog.pg_stat_activity
+export const ACTIVE_OTHERS_SQL = `(SELECT count(*)::int FROM pg_catalog.pg_stat_activity
      WHERE coalesce(backend_type, 'client backend') = 'client backend'
        AND coalesce(state, 'active') = 'active' AND pid <> pg_backend_pid()
-       AND application_name NOT LIKE 'pgtandem %'`;
-  const { rows } = await connection.query({ name: 'active others', text });
-  return rows[0].n;
+       AND application_name NOT LIKE 'pgtandem %')`;
+
+export async function activeOthers(connection: Connection): Promise<number> {
+  const text = `SELECT ${ACTIVE_OTHERS_SQL} AS n`;
+  return (await connection.query({ name: 'active others', text })).rows[0].n;
 }

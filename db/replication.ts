@@ -47,13 +47,15 @@ SELECT quote_ident(current_user) AS role,
    FROM pg_catalog.pg_stat_replication r
    LEFT JOIN pg_catalog.pg_replication_slots s ON s.active_pid = r.pid) AS "walSenders",
   (SELECT coalesce(json_agg(name ORDER BY name), '[]') FROM pgtandem.standby
-   WHERE name NOT IN (
-     -- What this server was called when it was itself a standby: it was promoted, not lost.
-     SELECT CASE name WHEN 'primary_slot_name' THEN setting
-                      ELSE coalesce(substring(setting FROM 'application_name *= *''?([^ '']+)'),
-                                    current_setting('cluster_name')) END
-     FROM pg_catalog.pg_settings
-     WHERE name IN ('primary_conninfo', 'primary_slot_name') AND setting <> '')) AS known`;
+   WHERE name <> ALL (array_remove(ARRAY[
+     -- What this server was called when it was itself a standby: it was promoted, not lost. Not by
+     -- pg_settings, which makes rows of all settings each time: most of what a look took.
+     nullif(current_setting('primary_slot_name'), ''),
+     CASE WHEN pg_catalog.pg_has_role('pg_read_all_settings', 'USAGE')
+          AND current_setting('primary_conninfo') <> ''
+       THEN coalesce(substring(current_setting('primary_conninfo')
+                               FROM 'application_name *= *''?([^ '']+)'),
+                     current_setting('cluster_name')) END], NULL))) AS known`;
 
 /** @throws DatabaseError 55000 on a server that is in recovery. */
 export async function readReplication(connection: Connection): Promise<Replication> {

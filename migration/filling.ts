@@ -11,7 +11,7 @@ import { printExpression } from '../sql/rules.js';
 import { type Context, stopIfAborted } from './context.js';
 import { hasMembers } from './plan.js';
 import { sides } from './sides.js';
-import { type Migration, reload, saveProgress } from './store.js';
+import { type Migration, reload, reloadSettings, saveProgress } from './store.js';
 
 /** What the engine is to fill: every change of the migration in one pass. Pure. */
 export function backfillJob(migration: Migration): BackfillJob {
@@ -108,8 +108,8 @@ class Filling {
   }
 
   private async settings(): Promise<ThrottleSettings> {
-    const now = await reload(this.context.connection, this.migration.id);
-    return { ...DEFAULT_THROTTLE, ...(now ?? this.migration).settings };
+    const now = await reloadSettings(this.context.connection, this.migration.id);
+    return { ...DEFAULT_THROTTLE, ...(now ?? this.migration.settings) };
   }
 
   private async tell(reason: string | null): Promise<void> {

@@ -119,6 +119,14 @@ export async function reload(connection: Connection, id: number): Promise<Migrat
   return rows[0] ? toMigration(rows[0]) : null;
 }
 
+/** @returns the settings as they are now; null when the migration is gone. */
+export async function reloadSettings(connection: Connection, id: number): Promise<Settings | null> {
+  // Prepared: it is asked for each chunk.
+  const text = 'SELECT settings FROM pgtandem.migration WHERE id = $1';
+  const { rows } = await connection.query({ name: 'settings', text, values: [id] });
+  return rows[0]?.settings ?? null;
+}
+
 /** Another process has moved the migration since it was read: whoever sees this reads it again. */
 export class MovedError extends Error {
   override readonly name = 'MovedError';
@@ -178,16 +186,20 @@ export async function setPaused(
   await notify(connection);
 }
 
-/** Saves what people are shown; nothing is decided by it. */
+/**
+ * Saves what people are shown; nothing is decided by it, so that it does not wait for the disk or a
+ * synchronous standby, as little as for those who commit.
+ */
 export async function saveProgress(
   connection: Connection,
   id: number,
   progress: Record<string, unknown>,
 ): Promise<void> {
-  await connection.query('UPDATE pgtandem.migration SET progress = progress || $2 WHERE id = $1', [
-    id,
-    progress,
-  ]);
+  await connection.query(
+    `UPDATE pgtandem.migration SET progress = progress || $2
+     FROM (SELECT pg_catalog.set_config('synchronous_commit', 'off', true)) AS waits WHERE id = $1`,
+    [id, progress],
+  );
 }
 
 export interface HistoryEntry {

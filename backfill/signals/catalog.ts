@@ -1,6 +1,8 @@
+import { ACTIVE_OTHERS_SQL } from '../../db/backend.js';
 import type { Connection } from '../../db/connect.js';
 import { Control } from '../control.js';
 import { DEFAULT_THROTTLE, type ThrottleSettings } from '../job.js';
+import { Others } from '../others.js';
 import type { Signal } from '../throttle.js';
 import { active } from './active.js';
 import { archiver } from './archiver.js';
@@ -19,6 +21,7 @@ export class CatalogLook {
   settings: ThrottleSettings = DEFAULT_THROTTLE;
   /** What the application is like without the fill. */
   readonly control = new Control(performance.now());
+  readonly others = new Others();
   private readonly sources: Source[];
   private look: { atMs: number; answers: Map<Source, unknown> } = { atMs: 0, answers: new Map() };
 
@@ -36,17 +39,17 @@ export class CatalogLook {
   async ask(connection: Connection, atMs: number): Promise<void> {
     const wanted = this.sources.filter((source) => isWanted(source, this.settings));
     const answers = new Map<Source, unknown>();
-    if (wanted.length > 0) {
-      const { rows } = await connection.query({
-        // Prepared, under a name for each choice of signals: see `readReplication`.
-        name: `catalogs ${wanted.map((source) => this.sources.indexOf(source)).join(' ')}`,
-        text: `SELECT $1::oid AS oid, ${wanted.map(({ sql }, i) => `${sql} AS s${i}`).join(', ')}`,
-        values: [this.tableOid],
-      });
-      for (const [i, source] of wanted.entries()) {
-        answers.set(source, source.take(rows[0][`s${i}`], atMs));
-      }
+    const asked = wanted.map(({ sql }, i) => `, ${sql} AS s${i}`).join('');
+    const { rows } = await connection.query({
+      // Prepared, under a name for each choice of signals: see `readReplication`.
+      name: `catalogs ${wanted.map((source) => this.sources.indexOf(source)).join(' ')}`,
+      text: `SELECT $1::oid AS oid, ${ACTIVE_OTHERS_SQL} AS others${asked}`,
+      values: [this.tableOid],
+    });
+    for (const [i, source] of wanted.entries()) {
+      answers.set(source, source.take(rows[0][`s${i}`], atMs));
     }
+    this.others.take(rows[0].others, atMs);
     this.look = { atMs, answers };
   }
 

@@ -65,7 +65,7 @@ export class SignalWatch {
 
   /** How many others are at work, on average; not a number before the first look. */
   get others(): number {
-    return this.reader.others.average;
+    return this.catalog.others.average;
   }
 
   signals(settings: ThrottleSettings): Signal[] {
