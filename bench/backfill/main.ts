@@ -17,6 +17,7 @@ interface Options extends Manner {
   workers: number[];
   load: boolean;
   quiet: boolean;
+  sharedBuffers?: string;
 }
 
 /** What one fill gave. */
@@ -49,6 +50,7 @@ const options = new Command('bench/backfill')
   )
   .option('--at-most <n>', 'seconds of a fill by pgtandem under load', Number, 60)
   .option('--turn <n>', 'seconds for which it fills, and is held, by turns then', Number, 10)
+  .option('--shared-buffers <size>', 'of the primary; a quarter of the memory by default')
   .option('--trace', 'print each progress of pgtandem', false)
   .option('--no-quiet', 'only under load')
   .option('--no-load', 'only quiet')
@@ -67,7 +69,7 @@ const contenders = Object.entries(all)
   .flatMap(([, each]) => each);
 
 for (const rows of options.rows) {
-  const stage = await setStage(rows);
+  const stage = await setStage(rows, options.sharedBuffers);
   try {
     if (options.quiet) await compare(rows, false);
     if (options.load) await compare(rows, true);

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { totalmem } from 'node:os';
 import { promisify } from 'node:util';
 import type pg from 'pg';
 import { Cluster } from '../../cli/demo/cluster.js';
@@ -16,11 +17,20 @@ export interface Stage {
   stop(): Promise<void>;
 }
 
-export async function setStage(rows: number): Promise<Stage> {
+/**
+ * A server as its manual advises, a quarter of the memory for shared buffers, and with room for the WAL of
+ * the largest run, so that neither makes the larger table slower than the smaller one; an eighth for
+ * the standby, which is on the same machine.
+ * https://www.postgresql.org/docs/current/runtime-config-resource.html#GUC-SHARED-BUFFERS
+ */
+const buffers = (share: number) => `${Math.floor((totalmem() * share) / 1024 ** 2)}MB`;
+
+/** @param sharedBuffers of the primary, where it is another. */
+export async function setStage(rows: number, sharedBuffers?: string): Promise<Stage> {
   const cluster = await Cluster.create({
     settings: {
-      shared_buffers: '512MB',
-      max_wal_size: '8GB',
+      shared_buffers: sharedBuffers ?? buffers(1 / 4),
+      max_wal_size: '16GB',
       max_connections: 50,
       // A copy of a database is then a copy of its files, and not so much WAL.
       wal_keep_size: '64MB',
@@ -33,7 +43,7 @@ export async function setStage(rows: number): Promise<Stage> {
   try {
     const admin = await cluster.client();
     await makeTable(cluster, admin, rows);
-    made.push(await cluster.standby('bench', { shared_buffers: '256MB' }));
+    made.push(await cluster.standby('bench', { shared_buffers: buffers(1 / 8) }));
     const fresh = async () => {
       await admin.query('DROP DATABASE IF EXISTS run WITH (FORCE)');
       await admin.query('CREATE DATABASE run TEMPLATE base STRATEGY file_copy');
