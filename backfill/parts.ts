@@ -13,8 +13,10 @@ export const PARTS = 8;
 /** A smaller share of rows that stayed in their blocks is not worth reading them eight times. */
 const WORTH_IT = 0.3;
 
-/** Fewer blocks are filled in one. */
+/** Fewer blocks are filled in one: a part of two blocks' rows costs about what its transaction does. */
 const SMALLEST = 16;
+/** Where the longest part of so many blocks takes no more than so many times the target, they are taken. */
+const LONGER = 4;
 
 /** So many stretches are filled in one before parts are tried again, at first and at most. */
 const FIRST_PAUSE = 8;
@@ -37,6 +39,14 @@ export function partCondition(part: number, parts: number): string | null {
 export class Parts {
   private pause = FIRST_PAUSE;
   private left = 0;
+
+  /**
+   * Blocks of a stretch of which so many are worth the target. A few blocks filled in one leave all their
+   * rows elsewhere, and take longer than a part of more blocks does.
+   */
+  blocks(wanted: number): number {
+    return this.left === 0 && wanted * LONGER >= SMALLEST ? Math.max(wanted, SMALLEST) : wanted;
+  }
 
   /** Parts of the next stretch, of so many blocks: each costs a transaction. */
   count(blocks: number): number {

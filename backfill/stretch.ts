@@ -199,7 +199,9 @@ export class Stretches {
     if (!again && ahead >= AHEAD_BLOCKS * workers) return null;
     const { from, to: limit } = again ?? { from: this.frontier, to: this.end };
     if (from >= limit) return null;
-    const to = Math.min(limit, from + this.sizer.size(targetMs));
+    const wanted = this.sizer.size(targetMs);
+    const blocks = again?.failures ? wanted : this.parts.blocks(wanted);
+    const to = Math.min(limit, from + blocks);
     if (!again) this.frontier = to;
     else if (to < limit) again.from = to;
     else this.returned = this.returned.filter((one) => one !== again);
