@@ -119,7 +119,7 @@ function signer(rules: RuleSet): (resolution: Resolution) => string {
 }
 
 function withWants(rewrite: Rewrite, { wanted, lists }: Work): Rewrite {
-  if (rewrite.reason !== 'star' || !wanted || wanted.size === 0) return rewrite;
+  if (!/^(star|row)$/.test(rewrite.reason ?? '') || !wanted || wanted.size === 0) return rewrite;
   return { ...rewrite, wants: { relations: [...wanted], isNeeded: lists ?? false } };
 }
 

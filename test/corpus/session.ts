@@ -1,3 +1,4 @@
+import { UNDER } from '../../db/catalog.js';
 import { writeParse, writeQuery } from '../../proxy/messages.js';
 import type { ColumnRule } from '../../sql/rules.js';
 import { type Message, RawClient } from '../proxy/harness.js';
@@ -51,9 +52,11 @@ export const HELPERS = `
       'kind', CASE WHEN c.relhasrules THEN 'rules' ELSE c.relkind::text END, 'columns', (
         SELECT json_agg(json_build_object('name', a.attname,
           'type', format_type(a.atttypid, a.atttypmod), 'baseType', format_type(a.atttypid, -1),
+          'under', ${UNDER},
           'notNull', a.attnotnull, 'generated', a.attgenerated <> '',
           'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
-          'default', pg_get_expr(d.adbin, d.adrelid),
+          'default', coalesce(pg_get_expr(d.adbin, d.adrelid),
+            (SELECT typdefault FROM pg_type t WHERE t.oid = a.atttypid)),
           'taken', corpus.taken(a), 'immutable', corpus.immutable(a.atttypid),
           'defaultVolatile', coalesce(pg_get_expr(d.adbin, d.adrelid) ~ 'nextval|random|clock|uuid|\\(\\)',
             false)) ORDER BY a.attnum)
@@ -142,7 +145,10 @@ export class Session {
       .join('.');
     const literal = quoted.replaceAll("'", "''").replaceAll('\\', '\\\\');
     const text = await this.value(`SELECT corpus.facts(to_regclass(E'${literal}')::oid)`);
-    return text === null || text === 'NULL' ? null : (JSON.parse(text) as Facts);
+    if (text === null || text === 'NULL') return null;
+    const facts = JSON.parse(text) as Facts;
+    for (const column of facts.columns ?? []) if (column.under === null) delete column.under;
+    return facts;
   }
 
   /** How many columns a relation has, as it is written in SQL; 0: there is none. */
