@@ -240,6 +240,7 @@ const NUMBERS = /^(smallint|integer|bigint|numeric)$/;
 function constantOf({ rule, fallback, type, base, under }: PreparedColumn): ByteString | null {
   if (rule.identity) throw new Unsure('identity');
   const { node } = fallback;
+  const known = withoutModifier(rule.under ?? rule.baseType);
   if ('TypeCast' in node) {
     const { arg, typeName } = node.TypeCast;
     const own = [type, base, under].some((target) => sameTree(target?.node, typeName));
@@ -250,9 +251,11 @@ function constantOf({ rule, fallback, type, base, under }: PreparedColumn): Byte
     if ('boolval' in node.A_Const && rule.type === 'boolean') {
       return node.A_Const.boolval?.boolval ? 't' : 'f';
     }
-    if ('ival' in node.A_Const && NUMBERS.test(withoutModifier(rule.under ?? rule.baseType))) {
+    if ('ival' in node.A_Const && NUMBERS.test(known)) {
       return String(node.A_Const.ival?.ival ?? 0);
     }
+    const number = 'fval' in node.A_Const ? node.A_Const.fval?.fval : undefined;
+    if (number !== undefined && known === 'numeric') return number;
   }
   throw new Unsure('copy-default');
 }

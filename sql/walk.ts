@@ -189,11 +189,7 @@ export class Walk {
   }
 
   private from(nodes: Node[] | undefined, scope: Scope): void {
-    fromItems(nodes, scope, (relation) =>
-      relation.schemaname || !isCte(scope, relation.relname ?? '')
-        ? this.names.findVar(relation)
-        : null,
-    );
+    fromItems(nodes, scope, this.names);
     if (scope.items.some(isMisnamed)) this.findings.misnamed.push(scope);
     this.visit(nodes, scope);
   }

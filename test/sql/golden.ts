@@ -11,6 +11,7 @@ import type { ColumnRule, Guard, Pair, TableRule } from '../../sql/rules.js';
  *   -- pair: id_new = (@id)::bigint, back: id = (@id_new)::integer, every update
  *   -- partition: orders_1
  *   -- relation: "s"."x", 3
+ *   -- relation: "x" column old, 0
  *
  *   --# What is to be seen here.
  *   INSERT ...

@@ -12,7 +12,8 @@ COPY orders (marks) FROM STDIN (FORMAT binary)
 
 --# A domain over an array does not.
 COPY orders (list, marks, marks_plain) FROM STDIN (FORMAT binary)
---> guarded follow-only
+--> rewritten
+COPY orders (list, marks, marks_plain, "list_plain") FROM STDIN (FORMAT binary)
 
 --# As text an array of a domain is known no better.
 COPY orders (marks) FROM STDIN
