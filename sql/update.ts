@@ -25,8 +25,7 @@ export function rewriteUpdate(
   if (!relation) return;
   const name = relation.alias?.aliasname ?? relation.relname ?? '';
   const reads = readColumn([stmt.whereClause, stmt.targetList], table, name, !stmt.fromClause);
-  const namesOf = (item: ByteString) =>
-    item === name ? null : starColumns(fromClause, item, queries);
+  const namesOf = (item: ByteString) => starColumns(fromClause, item, queries);
   const list = { targets: stmt.targetList, relation, limit: null, reads, namesOf };
   rewriteSet(plan, list, table);
 }

@@ -31,10 +31,6 @@ COPY orders (note, code, bits, label) FROM STDIN
 --> rewritten
 COPY orders (note, code, bits, label, "id_new", "note_text", "code_text", "bits_text", "amount_text", "label_text") FROM STDIN
 
---# In binary bits have a number before them.
-COPY orders (id, note, code) FROM STDIN (FORMAT binary)
---> guarded copy-default
-
 --# No bits are a value of theirs, and no NULL.
 COPY orders (id, note, code, bits, label) FROM STDIN (FORMAT csv, FORCE_NULL (bits))
 --> guarded copy-options
