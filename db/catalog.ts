@@ -6,6 +6,8 @@ export interface ColumnFacts {
   name: string;
   type: string;
   baseType: string;
+  /** The type under a domain or an array of one, with its modifier; null of any other type. */
+  under: string | null;
   notNull: boolean;
   /** Name of the not-null constraint (PostgreSQL 18), else null. */
   notNullName: string | null;
@@ -220,10 +222,25 @@ EXISTS (SELECT FROM regexp_matches(d.adbin::text, ':(?:funcid|opfuncid) (\\d+)',
         JOIN pg_proc p ON p.oid = m.ids[1]::oid WHERE p.provolatile <> 'i')
 OR d.adbin::text ~ 'SQLVALUEFUNCTION|NEXTVALUEEXPR|COERCEVIAIO'`;
 
+/**
+ * The type under the domain that column `a` is of, or that its array's elements are of; NULL where there
+ * is no domain. An array that a domain stands for may itself be one of domains.
+ */
+export const UNDER = `
+(WITH RECURSIVE under AS (
+   SELECT 1 AS step, a.atttypid AS type, a.atttypmod AS modifier, '' AS bounds, false AS domain
+   UNION ALL
+   SELECT step + 1, CASE s.typtype WHEN 'd' THEN s.typbasetype ELSE s.typelem END,
+          CASE s.typtype WHEN 'd' THEN s.typtypmod ELSE modifier END,
+          bounds || CASE s.typtype WHEN 'd' THEN '' ELSE '[]' END, domain OR s.typtype = 'd'
+   FROM under JOIN pg_type s ON s.oid = type LEFT JOIN pg_type e ON e.oid = s.typelem
+   WHERE s.typtype = 'd' OR (step = 1 AND e.typarray = s.oid))
+ SELECT format_type(type, modifier) || bounds FROM under WHERE domain ORDER BY step DESC LIMIT 1)`;
+
 const COLUMNS_QUERY = `
 SELECT a.attrelid::int8 AS relation, a.attnum::int, a.attname AS name,
        format_type(a.atttypid, a.atttypmod) AS type, format_type(a.atttypid, -1) AS "baseType",
-       a.attnotnull AS "notNull",
+       ${UNDER} AS under, a.attnotnull AS "notNull",
        (SELECT k.conname FROM pg_constraint k
         WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum])
          AS "notNullName",

@@ -1,4 +1,4 @@
-import { widthKey } from '../sql/names.js';
+import { readAsked, widthKey } from '../sql/names.js';
 import type { Resolution } from '../sql/outcome.js';
 import { quoteIdentifier, type View } from '../sql/rules.js';
 import { IDLE } from './ledger.js';
@@ -47,7 +47,7 @@ export function isSeveral(text: string): boolean {
 /**
  * Asks what names mean, for the view, and which server it is, on one row, without taking any lock. The
  * names are in one column: a partitioned table has more of them than a row may have columns.
- * @param relations of which it is asked, too, how many columns they have.
+ * @param relations of which it is asked, too, how many columns they have (`readAsked`).
  */
 export function lookupText(names: readonly string[], relations: readonly string[] = []): string {
   const oids = names.map(
@@ -58,9 +58,12 @@ export function lookupText(names: readonly string[], relations: readonly string[
   return `${asked}, pg_catalog.concat_ws(' ', ${relations.map(widthText).join(', ')})`;
 }
 
-/** How many columns a relation has, as it is written in SQL; 0: there is none of that name. */
-function widthText(relation: string): string {
-  const own = `attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(${asciiLiteral(relation)})`;
+/** How many columns a relation has, or of a name; 0: there is none. */
+function widthText(asked: string): string {
+  const { relation, column } = readAsked(asked);
+  const whole = `attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(${asciiLiteral(relation)})`;
+  const called = `attname OPERATOR(pg_catalog.=) ${asciiLiteral(column ?? '')}::pg_catalog.name`;
+  const own = column === null ? whole : `${whole} AND ${called}`;
   return `(SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute WHERE ${own} AND attnum OPERATOR(pg_catalog.>) 0 AND NOT attisdropped)`;
 }
 

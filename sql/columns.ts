@@ -1,4 +1,5 @@
 import type {
+  Alias,
   CommonTableExpr,
   Node,
   RangeFunction,
@@ -93,6 +94,36 @@ function nameOf(node: Node): ByteString | undefined {
   if ('RangeFunction' in node) return node.RangeFunction.alias?.aliasname;
   if ('JoinExpr' in node) return node.JoinExpr.alias?.aliasname;
   return undefined;
+}
+
+/**
+ * The columns of an item of a FROM clause, by names that its alias gives to all of them, or that VALUES
+ * has; null where they are not known.
+ */
+export function starColumns(
+  from: readonly Node[],
+  name: ByteString,
+  queries: Queries,
+): ByteString[] | null {
+  const [item, ...others] = from.flatMap(flatten).filter((each) => nameOf(each) === name);
+  if (!item || others.length > 0) return null;
+  const names = namesOf(item);
+  if (names.length === 0 && !isValues(item)) return null;
+  const count = countItem(item, queries);
+  if (count === null || names.length > count) return null;
+  if (isValues(item)) while (names.length < count) names.push(`column${names.length + 1}`);
+  return names.length === count && new Set(names).size === count ? names : null;
+}
+
+/** Names that an alias gives to columns. */
+function namesOf(node: Node): ByteString[] {
+  const { alias } = Object.values(node)[0] as { alias?: Alias };
+  return strings(alias?.colnames).map(String);
+}
+
+function isValues(node: Node): boolean {
+  const { subquery } = 'RangeSubselect' in node ? node.RangeSubselect : {};
+  return subquery !== undefined && 'SelectStmt' in subquery && !!subquery.SelectStmt.valuesLists;
 }
 
 function countItem(node: Node, queries: Queries): number | null {

@@ -8,6 +8,7 @@ import {
   type PreparedColumn,
   type PreparedPair,
   type PreparedTable,
+  withoutModifier,
 } from './prepared.js';
 import { isCertain, printed } from './printed.js';
 import { quoteIdentifier } from './rules.js';
@@ -162,7 +163,8 @@ function checkRepeat({ options }: Copy, column: ByteString, repeat: Repeat): voi
   const { printed } = repeat;
   if (isForced(options, column)) {
     // An empty field is no value of these types, so it may be NULL or not.
-    const isAlike = printed === null || (isCertain(printed) && options.nullText === '');
+    const isNoText = printed !== null && isCertain(printed) && printed.kind !== 'bit';
+    const isAlike = printed === null || (isNoText && options.nullText === '');
     if (narrows(repeat) || !isAlike) throw new Unsure('copy-options');
   }
   // A mark of CSV that may be within a number would be doubled in it.
@@ -235,12 +237,13 @@ const NUMBERS = /^(smallint|integer|bigint|numeric)$/;
  *
  * @throws Unsure when only the server knows.
  */
-function constantOf({ rule, fallback, type, base }: PreparedColumn): ByteString | null {
+function constantOf({ rule, fallback, type, base, under }: PreparedColumn): ByteString | null {
   if (rule.identity) throw new Unsure('identity');
   const { node } = fallback;
+  const known = withoutModifier(rule.under ?? rule.baseType);
   if ('TypeCast' in node) {
     const { arg, typeName } = node.TypeCast;
-    const own = [type, base].some((target) => sameTree(target.node, typeName));
+    const own = [type, base, under].some((target) => sameTree(target?.node, typeName));
     const value = own && arg ? stringOf(arg) : null;
     if (value !== null) return value;
   } else if ('A_Const' in node) {
@@ -248,9 +251,11 @@ function constantOf({ rule, fallback, type, base }: PreparedColumn): ByteString 
     if ('boolval' in node.A_Const && rule.type === 'boolean') {
       return node.A_Const.boolval?.boolval ? 't' : 'f';
     }
-    if ('ival' in node.A_Const && NUMBERS.test(rule.baseType)) {
+    if ('ival' in node.A_Const && NUMBERS.test(known)) {
       return String(node.A_Const.ival?.ival ?? 0);
     }
+    const number = 'fval' in node.A_Const ? node.A_Const.fval?.fval : undefined;
+    if (number !== undefined && known === 'numeric') return number;
   }
   throw new Unsure('copy-default');
 }

@@ -32,7 +32,7 @@ export interface Star {
 /** A statement that writes a table under migration, at any depth. */
 export type Write = { table: PreparedTable } & (
   | { kind: 'insert'; stmt: InsertStmt; queries: Queries }
-  | { kind: 'update'; stmt: UpdateStmt }
+  | { kind: 'update'; stmt: UpdateStmt; queries: Queries }
   | { kind: 'delete'; stmt: DeleteStmt }
   | { kind: 'merge'; stmt: MergeStmt }
 );

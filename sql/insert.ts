@@ -38,7 +38,9 @@ export function rewriteInsert(
   if (conflict?.targetList && stmt.relation) {
     const [column] = table.columns.keys();
     const reads = ['excluded', column ?? ''];
-    const list = { targets: conflict.targetList, relation: stmt.relation, limit: null, reads };
+    const { relation } = stmt;
+    const targets = conflict.targetList;
+    const list = { targets, relation, limit: null, reads, namesOf: () => null };
     rewriteSet(plan, list, table);
   }
 }

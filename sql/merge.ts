@@ -53,7 +53,8 @@ export function rewriteMerge(plan: Plan, stmt: MergeStmt, table: PreparedTable):
       if (table.pairs.length > 0) plan.guardWrite(table, 'volatile');
     } else if (commandType === 'CMD_UPDATE' && targetList && stmt.relation) {
       const { relation } = stmt;
-      const list = { targets: targetList, relation, limit: action.limit, reads: null };
+      const { limit } = action;
+      const list = { targets: targetList, relation, limit, reads: null, namesOf: () => null };
       rewriteSet(plan, list, table);
     } else if (commandType === 'CMD_INSERT') rewriteAction(plan, action, table);
   }

@@ -50,17 +50,35 @@ export function isAscii(rules: RuleSet): boolean {
 }
 
 const MOST_WANTED = 8;
+const ASCII = /^[ -~]+$/;
 /** No name of a table begins so: the parser ends a text at a NUL. */
 const WIDTH = '\0columns of ';
 
-/** Under which key a resolution has the number of a relation's columns; 0: there is no such relation. */
+/**
+ * Under which key a resolution has the number of a relation's columns; 0: there is no such relation.
+ *
+ * @param relation as it is written in SQL; see `columnCalled`.
+ */
 export function widthKey(relation: string): string {
   return WIDTH + relation;
 }
 
+/** Between a relation and the name of a column, where it is asked how many columns of that name it has. */
+const CALLED = '\0';
+
+export function columnCalled(relation: string, column: string): string {
+  return relation + CALLED + column;
+}
+
+/** What is asked of: the relation as it is written in SQL, and the name of a column or none. */
+export function readAsked(asked: string): { relation: string; column: string | null } {
+  const [relation = '', column = null] = asked.split(CALLED);
+  return { relation, column };
+}
+
 /** Finds the table under migration that a reference means. */
 export class Names {
-  /** Relations of which it has been of use how many columns they have, and was not known. */
+  /** Of what it has been of use how many columns there are, and was not known: see `readAsked`. */
   readonly wanted = new Set<string>();
   private readonly byName = new Map<ByteString, PreparedTable[]>();
 
@@ -90,19 +108,32 @@ export class Names {
   widthOf(schema: ByteString | undefined, name: ByteString): number | null {
     const table = this.find(schema, name);
     if (table) return table.hides ? null : table.visible.length;
-    const path = [...(schema === undefined ? [] : [schema]), name];
-    // Beyond ASCII it would depend on the client's encoding what the name is.
-    if (!path.every((part) => /^[ -~]+$/.test(part))) return null;
-    const relation = path.map(quoteIdentifier).join('.');
-    const width = this.resolution.get(widthKey(relation));
-    if (width === undefined && this.wanted.size < MOST_WANTED) this.wanted.add(relation);
-    return width ? width : null;
+    const relation = writtenOf(schema, name);
+    return (relation && this.ask(relation)) || null;
+  }
+
+  /** Whether it is known that a relation which is not under migration has no column of that name. */
+  lacks(schema: ByteString | undefined, name: ByteString, column: ByteString): boolean {
+    const relation = writtenOf(schema, name);
+    return !!relation && ASCII.test(column) && this.ask(columnCalled(relation, column)) === 0;
+  }
+
+  private ask(asked: string): number | undefined {
+    const count = this.resolution.get(widthKey(asked));
+    if (count === undefined && this.wanted.size < MOST_WANTED) this.wanted.add(asked);
+    return count;
   }
 
   /** Tables of that name, whatever the search_path is. */
   named(name: ByteString): readonly PreparedTable[] {
     return this.byName.get(name) ?? [];
   }
+}
+
+/** A relation as it is written in SQL; null beyond ASCII, where what it is depends on the encoding. */
+function writtenOf(schema: ByteString | undefined, name: ByteString): string | null {
+  const path = [...(schema === undefined ? [] : [schema]), name];
+  return path.every((part) => ASCII.test(part)) ? path.map(quoteIdentifier).join('.') : null;
 }
 
 /**

@@ -58,7 +58,7 @@ export interface Rewrite {
   edits: readonly Edit[];
   /**
    * Relations, as they are written in SQL, of which it would be known how to rewrite it if it were known
-   * how many columns they have (`widthKey` of names.ts); absent when there are none. `isNeeded`: all
+   * how many columns they have, or how many of a name (`readAsked` of names.ts); absent when there are none. `isNeeded`: all
    * columns had to be listed meanwhile, and the server may refuse that.
    */
   wants?: { relations: readonly string[]; isNeeded: boolean };

@@ -22,9 +22,9 @@ import type { ByteString } from './tree.js';
  *                      FROM generate_series(least(lower, i) + 1, greatest(upper, i)) AS n) FROM ...)
  *
  * Of an array of more dimensions the server refuses one subscript, unless it is a slice. Of jsonb it is
- * what stands there with the key in it, of a point the other number beside it. Neither is known of a
- * domain, nor of a composite type, whose fields the rules do not have: they may be altered at any time,
- * and a row of others fails. The client's own expressions stand in a SELECT without FROM, where no name
+ * what stands there with the key in it, of a point the other number beside it. None is known of a
+ * composite type, whose fields the rules do not have: they may be altered at any time, and a row of
+ * others fails. The client's own expressions stand in a SELECT without FROM, where no name
  * of ours can be taken for one of theirs.
  */
 
@@ -61,17 +61,21 @@ export function valueOfParts(
   guard: Guard,
 ): Fragment {
   const strict = guard === 'none';
-  const nothing = castTo(NULL_VALUE, column.type);
+  const isDomain = column.under !== null && !column.rule.type.endsWith('[]');
+  // A domain may refuse NULL, which is not what the column gets.
+  const nothing = castTo(NULL_VALUE, isDomain ? column.under! : column.type);
   const value = writes.reduce((whole, write) => {
     if (column.rule.generated) throw new Unsure('generated');
     if (column.rule.type === 'jsonb') return ofJson(whole, write, column, strict);
     const [step, ...more] = write.steps;
+    // Checks of a domain that are not the client's own would be told before what is wrong with it.
+    if (column.under && (!step || !isConstant(step))) throw new Unsure('indirection');
     // The server refuses it as soon as there is a row.
     if (column.array && step && more.length === 0 && isNull(step)) return whole;
     if (column.rule.type === 'point') return ofPoint(whole, write, strict);
     if (!column.array || !step || more.length > 0) throw new Unsure('indirection');
     if (step.kind === 'element')
-      return ofElement(whole, step.index, write.value, column.array, strict);
+      return ofElement(whole, step.index, write.value, { ...column.array, isDomain }, strict);
     if (step.kind === 'field' || (before && guard !== 'repair')) throw new Unsure('indirection');
     return ofSlice(whole, step, write.value, column, strict);
   }, before ?? nothing);
@@ -130,19 +134,24 @@ function bounds(lower: string, upper: string): string {
   return `${l} AS l, CASE WHEN ${count} ${is('<')} ${MAX_ELEMENTS} THEN ${h}::bigint ELSE ${l}::bigint END AS h`;
 }
 
-const ELEMENT = `(SELECT ${arrayOf(
+const WITH_ELEMENT = arrayOf(
   (subscript) => `CASE WHEN ${subscript} ${is('=')} p.i THEN p.v ELSE p.a[${subscript}] END`,
-)} FROM (SELECT q.a, q.i, q.v, ${bounds('q.i', 'q.i')} FROM (SELECT \0a AS a, \0i AS i, \0v AS v) AS q) AS p WHERE p.i IS NOT NULL)`;
+);
+const PARTS = `FROM (SELECT q.a, q.i, q.v, ${bounds('q.i', 'q.i')} FROM (SELECT \0a AS a, \0i AS i, \0v AS v) AS q) AS p`;
+const ELEMENT = `(SELECT ${WITH_ELEMENT} ${PARTS} WHERE p.i IS NOT NULL)`;
+/** What the server refuses stays what it is, so that no check of the domain fails before. */
+const ELEMENT_OF_DOMAIN = `(SELECT CASE WHEN pg_catalog.array_ndims(p.a) ${is('>')} 1 THEN p.a ELSE ${WITH_ELEMENT} END ${PARTS})`;
 
 function ofElement(
   whole: Fragment,
   index: Fragment,
   value: Fragment,
-  type: ArrayType,
+  type: ArrayType & { isDomain: boolean },
   strict: boolean,
 ): Fragment {
   if (!isBuiltIn(type.base.node)) throw new Unsure('indirection');
-  return filled(ELEMENT, { a: whole, i: indexOf(index, strict), v: partOf(value, type, strict) });
+  const text = type.isDomain ? ELEMENT_OF_DOMAIN : ELEMENT;
+  return filled(text, { a: whole, i: indexOf(index, strict), v: partOf(value, type, strict) });
 }
 
 const SLICED = `CASE WHEN p.v IS NULL OR p.i IS NULL OR p.u IS NULL OR p.u ${is('<')} p.i THEN COALESCE(p.a, '{}') WHEN pg_catalog.array_ndims(p.a) ${is('>')} 1 THEN NULL ELSE ${arrayOf(
@@ -158,7 +167,7 @@ function ofSlice(
   strict: boolean,
 ): Fragment {
   const { type, array } = column;
-  if (!array || !isBuiltIn(array.base.node)) throw new Unsure('indirection');
+  if (!array || column.under || !isBuiltIn(array.base.node)) throw new Unsure('indirection');
   if (!isRepeatable(value.node, type.node, strict)) throw new Unsure('indirection');
   // What is no array is the server's to refuse.
   if ('A_Const' in value.node && !value.node.A_Const.isnull && !('sval' in value.node.A_Const)) {
@@ -195,6 +204,11 @@ function ofJson(
   const inner = jsonWith('p.b', steps.map(keyOf), 0);
   const text = `(SELECT ${inner} FROM (SELECT \0b AS b, COALESCE(\0v, 'null') AS v) AS p)`;
   return filled(text, { b: whole, v: castTo(value, column.type) });
+}
+
+function isConstant(step: Step): boolean {
+  const node = step.kind === 'element' ? step.index.node : null;
+  return node !== null && 'A_Const' in node && 'ival' in node.A_Const;
 }
 
 function isNull(step: Step): boolean {

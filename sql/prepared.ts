@@ -42,11 +42,13 @@ export interface PreparedColumn {
   base: CastTarget;
   /** What the column holds when a statement gives no value; NULL without a default. */
   fallback: Fragment;
-  /** Of a column whose type is an array, not a domain over one. */
+  /** Of a column whose type is an array, or a domain over one. */
   array: ArrayType | null;
+  /** The type under a domain, or under that of an array's elements; null: there is none. */
+  under: CastTarget | null;
 }
 
-/** The type of an array's elements, with its modifier and without. */
+/** The type of an array's elements with its modifier; without it, and whatever domain it is. */
 export interface ArrayType {
   type: CastTarget;
   base: CastTarget;
@@ -118,17 +120,26 @@ function prepareColumn(rule: ColumnRule): PreparedColumn {
     type: prepareType(rule.type),
     base: prepareType(unmodified(rule.baseType)),
     fallback: rule.default === null ? NULL_VALUE : prepareDefault(rule.default),
-    array: rule.type.endsWith('[]') ? prepareArray(rule) : null,
+    array: prepareArray(rule),
+    under: rule.under === undefined ? null : prepareType(rule.under),
   };
 }
 
-function prepareArray(rule: ColumnRule): ArrayType {
-  const [type, baseType] = [rule.type, rule.baseType].map((name) => name.replace(/\[\]$/, ''));
+function prepareArray({ type, baseType, under }: ColumnRule): ArrayType | null {
+  // Of elements that are arrays themselves, within a domain, only the server knows.
+  if (!(under ?? type).endsWith('[]') || under?.endsWith('[][]')) return null;
+  const whole = type.endsWith('[]') ? type : under!;
+  const base = (under === undefined ? baseType : withoutModifier(under)).slice(0, -2);
   return {
-    type: prepareType(type!),
-    base: prepareType(unmodified(baseType!)),
-    baseType: baseType!,
+    type: prepareType(whole.slice(0, -2)),
+    base: prepareType(unmodified(base)),
+    baseType: base,
   };
+}
+
+/** A type that `format_type` gives, without its modifier. */
+export function withoutModifier(type: string): string {
+  return type.replace(/\(\d+(?:,-?\d+)?\)/, '');
 }
 
 /** `character` and `bit` without a length mean a length of 1 in SQL; other names stand for none. */

@@ -5,7 +5,15 @@ import type { ByteString } from './tree.js';
  * takes, whatever the session's settings are.
  */
 export interface Printed {
-  kind: 'integer' | 'boolean' | 'uuid' | 'numeric' | 'character' | 'character varying';
+  kind:
+    | 'integer'
+    | 'boolean'
+    | 'uuid'
+    | 'bit'
+    | 'numeric'
+    | 'name'
+    | 'character'
+    | 'character varying';
   /** Characters of a text, digits behind the point of a numeric; null: as many as are given. */
   limit: number | null;
 }
@@ -17,12 +25,14 @@ const LONGEST: Readonly<Record<string, number>> = {
   bigint: 20,
   boolean: 5,
   uuid: 36,
+  name: 63,
 };
 
 /** @param type as `format_type` gives it, with its modifier. @returns null when it is not known. */
 export function printedOf(type: string): Printed | null {
   if (/^(smallint|integer|bigint)$/.test(type)) return { kind: 'integer', limit: null };
-  if (type === 'boolean' || type === 'uuid') return { kind: type, limit: null };
+  if (type === 'boolean' || type === 'uuid' || type === 'name') return { kind: type, limit: null };
+  if (/^(?:"bit"|bit(?: varying)?(?:\(\d+\))?)$/.test(type)) return { kind: 'bit', limit: null };
   const [, name, modifier] =
     /^(bpchar|character|character varying|numeric)(?:\((\d+(?:,\d+)?)\))?$/.exec(type) ?? [];
   if (name === undefined) return null;
@@ -39,7 +49,7 @@ export function fitsLength(type: string, length: number): boolean {
 }
 
 /** Of which it is certain for every text; the others are NULL now and then, for a guard to repair. */
-export const isCertain = ({ kind }: Printed): boolean => /^(integer|boolean|uuid)$/.test(kind);
+export const isCertain = ({ kind }: Printed): boolean => /^(integer|boolean|uuid|bit)$/.test(kind);
 
 const SPACE = ' \\t\\n\\v\\f\\r';
 const AROUND = new RegExp(`^[${SPACE}]+|[${SPACE}]+$`, 'g');
@@ -65,8 +75,12 @@ export function printed({ kind, limit }: Printed, text: ByteString): ByteString 
       return boolean(text);
     case 'uuid':
       return uuid(text);
+    case 'bit':
+      return bits(text);
     case 'numeric':
       return numeric(text, limit);
+    case 'name':
+      return name(text);
     case 'character':
       return text.replace(/ +$/, '');
     case 'character varying':
@@ -98,6 +112,24 @@ function uuid(text: ByteString): ByteString {
   if (given === undefined) return text;
   const digits = given.replaceAll('-', '').toLowerCase();
   return digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+}
+
+/** Bits as they are, or behind a B, or in hexadecimal digits behind an X; no space is passed over. */
+function bits(text: ByteString): ByteString {
+  if (/^b[01]*$/i.test(text)) return text.slice(1);
+  if (!/^x[\da-f]*$/i.test(text)) return text;
+  const nibbles = Array.from(text.slice(1), (digit) => Number.parseInt(digit, 16).toString(2));
+  return nibbles.map((nibble) => nibble.padStart(4, '0')).join('');
+}
+
+const NAME_BYTES = 63;
+/** More than this no encoding makes of a byte. */
+const EXPANSION = 4;
+
+/** It is cut between two letters, when it has too many bytes in the server's encoding. */
+function name(text: ByteString): ByteString | null {
+  if (ASCII.test(text)) return text.slice(0, NAME_BYTES);
+  return text.length * EXPANSION <= NAME_BYTES ? text : null;
 }
 
 /** Neither exponents nor what is rounded. */

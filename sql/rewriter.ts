@@ -119,8 +119,10 @@ function signer(rules: RuleSet): (resolution: Resolution) => string {
 }
 
 function withWants(rewrite: Rewrite, { wanted, lists }: Work): Rewrite {
-  if (rewrite.reason !== 'star' || !wanted || wanted.size === 0) return rewrite;
-  return { ...rewrite, wants: { relations: [...wanted], isNeeded: lists ?? false } };
+  const { reason } = rewrite;
+  if (!/^(star|row|whole-row)$/.test(reason ?? '') || !wanted || wanted.size === 0) return rewrite;
+  const isNeeded = reason === 'star' && (lists ?? false);
+  return { ...rewrite, wants: { relations: [...wanted], isNeeded } };
 }
 
 interface Work {

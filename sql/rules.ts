@@ -74,6 +74,11 @@ export interface ColumnRule {
   type: string;
   /** The same without the modifier, `format_type(atttypid, -1)`: `character varying`, `bpchar`. */
   baseType: string;
+  /**
+   * Of a domain, or of an array of one, the type that is under it, with its modifier: `integer`,
+   * `character varying(5)[]`. It is no domain, but it may be an array of some. Absent of any other type.
+   */
+  under?: string;
   notNull: boolean;
   /** `ALWAYS` or `BY DEFAULT` identity; `null` for an ordinary column. */
   identity: 'always' | 'by default' | null;

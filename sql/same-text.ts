@@ -1,6 +1,11 @@
 import type { Node } from 'libpg-query';
 import { prepareTemplate, type Template } from './fragment.js';
-import { columnOfTable, type PreparedColumn, type PreparedTable } from './prepared.js';
+import {
+  columnOfTable,
+  type PreparedColumn,
+  type PreparedTable,
+  withoutModifier,
+} from './prepared.js';
 import { fitsLength, isCertain, type Printed, printedOf } from './printed.js';
 import type { ColumnRule, Guard } from './rules.js';
 import { type ByteString, sameTree } from './tree.js';
@@ -32,14 +37,21 @@ const TEXTS = /^(text|character varying)$/;
 const READ = /^(smallint|integer|bigint|numeric|boolean|uuid|json|jsonb)$/;
 
 /** @param binary whether the data is binary. @returns null when it is not certain. */
-function repeatOf(from: ColumnRule, to: ColumnRule, binary: boolean, guard: Guard): Repeat | null {
+function repeatOf(
+  column: ColumnRule,
+  to: ColumnRule,
+  binary: boolean,
+  guard: Guard,
+): Repeat | null {
+  if (column.type === to.type) return SAME;
+  const from = underDomain(column);
   if (from.type === to.type) return SAME;
   if (TEXTS.test(from.type) && TEXTS.test(to.type)) return SAME;
   const sizes = { from: INTEGERS[from.type] ?? 0, to: INTEGERS[to.type] ?? 0 };
   if (sizes.from > 0 && sizes.to > sizes.from) return { ...SAME, integer: sizes };
   const printed = printedAs(from, to);
   if (printed && (isCertain(printed) || guard === 'repair')) {
-    return binary && printed.kind === 'numeric' ? null : { ...SAME, printed };
+    return binary && /^(numeric|bit)$/.test(printed.kind) ? null : { ...SAME, printed };
   }
   if (binary) return null;
   if (TEXTS.test(from.type) && READ.test(to.baseType)) return PARTIAL;
@@ -51,6 +63,17 @@ function repeatOf(from: ColumnRule, to: ColumnRule, binary: boolean, guard: Guar
   if (from.type === 'numeric' && to.baseType === 'numeric') return PARTIAL;
   if (from.type === 'json' && to.type === 'jsonb') return PARTIAL;
   return null;
+}
+
+/**
+ * A domain reads a text as the type under it does, is sent as that, and has its casts; what its checks
+ * refuse is refused where it stands, before what is added behind it is read. In binary an array says
+ * of which domain its elements are.
+ */
+function underDomain(column: ColumnRule): ColumnRule {
+  const { under, type } = column;
+  if (under === undefined || type.endsWith('[]')) return column;
+  return { ...column, type: under, baseType: withoutModifier(under) };
 }
 
 /** Of which type a column of text is to have the text of, so that nothing of it is cut off. */

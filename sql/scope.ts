@@ -17,6 +17,8 @@ export interface Item {
   opaque: boolean;
   /** The node of a table in a FROM clause, else null. */
   node: Node | null;
+  /** Whether it is known that another table has no column of that name; null: nothing is. */
+  lacks: ((column: ByteString) => boolean) | null;
   /** Whether something refers to more than the table's visible columns. */
   needed: boolean;
 }
@@ -72,6 +74,12 @@ export function findItem(scope: Scope, name: ByteString): Item | null {
   return null;
 }
 
+/** Whether a column of an item may have that name. */
+export function mayHave({ table, columns, lacks }: Item, column: ByteString): boolean {
+  if (columns.includes(column)) return true;
+  return table ? table.columns.has(column) : !lacks?.(column);
+}
+
 /** What `old` or `new` is. */
 export function versionOf(name: ByteString, table: PreparedTable): Item {
   return { ...plainItem(name, false), table };
@@ -97,26 +105,35 @@ export function itemOf(relation: RangeVar, table: PreparedTable | null): Item {
 export function fromItems(
   nodes: readonly Node[] | undefined,
   scope: Scope,
-  tableOf: (relation: RangeVar) => PreparedTable | null,
+  relations: Relations,
 ): void {
-  for (const node of nodes ?? []) addItem(node, scope, tableOf);
+  for (const node of nodes ?? []) addItem(node, scope, relations);
 }
 
-function addItem(
-  node: Node,
-  scope: Scope,
-  tableOf: (relation: RangeVar) => PreparedTable | null,
-): void {
+/** What relations are that are no WITH queries. */
+interface Relations {
+  findVar(relation: RangeVar): PreparedTable | null;
+  lacks(schema: ByteString | undefined, name: ByteString, column: ByteString): boolean;
+}
+
+function relationItem(relation: RangeVar, scope: Scope, relations: Relations): Item {
+  const { schemaname, relname = '' } = relation;
+  if (!schemaname && isCte(scope, relname)) return itemOf(relation, null);
+  const item = itemOf(relation, relations.findVar(relation));
+  return { ...item, lacks: (column) => relations.lacks(schemaname, relname, column) };
+}
+
+function addItem(node: Node, scope: Scope, relations: Relations): void {
   if ('RangeVar' in node) {
-    scope.items.push({ ...itemOf(node.RangeVar, tableOf(node.RangeVar)), node });
+    scope.items.push({ ...relationItem(node.RangeVar, scope, relations), node });
   } else if ('RangeTableSample' in node && node.RangeTableSample.relation) {
-    addItem(node.RangeTableSample.relation, scope, tableOf);
+    addItem(node.RangeTableSample.relation, scope, relations);
     scope.items.at(-1)!.needed = true;
   } else if ('JoinExpr' in node) {
     const { larg, rarg, alias, isNatural, usingClause, join_using_alias } = node.JoinExpr;
     const before = scope.items.length;
     if (node.JoinExpr.jointype !== 'JOIN_INNER') scope.outer = true;
-    for (const side of [larg, rarg]) if (side) addItem(side, scope, tableOf);
+    for (const side of [larg, rarg]) if (side) addItem(side, scope, relations);
     if (isNatural || usingClause || alias || join_using_alias) scope.merged = true;
     if (alias) {
       const inside = scope.items.splice(before);
@@ -145,6 +162,7 @@ function plainItem(name: ByteString | undefined, opaque: boolean): Item {
     columns: [],
     opaque,
     node: null,
+    lacks: null,
     needed: false,
   };
 }

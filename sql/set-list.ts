@@ -20,6 +20,8 @@ export interface SetList {
   limit: number | null;
   /** A column of the row that the statement may read: qualifier and name; null: any. */
   reads: readonly ByteString[] | null;
+  /** The names of the columns that the star of another item stands for; null: they are not known. */
+  namesOf(item: ByteString): readonly ByteString[] | null;
 }
 
 /**
@@ -59,7 +61,7 @@ export function readSet(plan: Plan, list: SetList, table: PreparedTable): SetIte
     const count = source.word(span.first) === '(' ? columnsOf(targets[next]) : 1;
     const group = targets.slice(next, next + count);
     next += count;
-    return readItem(plan, span, group, meant);
+    return readItem(plan, span, group, { meant, namesOf: list.namesOf });
   });
   if (next !== targets.length) throw new Unsure('shape');
   return items;
@@ -86,13 +88,12 @@ export function nameOfTarget(target: Node): ByteString {
   return 'ResTarget' in target ? (target.ResTarget.name ?? '') : '';
 }
 
-/** @param meant what DEFAULT means for a column where that is not its own. */
-function readItem(
-  plan: Plan,
-  span: Span,
-  targets: Node[],
-  meant: (column: ByteString) => Fragment | null,
-): SetItem {
+interface Meanings extends Pick<SetList, 'namesOf'> {
+  /** What DEFAULT means for a column where that is not its own. */
+  meant(column: ByteString): Fragment | null;
+}
+
+function readItem(plan: Plan, span: Span, targets: Node[], { meant, namesOf }: Meanings): SetItem {
   const { source } = plan;
   const columns = targets.map(nameOfTarget);
   const first = targets[0];
@@ -130,15 +131,19 @@ function readItem(
   source.expect(open, '(');
   const nodes = row.RowExpr.args ?? [];
   const spans = spansOf(source, source.items(open + 1), nodes);
-  // A star may stand for any number of values.
-  if (nodes.some(isStar)) throw new Unsure('row');
-  if (nodes.length !== columns.length) throw new Wrong('as many values as columns');
-  const cells = nodes.map((node, i) => {
+  const stars = nodes.map((node) => (isStar(node) ? columnsOfStar(node, namesOf) : null));
+  const count = stars.reduce((sum, star) => sum + (star?.length ?? 1), 0);
+  if (count !== columns.length) throw new Wrong('as many values as columns');
+  const cells: Cell[] = [];
+  nodes.forEach((node, i) => {
     const own = spans[i];
-    if (!own) return columnOf(spelled(node).slice(0, -1), spelled(node).at(-1)!);
-    const cell = cellOf(plan, own, node, () => meant(columns[i]!));
-    if (cell !== 'default') nodes[i] = cell.node;
-    return cell;
+    if (stars[i]) cells.push(...stars[i]);
+    else if (!own) cells.push(columnOf(spelled(node).slice(0, -1), spelled(node).at(-1)!));
+    else {
+      const cell = cellOf(plan, own, node, () => meant(columns[cells.length]!));
+      if (cell !== 'default') nodes[i] = cell.node;
+      cells.push(cell);
+    }
   });
   return { form: 'row', span, targets, columns, cells, part: null, select: null };
 }
@@ -161,6 +166,15 @@ function spansOf(
   }
   if (spans.length !== nodes.length) throw new Unsure('shape');
   return spans;
+}
+
+/** The columns that the star of another table stands for, each by its name. */
+function columnsOfStar(node: Node, namesOf: SetList['namesOf']): Fragment[] {
+  const [item, star, ...more] = 'ColumnRef' in node ? strings(node.ColumnRef.fields) : [];
+  const isPlainStar = typeof item === 'string' && star === null && more.length === 0;
+  const names = isPlainStar ? namesOf(item) : null;
+  if (!isPlainStar || !names) throw new Unsure('row');
+  return names.map((name) => columnOf([item], name));
 }
 
 /** The names of a column that a star was spelled out to; none of what the client wrote. */

@@ -122,7 +122,7 @@ function rewriteWrite(plan: Plan, write: Write): void {
       rewriteInsert(plan, write.stmt, table, write.queries);
       break;
     case 'update':
-      rewriteUpdate(plan, write.stmt, table);
+      rewriteUpdate(plan, write.stmt, table, write.queries);
       break;
     case 'delete':
       break;

@@ -1,5 +1,6 @@
 import type { Node, UpdateStmt } from 'libpg-query';
 import { assignOnce } from './assign.js';
+import { type Queries, starColumns } from './columns.js';
 import { castTo, columnOf, type Fragment } from './fragment.js';
 import { Inner, ONCE, placed, refersTo } from './inner.js';
 import { type Addition, additionsTo, assigned, fallbackOf } from './pairs.js';
@@ -13,13 +14,20 @@ import { newValueOfParts, partsTwice } from './set-parts.js';
 import { type ByteString, strings } from './tree.js';
 
 /** Adds the other column of each pair to the SET list of an UPDATE. */
-export function rewriteUpdate(plan: Plan, stmt: UpdateStmt, table: PreparedTable): void {
-  const { relation } = stmt;
+export function rewriteUpdate(
+  plan: Plan,
+  stmt: UpdateStmt,
+  table: PreparedTable,
+  queries: Queries,
+): void {
+  const { relation, fromClause = [] } = stmt;
   stmt.targetList ??= [];
   if (!relation) return;
   const name = relation.alias?.aliasname ?? relation.relname ?? '';
   const reads = readColumn([stmt.whereClause, stmt.targetList], table, name, !stmt.fromClause);
-  rewriteSet(plan, { targets: stmt.targetList, relation, limit: null, reads }, table);
+  const namesOf = (item: ByteString) => starColumns(fromClause, item, queries);
+  const list = { targets: stmt.targetList, relation, limit: null, reads, namesOf };
+  rewriteSet(plan, list, table);
 }
 
 /** The same for any SET list; what is not certain is left to the guard. */

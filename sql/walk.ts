@@ -18,6 +18,7 @@ import type {
   UpdateStmt,
   WithClause,
 } from 'libpg-query';
+import type { Queries } from './columns.js';
 import { Findings } from './findings.js';
 import type { Names } from './names.js';
 import type { PreparedTable } from './prepared.js';
@@ -188,11 +189,7 @@ export class Walk {
   }
 
   private from(nodes: Node[] | undefined, scope: Scope): void {
-    fromItems(nodes, scope, (relation) =>
-      relation.schemaname || !isCte(scope, relation.relname ?? '')
-        ? this.names.findVar(relation)
-        : null,
-    );
+    fromItems(nodes, scope, this.names);
     if (scope.items.some(isMisnamed)) this.findings.misnamed.push(scope);
     this.visit(nodes, scope);
   }
@@ -294,16 +291,18 @@ export class Walk {
     }
   }
 
+  private queries(scope: Scope): Queries {
+    const { names } = this;
+    return { ctes: queriesIn(scope), widthOf: (schema, name) => names.widthOf(schema, name) };
+  }
+
   private insert(stmt: InsertStmt, outer: Scope | null): void {
     const scope = childOf(outer);
     this.withClause(stmt.withClause, scope);
     this.visit(stmt.selectStmt, scope);
     const table = this.reference(stmt.relation, null);
     if (table) {
-      const { names } = this;
-      const widthOf = (schema: ByteString | undefined, name: ByteString) =>
-        names.widthOf(schema, name);
-      const queries = { ctes: queriesIn(scope), widthOf };
+      const queries = this.queries(scope);
       this.findings.writes.push({ kind: 'insert', stmt, table, queries });
     }
     if (stmt.relation) scope.items.push(itemOf(stmt.relation, table));
@@ -318,7 +317,10 @@ export class Walk {
     const scope = childOf(outer);
     this.withClause(stmt.withClause, scope);
     const table = this.reference(stmt.relation, null);
-    if (table) this.findings.writes.push({ kind: 'update', stmt, table });
+    if (table) {
+      const queries = this.queries(scope);
+      this.findings.writes.push({ kind: 'update', stmt, table, queries });
+    }
     if (stmt.relation) scope.items.push(itemOf(stmt.relation, table));
     this.from(stmt.fromClause, scope);
     this.visit(stmt.targetList, scope);

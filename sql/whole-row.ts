@@ -3,7 +3,7 @@ import { PLAIN } from './assign.js';
 import { columnOf, prepareType } from './fragment.js';
 import type { Plan } from './plan.js';
 import { quoteIdentifier } from './rules.js';
-import { findItem, type Item, type Scope } from './scope.js';
+import { findItem, type Item, mayHave, type Scope } from './scope.js';
 import { endsTargets } from './select.js';
 import { type ByteString, stringNodes, strings } from './tree.js';
 
@@ -118,8 +118,7 @@ function rowIn(value: Node | undefined, scope: Scope | null, aggregated: boolean
   if (!item?.table?.hides || item.columns.length > 0) return null;
   for (let at: Scope | null = scope; at; at = at.parent) {
     // A column of that name comes first.
-    const named = at.items.some(({ table }) => !table || table.columns.has(name));
-    if (!whole && named) return null;
+    if (!whole && at.items.some((other) => mayHave(other, name))) return null;
     const isVersion = at.versions.includes(item);
     // Rows that are grouped by as a whole are no columns.
     if (at.items.includes(item) || isVersion) {

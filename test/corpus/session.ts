@@ -1,4 +1,6 @@
+import { UNDER } from '../../db/catalog.js';
 import { writeParse, writeQuery } from '../../proxy/messages.js';
+import { readAsked } from '../../sql/names.js';
 import type { ColumnRule } from '../../sql/rules.js';
 import { type Message, RawClient } from '../proxy/harness.js';
 import { B, copyData, copyDone, copyFail, E, error, P, row, S } from '../proxy/wire.js';
@@ -19,6 +21,10 @@ export interface ColumnFacts extends ColumnRule {
   /** Whether its cast to text is immutable, as an expression of a plan has to be. */
   immutable: boolean;
 }
+
+/** A column's own default, or that of its domain. */
+const DEFAULT = `coalesce(pg_get_expr(d.adbin, d.adrelid),
+  (SELECT pg_get_expr(t.typdefaultbin, 0) FROM pg_type t WHERE t.oid = a.atttypid))`;
 
 /** Made in the database before the scripts run. */
 export const HELPERS = `
@@ -51,11 +57,12 @@ export const HELPERS = `
       'kind', CASE WHEN c.relhasrules THEN 'rules' ELSE c.relkind::text END, 'columns', (
         SELECT json_agg(json_build_object('name', a.attname,
           'type', format_type(a.atttypid, a.atttypmod), 'baseType', format_type(a.atttypid, -1),
+          'under', ${UNDER},
           'notNull', a.attnotnull, 'generated', a.attgenerated <> '',
           'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
-          'default', pg_get_expr(d.adbin, d.adrelid),
+          'default', ${DEFAULT},
           'taken', corpus.taken(a), 'immutable', corpus.immutable(a.atttypid),
-          'defaultVolatile', coalesce(pg_get_expr(d.adbin, d.adrelid) ~ 'nextval|random|clock|uuid|\\(\\)',
+          'defaultVolatile', coalesce(${DEFAULT} ~ 'nextval|random|clock|uuid|\\(\\)',
             false)) ORDER BY a.attnum)
         FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))
@@ -142,13 +149,18 @@ export class Session {
       .join('.');
     const literal = quoted.replaceAll("'", "''").replaceAll('\\', '\\\\');
     const text = await this.value(`SELECT corpus.facts(to_regclass(E'${literal}')::oid)`);
-    return text === null || text === 'NULL' ? null : (JSON.parse(text) as Facts);
+    if (text === null || text === 'NULL') return null;
+    const facts = JSON.parse(text) as Facts;
+    for (const column of facts.columns ?? []) if (column.under === null) delete column.under;
+    return facts;
   }
 
-  /** How many columns a relation has, as it is written in SQL; 0: there is none. */
-  async width(relation: string): Promise<number> {
+  /** How many columns a relation has, or of a name; 0: there is none. */
+  async width(asked: string): Promise<number> {
+    const { relation, column } = readAsked(asked);
+    const called = column === null ? '' : `AND attname = '${column.replaceAll("'", "''")}'`;
     const literal = relation.replaceAll("'", "''").replaceAll('\\', '\\\\');
-    const own = `attrelid = to_regclass(E'${literal}') AND attnum > 0 AND NOT attisdropped`;
+    const own = `attrelid = to_regclass(E'${literal}') AND attnum > 0 AND NOT attisdropped ${called}`;
     return Number(await this.value(`SELECT count(*)::text FROM pg_attribute WHERE ${own}`));
   }
 

@@ -17,6 +17,7 @@ export const PREAMBLE = `
   CREATE SEQUENCE ticket START 500;
   CREATE FUNCTION tick() RETURNS int LANGUAGE sql VOLATILE AS 'SELECT nextval(''ticket'')::int';
   CREATE DOMAIN positive AS integer CHECK (VALUE > 0);
+  CREATE DOMAIN few AS integer[] CHECK (VALUE[1] > 0 AND cardinality(VALUE) < 5);
   CREATE DOMAIN code AS varchar(6) CHECK (VALUE <> 'bad');
   CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
   CREATE TYPE pair AS (x integer, y text);
@@ -171,6 +172,18 @@ export const KINDS = {
     expressions: ["'{x}'", 'array_append(@, 2)', "'{30000000000}'", 'ARRAY[tick()]'],
     params: ['{5,6}', null, '{}', 'x'],
   },
+  few: {
+    type: 'few',
+    values: ["'{3,4}'", 'ARRAY[1, 2, 3]', 'ARRAY[]::integer[]', 'NULL'],
+    expressions: ["'{-3}'", 'array_append(@, 2)', "'{{1,2},{3,4}}'", 'ARRAY[tick()]', "'x'"],
+    params: ['{5,6}', null, '{}', '{0}'],
+  },
+  positives: {
+    type: 'positive[]',
+    values: ["'{3,4}'", 'ARRAY[1, 2, 3]', 'ARRAY[]::positive[]', 'NULL'],
+    expressions: ["'{0}'", 'array_append(@, 2)', "'{{1,2},{3,4}}'", 'ARRAY[tick()]', 'ARRAY[1.5]'],
+    params: ['{5,6}', null, '{}', '{-1}'],
+  },
   pair: {
     type: 'pair',
     values: ['\'(1,"a b")\'', "ROW(2, 'q')", 'NULL', "'(,)'"],
@@ -264,6 +277,8 @@ export const CHANGES: Change[] = [
   },
   { from: 'date', to: 'timestamp0' },
   { from: 'ints', to: 'bigs' },
+  { from: 'few', to: 'bigs' },
+  { from: 'positives', to: 'ints' },
   { from: 'pair', to: 'text', using: '(@).y', down: 'ROW(0, @)::pair' },
   {
     from: 'int4range',

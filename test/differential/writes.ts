@@ -175,7 +175,7 @@ export class Writes {
   private assigned(column: Column): string {
     const name = this.target(column);
     if (column.role !== 'lead' || !this.w.random.chance(0.1)) return name;
-    if (/\[\]$/.test(column.type)) return `${name}[1]`;
+    if (/\[\]$|^few$/.test(column.type)) return `${name}[${this.w.random.pick([1, 1, 2, 5])}]`;
     return column.type === 'pair' ? `${name}.x` : name;
   }
 

@@ -12,9 +12,9 @@ import { type Bench, front, type Message, RawClient } from './harness.js';
 
 const SHARED = `
   CREATE TABLE orders (
-    id int NOT NULL DEFAULT 7,
+    id public.number NOT NULL DEFAULT 7,
     v varchar(5) DEFAULT 'Dflt',
-    note text CHECK (note <> 'bad'),
+    note public.remark CHECK (note <> 'bad'),
     j json,
     big bigint UNIQUE,
     made int DEFAULT nextval('public.ticket'));
@@ -25,16 +25,17 @@ const SHARED = `
 
 /**
  * The shadow columns: of a change of type, a rename, json, a soak, a change of a drawn default, and
- * integers as text.
+ * integers and a domain as text.
  */
 const FOLLOW = `
   ALTER TABLE orders ADD id_new bigint, ADD v_new varchar(5), ADD j_new jsonb, ADD small int,
-    ADD made_new bigint, ADD id_text text, ADD big_text varchar(20);
+    ADD made_new bigint, ADD id_text text, ADD big_text varchar(20),
+    ADD note_text text;
   CREATE SEQUENCE repairs;
   CREATE FUNCTION repair() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
     PERFORM nextval('tandem.repairs');
     NEW.id_new := NEW.id; NEW.v_new := NEW.v; NEW.j_new := NEW.j; NEW.made_new := NEW.made;
-    NEW.id_text := NEW.id; NEW.big_text := NEW.big;
+    NEW.id_text := NEW.id; NEW.big_text := NEW.big; NEW.note_text := NEW.note;
     NEW.small := CASE WHEN NEW.big BETWEEN -2147483648 AND 2147483647 THEN NEW.big END;
     RETURN NEW; END$$;
   CREATE TRIGGER zz_guard BEFORE INSERT OR UPDATE ON orders FOR EACH ROW
@@ -43,6 +44,7 @@ const FOLLOW = `
 const RELATION = `NEW.id_new IS NOT DISTINCT FROM NEW.id AND NEW.v_new IS NOT DISTINCT FROM NEW.v
   AND NEW.j_new IS NOT DISTINCT FROM NEW.j::jsonb AND NEW.made_new IS NOT DISTINCT FROM NEW.made
   AND NEW.id_text IS NOT DISTINCT FROM NEW.id::text
+  AND NEW.note_text IS NOT DISTINCT FROM NEW.note::text
   AND NEW.big_text IS NOT DISTINCT FROM NEW.big::text AND NEW.small IS NOT DISTINCT FROM
     CASE WHEN NEW.big BETWEEN -2147483648 AND 2147483647 THEN NEW.big END`;
 
@@ -63,9 +65,9 @@ const RULE: Omit<TableRule, 'oid' | 'guard'> = {
   version: 1,
   held: false,
   columns: [
-    column('id', 'integer', { notNull: true, default: '7' }),
+    column('id', 'public.number', { notNull: true, default: '7', under: 'integer' }),
     column('v', 'character varying(5)', { default: "'Dflt'::character varying" }),
-    column('note', 'text'),
+    column('note', 'public.remark', { under: 'text' }),
     column('j', 'json'),
     column('big', 'bigint'),
     column('made', 'integer', { default: "nextval('public.ticket')", defaultVolatile: true }),
@@ -76,6 +78,7 @@ const RULE: Omit<TableRule, 'oid' | 'guard'> = {
     column('made_new', 'bigint'),
     column('id_text', 'text'),
     column('big_text', 'character varying(20)'),
+    column('note_text', 'text'),
   ],
   visible: ['id', 'v', 'note', 'j', 'big', 'made'],
   pairs: [
@@ -86,6 +89,7 @@ const RULE: Omit<TableRule, 'oid' | 'guard'> = {
     ['made_new', '@made'],
     ['id_text', '(@id)::text'],
     ['big_text', '(@big)::character varying'],
+    ['note_text', '(@note)::text'],
   ].map(([follow, text]) => ({
     name: follow!,
     follow: follow!,
@@ -118,7 +122,10 @@ export async function copyTables(
   const b = await front(t, cluster, {}, { makeRewriter });
   const control = await b.cluster.client();
   t.teardown(() => control.end());
-  await control.query('CREATE SEQUENCE public.ticket START 1000000');
+  await control.query(`CREATE SEQUENCE public.ticket START 1000000;
+    CREATE DOMAIN public.count AS int CHECK (VALUE <> 13);
+    CREATE DOMAIN public.number AS public.count CHECK (VALUE <> 14);
+    CREATE DOMAIN public.remark AS text CHECK (VALUE <> 'worse')`);
   for (const schema of ['plain', 'tandem']) {
     const follow = schema === 'tandem' ? FOLLOW.replace('RELATION', RELATION) : '';
     await control.query(

@@ -20,6 +20,7 @@ import { B, brief, copyData, copyDone, copyFail, E, P, Q, S } from './wire.js';
  * | an integer that does not fit the narrower type fails     | as without a migration               |
  * | the text of an integer is the field as it came           | as without a migration (repairs)     |
  * | the text of an integer that looks like NULL is NULL      | as without a migration (repairs)     |
+ * | of a domain what it is of is not known                   | as without a migration (repairs)     |
  */
 
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
@@ -102,6 +103,9 @@ const CASES_BY_HAND: Case[] = [
     text: 'COPY orders (v, id, note, made) FROM STDIN',
     data: [`ab\t1\t${'y'.repeat(150)}\t2\ncd\t2\tbad\t3\n`],
   },
+  { text: 'COPY orders (v, id, note, made) FROM STDIN', data: ['ab\t5\t\t2\nab\t 0x0D\tn\t3\n'] },
+  { text: 'COPY orders (id, note, made) FROM STDIN', data: ['5\ta  \t2\n15\tworse\t3\n'] },
+  { text: 'COPY orders (id, note, made) FROM STDIN CSV', data: ['5," worse",2\n014,"bad",3\n'] },
   { text: 'COPY orders (note, j, made) FROM STDIN', data: [`bad\t${WIDE}\t1\n`] },
   { text: 'COPY orders (note, j, made) FROM STDIN', data: [`n\t${WIDE}\t1\nn\t{]\t1\n`] },
   {
@@ -250,7 +254,15 @@ function randomCase(): Case {
   const values: Record<string, string[]> = {
     id: ['1', '2', '007', ' 5', '-1', '2147483647', '2147483648', '12x', '0x1F', '1_000'],
     v: ['a', 'ab', 'abcde', 'abc   ', 'abcdef', 'abcdefg     ', 'é', 'D'],
-    note: ['n', 'loud', 'a b', 'x'.repeat(90), 'x'.repeat(93), chance() < 0.2 ? 'bad' : 'good'],
+    note: [
+      'n',
+      'loud',
+      'a b',
+      'x'.repeat(90),
+      'x'.repeat(93),
+      chance() < 0.2 ? 'bad' : 'good',
+      chance() < 0.1 ? 'worse' : 'worst',
+    ],
     j: ['{}', '[1,  2]', '1.50', 'null', chance() < 0.1 ? '{' : '{"b": 1}'],
     big: Array.from({ length: 9 }, () => String(upTo(1e6) * (chance() < 0.2 ? -123457 : 1))),
     made: ['1', '2', '3', '-0', '0009999'],

@@ -3,10 +3,11 @@ import { loadParser, makeRewriter } from '../../sql/rewriter.js';
 import type { ColumnRule, TableRule } from '../../sql/rules.js';
 import { RawClient } from './harness.js';
 import { ruled } from './ruled.js';
-import { B, brief, E, P, Q, S } from './wire.js';
+import { B, brief, E, P, Q, row, S } from './wire.js';
 
 /*
- * INSERT of `*` of another table without a column list: the server is asked how many columns that has.
+ * INSERT of `*` of another table without a column list: the server is asked how many columns that has; and
+ * of a whole row by a name alone, whether another table has a column of that name.
  * There is no guard: what is not rewritten is refused.
  *
  * | broken                                                  | seen by                                  |
@@ -15,6 +16,7 @@ import { B, brief, E, P, Q, S } from './wire.js';
  * | the answer is kept                                      | the table has a column more, or less     |
  * | a statement that is kept is made of it, too             | a prepared statement                     |
  * | another statement of the text may alter the table       | ALTER and INSERT in one Query            |
+ * | all columns are counted where those of a name are asked | a name alone is the row                  |
  */
 
 const column = (name: string, type: string): ColumnRule => ({
@@ -74,6 +76,20 @@ for (const major of [14, 18]) {
       'pipelined',
     );
     t.same(await b.direct('SELECT id, a, b, a_new FROM users'), [[1, 'x', 'c', 'X']]);
+    await b.direct(`DELETE FROM users; INSERT INTO users (id, a, a_new) VALUES (1, 'p', 'P')`);
+    const shown = async (...messages: Buffer[]) => {
+      client.send(...messages);
+      const first = (await client.ready()).find(({ type }) => type === 'D');
+      return first && row(first.body)[0];
+    };
+    const ROW = 'SELECT users FROM users, x';
+    t.equal(await shown(Q(ROW)), '(1,p,)', 'a name alone is the row');
+    await b.direct(`ALTER TABLE x ADD users text DEFAULT 'own'`);
+    t.equal(await shown(Q(ROW)), 'own', 'and the column of another table that has one');
+    t.equal(await shown(P('', ROW), B('', ''), E(), S), 'own');
+    await b.direct('ALTER TABLE x DROP users');
+    t.equal(await shown(P('', ROW), B('', ''), E(), S), '(1,p,)');
+    t.equal(await shown(P('t', ROW), B('', 't'), E(), S), '(1,p,,P)', 'a prepared one is kept');
     client.destroy();
   });
 }

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import t from 'tap';
-import { widthKey } from '../../sql/names.js';
+import { columnCalled, widthKey } from '../../sql/names.js';
 import type { Rewrite } from '../../sql/outcome.js';
 import { loadParser, makeRewriter } from '../../sql/rewriter.js';
 import { type GoldenCase, printGolden, readGolden } from './golden.js';
@@ -23,7 +23,11 @@ for (const name of readdirSync(folder).sort()) {
   const { table, relations, header, cases } = readGolden(readFileSync(file, 'utf8'));
   const rewriter = makeRewriter({ epoch: 1, tables: [table] });
   const resolution = new Map([[table.name, table.schema === 'public' ? table.oid : 0]]);
-  for (const [relation, width] of relations) resolution.set(widthKey(relation), width);
+  for (const [relation, width] of relations) {
+    const [name = '', column] = relation.split(' column ');
+    const asked = column === undefined ? name : columnCalled(name, column);
+    resolution.set(widthKey(asked), width);
+  }
   t.test(name, async (t) => {
     const results = cases.map((golden) => {
       const rewrite = rewriter.rewrite(Buffer.from(golden.sent), resolution, true);

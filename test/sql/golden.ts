@@ -7,9 +7,11 @@ import type { ColumnRule, Guard, Pair, TableRule } from '../../sql/rules.js';
  *   -- table: public.orders, guard: repair
  *   -- column: id integer, not null, volatile, default: nextval('s'::regclass)
  *   -- column: id_new bigint, hidden
+ *   -- column: n public.positive, under integer
  *   -- pair: id_new = (@id)::bigint, back: id = (@id_new)::integer, every update
  *   -- partition: orders_1
  *   -- relation: "s"."x", 3
+ *   -- relation: "x" column old, 0
  *
  *   --# What is to be seen here.
  *   INSERT ...
@@ -91,11 +93,13 @@ function readColumn(text: string): { column: ColumnRule; hidden: boolean } {
   const [declaration = '', fallback = null] = text.split(', default: ');
   const [first = '', ...words] = declaration.split(/, (?!\d)/);
   const [, name = '', type = ''] = first.match(/^("[^"]+"|\S+) (.*)$/) ?? [];
+  const under = words.find((word) => word.startsWith('under '))?.slice(6);
   const identity = words.find((word) => word.startsWith('identity '))?.slice(9);
   const column: ColumnRule = {
     name: name.replaceAll('"', ''),
     type,
     baseType: type.replace(/\(.*?\)/, ''),
+    ...(under !== undefined && { under }),
     notNull: words.includes('not null'),
     identity: (identity ?? null) as ColumnRule['identity'],
     generated: words.includes('generated'),

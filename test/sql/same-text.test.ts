@@ -17,7 +17,8 @@ import { copyData, copyDone, Q } from '../proxy/wire.js';
  * integer and text, real and double precision, char(4) and text, date and timestamp, oid and bigint.
  * Seen to fail too, of what the proxy prints: signs, leading zeros, bases, underscores or spaces of an
  * integer kept; a numeric's zeros, point or scale kept; a short word of a boolean, a uuid's braces,
- * hyphens or capitals kept; spaces of character kept; those beyond varchar(n) kept.
+ * hyphens or capitals kept; spaces of character kept; those beyond varchar(n) kept; the B or X of bits
+ * kept; a name not cut, or cut by its bytes.
  */
 
 const TYPES = [
@@ -33,8 +34,23 @@ const TYPES = [
     'date',
   ],
   ...['timestamp without time zone', 'timestamp(0) without time zone', 'time without time zone'],
-  ...['interval', 'uuid', 'inet', 'cidr', 'bytea', 'bit(4)', 'integer[]', 'bigint[]', 'int4range'],
+  ...['interval', 'uuid', 'inet', 'cidr', 'bytea', 'integer[]', 'bigint[]', 'int4range'],
+  ...['bit(4)', 'bit varying', 'bit varying(9)', '"bit"', 'character varying(80)'],
 ];
+
+/** Domains, with what they are and what is under them. */
+const DOMAINS: Readonly<Record<string, [of: string, under: string, check: string]>> = {
+  'public.number': ['integer', 'integer', 'VALUE <> 7'],
+  'public.digit': ['public.number', 'integer', 'VALUE < 10'],
+  'public.code': ['character varying(3)', 'character varying(3)', "VALUE <> 'abc'"],
+  'public.remark': ['text', 'text', "VALUE <> 'abc' AND VALUE IS NOT NULL"],
+  'public.amount': ['numeric(6,2)', 'numeric(6,2)', 'VALUE > 0'],
+  'public.mark': ['name', 'name', "VALUE <> 'abc'"],
+  'public.document': ['json', 'json', "VALUE::text <> 'null'"],
+  'public.days': ['timestamp(0) without time zone', 'timestamp(0) without time zone', 'true'],
+  'public.list': ['integer[]', 'integer[]', 'VALUE[1] < 3'],
+  'public.number[]': ['', 'integer[]', ''],
+};
 
 const TEXTS = [
   ...['00', '-007.50', '+.5', '5.', '-.0', '0x_1f', '0X1F', '-0b1_0', '1__0', '_1', '0x', '00.010'],
@@ -56,6 +72,9 @@ const TEXTS = [
     'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11',
     '$1.25',
   ],
+  ...['b101', 'B', 'X1f', 'x', 'b012', 'xg', ' 101', '1 ', '0b1', '111100001', 'x1e1'],
+  ...['é'.repeat(15), 'é'.repeat(16), 'é'.repeat(40), 'z'.repeat(63), 'z'.repeat(64)],
+  ...[`${'z'.repeat(62)}é`, `${'z'.repeat(62)} yy`],
 ];
 
 const OF: Omit<TableRule, 'columns' | 'pairs'> = {
@@ -71,7 +90,8 @@ const OF: Omit<TableRule, 'columns' | 'pairs'> = {
 function column(name: string, type: string): ColumnRule {
   const baseType = type.replace(/\(\d+(,\d+)?\)/, '').replace(/^character$/, 'bpchar');
   const rest = { notNull: false, identity: null, generated: false, default: null };
-  return { name, type, baseType, ...rest, defaultVolatile: false };
+  const under = DOMAINS[type]?.[1];
+  return { name, type, baseType, ...rest, defaultVolatile: false, ...(under && { under }) };
 }
 
 /** What is done to rows of a column of type `from`, when another is its cast to `to`; null: nothing. */
@@ -148,9 +168,13 @@ for (const major of [14, 18]) {
     const raw = await RawClient.login(cluster.port);
     t.teardown(() => raw.destroy());
     let seen = 0;
-    for (const from of TYPES) {
+    for (const [name, [of, , check]] of Object.entries(DOMAINS)) {
+      if (of) await db.query(`CREATE DOMAIN ${name} AS ${of} CHECK (${check})`);
+    }
+    const all = [...TYPES, ...Object.keys(DOMAINS)];
+    for (const from of all) {
       // One type reads a text the same way twice.
-      const others = TYPES.flatMap((to) => {
+      const others = all.flatMap((to) => {
         const rows = from === to ? null : rowsFor(from, to, 'repair');
         return rows ? [{ to, rows }] : [];
       });

@@ -16,6 +16,9 @@ export const RESOLUTION: ReadonlyMap<string, number> = new Map([['orders', OID]]
 /** Types that both tables use. */
 export const SHARED = `CREATE SCHEMA shared;
   CREATE TYPE shared.place AS (x integer, y varchar(3), path integer[]);
+  CREATE DOMAIN shared.small AS integer CHECK (VALUE < 100) NOT NULL;
+  CREATE DOMAIN shared.words AS varchar(3)[] CHECK (VALUE[1] IS NOT NULL);
+  CREATE DOMAIN shared.smalls AS shared.small[];
   CREATE DOMAIN shared.few AS integer[] CHECK (array_length(VALUE, 1) < 4);`;
 
 /** @param type with its modifier, as `format_type` gives it. */

@@ -134,3 +134,33 @@ UPDATE orders SET email = tags[1], id = (tags[n:2])[1], "id_new" = ((((tags[n:2]
 UPDATE orders SET email = ROW ('a', 1), id = (o).x
 --> rewritten
 UPDATE orders SET email = ROW ('a', 1), ("id", "id_new") = (SELECT "pgtandem"."pgtandem 1", ((("pgtandem"."pgtandem 1")::integer))::bigint FROM (VALUES ((o).x) OFFSET 0) AS "pgtandem" ("pgtandem 1") WHERE ("public"."orders"."id" IS NULL) IS NOT NULL), "email_new" = lower(((ROW ('a', 1))::character varying(5)))
+
+--# The star of another table, whose columns the alias gives names to, or VALUES.
+UPDATE orders SET (email, id) = ROW (v.*) FROM (VALUES ('a', 2)) AS v (i, "J") WHERE v.i = note
+--> rewritten
+UPDATE orders SET (email, id) = ROW (v.*), "id_new" = ((("v"."J")::integer))::bigint, "email_new" = lower((("v"."i")::character varying(5))) FROM (VALUES ('a', 2)) AS v (i, "J") WHERE v.i = note
+
+--# The same.
+UPDATE orders SET (email, n, id) = (f(), v.*) FROM (VALUES (1, 2)) v
+--> rewritten
+UPDATE orders SET ("email", "email_new") = (SELECT "pgtandem"."pgtandem 1", lower((("pgtandem"."pgtandem 1")::character varying(5))) FROM (VALUES (f()) OFFSET 0) AS "pgtandem" ("pgtandem 1") WHERE ("public"."orders"."email" IS NULL) IS NOT NULL), "n" = "v"."column1", "id" = "v"."column2", "id_new" = ((("v"."column2")::integer))::bigint FROM (VALUES (1, 2)) v
+
+--# The alias gives a name to some of them, to two the same, or the table has more: it is not known which they are.
+UPDATE orders SET (email, id) = ROW (v.*) FROM (SELECT 1, 2) v (i)
+--> guarded row
+
+--# The same.
+UPDATE orders SET (email, id) = ROW (v.*) FROM (VALUES (1, 2)) v (i, i)
+--> guarded row
+
+--# The same.
+UPDATE orders SET (email, id) = ROW (v.*) FROM x v (i, j)
+--> guarded row
+
+--# The same.
+UPDATE orders SET (email, id) = ROW (v.*) FROM (VALUES (1, 2)) v, (VALUES (1, 2)) v
+--> guarded row
+
+--# There are more of them than columns, as the server will say.
+UPDATE orders SET (email, id) = ROW (v.*) FROM (VALUES (1, 2, 3)) v
+--> unchanged

@@ -68,3 +68,12 @@ INSERT INTO orders SELECT * FROM gone
 --# It is not known.
 INSERT INTO orders SELECT * FROM y
 --> guarded star
+
+--# The star of another table in a row, whose columns an alias gives names to: all that it has, or not all.
+UPDATE orders SET (id, note) = ROW (v.*) FROM "s"."x" v (i, j)
+--> rewritten
+UPDATE orders SET (id, note) = ROW (v.*), "id_new" = ((("v"."i")::integer))::bigint FROM "s"."x" v (i, j)
+
+--# The same.
+UPDATE orders SET (id, note) = ROW (v.*) FROM "s"."x" v (i, j, k)
+--> guarded row
