@@ -86,10 +86,14 @@ export class Names {
     return relation ? this.find(relation.schemaname, relation.relname) : null;
   }
 
-  /** How many columns `*` of a relation gives; null: it is not known. */
-  widthOf(schema: ByteString | undefined, name: ByteString): number | null {
+  /**
+   * How many columns `*` of a relation gives; null: it is not known.
+   * @param steady whether what the server said before the text still holds.
+   */
+  widthOf(schema: ByteString | undefined, name: ByteString, steady: boolean): number | null {
     const table = this.find(schema, name);
     if (table) return table.hides ? null : table.visible.length;
+    if (!steady) return null;
     const path = [...(schema === undefined ? [] : [schema]), name];
     // Beyond ASCII it would depend on the client's encoding what the name is.
     if (!path.every((part) => /^[ -~]+$/.test(part))) return null;

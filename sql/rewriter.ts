@@ -15,7 +15,7 @@ import { inView, type PreparedTable, prepareRules } from './prepared.js';
 import type { RuleSet } from './rules.js';
 import { Shapes } from './shapes.js';
 import { Misplaced, Source } from './source.js';
-import { changesNames, decide, findTables, touchedBy } from './statement.js';
+import { changesNames, decide, findStatements, touchedBy } from './statement.js';
 import { Templates } from './templates.js';
 import { type ByteString, sameTree } from './tree.js';
 
@@ -118,8 +118,9 @@ function signer(rules: RuleSet): (resolution: Resolution) => string {
   };
 }
 
-function withWants(rewrite: Rewrite, { wanted, lists }: Work): Rewrite {
-  if (rewrite.reason !== 'star' || !wanted || wanted.size === 0) return rewrite;
+function withWants(rewrite: Rewrite, work: Work): Rewrite {
+  const { wanted, lists } = work;
+  if (!work.uncounted || !wanted || wanted.size === 0) return rewrite;
   return { ...rewrite, wants: { relations: [...wanted], isNeeded: lists ?? false } };
 }
 
@@ -136,6 +137,8 @@ interface Work {
   named?: ReadonlyMap<PreparedTable, readonly ByteString[]>;
   /** Relations of which it was wanted how many columns they have. */
   wanted?: ReadonlySet<string>;
+  /** Whether an INSERT without a column list gives that is not known how many values. */
+  uncounted?: boolean;
   /** Whether columns are listed because values would not fall into their places. */
   lists?: boolean;
 }
@@ -159,9 +162,8 @@ function rewriteText(work: Work): Rewrite {
   }
   if (!tree) return opaque(text, bytes, tables, 'encoding');
   const names = new Names(tables, work.resolution);
-  // Another statement of the text could alter what it was asked about.
-  if (tree.length === 1) work.wanted = names.wanted;
-  const statements = tree.map((stmt) => findTables(stmt, names));
+  work.wanted = names.wanted;
+  const statements = findStatements(tree, names);
   const touched = touchedBy(statements);
   work.named = new Map([...touched].map((table) => [table, namedIn(bytes, statements, table)]));
   if (changesNames(statements, names)) {
@@ -192,6 +194,7 @@ function rewriteStatements(
   }
   if (!applied) abandon(plan, statements);
   work.lists = plan.needed.size > 0;
+  work.uncounted = plan.uncounted;
   if (plan.refusal) {
     const { reason, message, hint } = plan.refusal;
     return { ...same, outcome: 'refused', reason, refusal: { message, hint } };

@@ -4,6 +4,7 @@ import type {
   CommonTableExpr,
   CopyStmt,
   DeleteStmt,
+  FuncCall,
   InsertStmt,
   JoinExpr,
   MergeStmt,
@@ -21,6 +22,7 @@ import type {
 import { Findings } from './findings.js';
 import type { Names } from './names.js';
 import type { PreparedTable } from './prepared.js';
+import { isKnownCall } from './safety.js';
 import {
   childOf,
   findItem,
@@ -58,10 +60,14 @@ export class Walk {
   /** References to whole rows that will be spelled out. */
   private readonly taken = new WeakSet<ColumnRef>();
 
-  /** @param sent the query or write whose rows the client is sent. */
+  /**
+   * @param sent the query or write whose rows the client is sent.
+   * @param steady whether no statement before it in the text can have altered a table.
+   */
   constructor(
     private readonly names: Names,
     private readonly sent: unknown,
+    private readonly steady: boolean,
   ) {}
 
   visit(value: unknown, scope: Scope | null): void {
@@ -94,7 +100,7 @@ export class Walk {
     else if (key === 'JoinExpr') this.joined(child as JoinExpr, scope);
     // What comes after INTO is a new table's name, not a reference.
     else if (key !== 'intoClause' && key !== 'into') {
-      if (key === 'FuncCall') this.setsConfig(child);
+      if (key === 'FuncCall') this.call(child as FuncCall);
       this.visitPlain(key, child, scope);
     }
   }
@@ -151,9 +157,10 @@ export class Walk {
     if (table.hides && !type.pct_type) this.findings.leaks.add('row-type');
   }
 
-  private setsConfig(call: unknown): void {
-    const { funcname } = call as { funcname?: Node[] };
-    if (strings(funcname).at(-1) === 'set_config') this.findings.setsConfig = true;
+  private call({ funcname }: FuncCall): void {
+    const name = strings(funcname).at(-1) ?? '';
+    if (name === 'set_config') this.findings.setsConfig = true;
+    if (!isKnownCall(name)) this.findings.callsUnknown = true;
   }
 
   private withClause(clause: WithClause | undefined, scope: Scope): void {
@@ -300,9 +307,9 @@ export class Walk {
     this.visit(stmt.selectStmt, scope);
     const table = this.reference(stmt.relation, null);
     if (table) {
-      const { names } = this;
+      const { names, steady } = this;
       const widthOf = (schema: ByteString | undefined, name: ByteString) =>
-        names.widthOf(schema, name);
+        names.widthOf(schema, name, steady);
       const queries = { ctes: queriesIn(scope), widthOf };
       this.findings.writes.push({ kind: 'insert', stmt, table, queries });
     }
