@@ -1,5 +1,6 @@
 import type { Metrics } from '../metrics/registry.js';
 import type { Rewrite } from '../sql/outcome.js';
+import { endsTransaction, mayChangeNames } from '../sql/steady.js';
 import { leads, readCommand, readQuery } from './command.js';
 import { type Dialogue, Refused, Replaced, SqlChange } from './dialogue.js';
 import { DROP, FAIL, FrameReader, type FrameSink, HOLD, PASS, type Verdict } from './frames.js';
@@ -31,7 +32,6 @@ import {
 } from './messages.js';
 import type { Outbox } from './outbox.js';
 import { isReplaced, markRight } from './prepare.js';
-import { endsTransaction, mayChangeNames } from './resolve.js';
 import { STALE } from './shape.js';
 import { ShortNames } from './short-names.js';
 import { Closing, type Statement } from './statements.js';
@@ -173,8 +173,7 @@ export class Frontend implements FrameSink {
     const body = command?.prepares ? Buffer.from(command.prepares.body, 'latin1') : text;
     const decision = decide(body, 'too-large', d, this.control, !command?.prepares);
     if (decision.step !== 'send') return this.use.wait(decision, true);
-    const latin1 = text && d.resolver.plain ? text.toString('latin1') : null;
-    d.resolver.runs(latin1);
+    d.resolver.sends(text, command?.prepares ? null : decision.rewrite);
     this.use.count(decision.rewrite, decision.touches, decision.reason);
     d.touches.mark(decision.touches, d.ledger.pushed + 1);
     if (command?.alters) d.schema.sent(command.temporary);

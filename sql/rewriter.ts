@@ -16,6 +16,7 @@ import type { RuleSet } from './rules.js';
 import { Shapes } from './shapes.js';
 import { Misplaced, Source } from './source.js';
 import { changesNames, decide, findStatements, touchedBy } from './statement.js';
+import { endsTransaction, mayChangeNames } from './steady.js';
 import { Templates } from './templates.js';
 import { type ByteString, sameTree } from './tree.js';
 
@@ -54,9 +55,14 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
     rules,
     names,
     mayTouch(text) {
-      // What is in the cache has matched; to look there costs less than to decode a long text.
-      if (text.length > LONG_BYTES && cache.has(sampleHash(text), text)) return true;
-      return pattern?.test(text.toString('latin1')) ?? false;
+      if (!pattern) return false;
+      if (text.length > LONG_BYTES) {
+        // Most name it at their beginning, and what is in the cache has matched: either costs less than
+        // to decode a long text. A name that is cut here is looked for once more before anything is done.
+        if (pattern.test(text.toString('latin1', 0, LONG_BYTES))) return true;
+        if (cache.has(sampleHash(text), text)) return true;
+      }
+      return pattern.test(text.toString('latin1'));
     },
     rewrite(text, resolution, plain, view = null, escapes = false) {
       const escaped = escapes && plain && text.includes(BACKSLASH);
@@ -64,7 +70,10 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
       const hash = sampleHash(text);
       const known = cache.get(hash, signature, text);
       if (known) return known;
-      const skeleton = plain && !escaped && text.length <= maxParseBytes ? skeletonOf(text) : null;
+      const isFit = plain && !escaped && text.length <= maxParseBytes;
+      const again = isFit ? templates.again(signature, text) : null;
+      if (again) return again;
+      const skeleton = isFit ? skeletonOf(text) : null;
       const filled = skeleton && templates.fill(signature, skeleton);
       if (filled) return filled;
       // A copy of our own: the client's bytes may lie in a chunk that is used again.
@@ -92,6 +101,7 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
       // The parser that was not ready now will be; all else stays true for the rule set.
       if (rewrite.reason !== 'parser') {
         const size = own.length + rewrite.text.length + rewrite.edits.length * EDIT_BYTES;
+        rewrite.found = { suspect: mayChangeNames(bytes), ends: endsTransaction(bytes) };
         cache.set(hash, signature, own, rewrite, size);
       }
       return rewrite;
