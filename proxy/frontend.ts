@@ -35,7 +35,7 @@ import { isReplaced, markRight } from './prepare.js';
 import { STALE } from './shape.js';
 import { ShortNames } from './short-names.js';
 import { Closing, type Statement } from './statements.js';
-import { REFUSED_TEXT, Use } from './use.js';
+import { REFUSED_FIRST, REFUSED_TEXT, Use } from './use.js';
 
 type Sent = Extract<Decision, { step: 'send' }>;
 
@@ -201,8 +201,9 @@ export class Frontend implements FrameSink {
   private sendQuery(text: Buffer | null, rewrite: Rewrite | null): Verdict {
     const { ledger } = this.d;
     if (rewrite?.refusal) {
-      this.reader.emit(writeQuery(REFUSED_TEXT));
-      ledger.push(QUERY, FORWARD, new Refused(rewrite.refusal, null));
+      const first = text && rewrite.reason === 'syntax' ? REFUSED_FIRST : null;
+      this.reader.emit(writeQuery(first ? Buffer.concat([first, text!]) : REFUSED_TEXT));
+      ledger.push(QUERY, FORWARD, new Refused(rewrite.refusal, null, first?.length));
       return DROP;
     }
     if (text && isReplaced(rewrite)) {
@@ -241,8 +242,10 @@ export class Frontend implements FrameSink {
     this.use.count(rewrite, touches, reason, 0);
     d.touches.mark(touches, d.ledger.pushed + 1);
     if (rewrite?.refusal) {
+      const refused = new Refused(rewrite.refusal, statement);
+      if (text && rewrite.reason === 'syntax') this.use.parseFirst(name, text, refused);
       this.reader.emit(writeParse(name, REFUSED_TEXT, statement.types));
-      d.ledger.push(PARSE, FORWARD, new Refused(rewrite.refusal, statement));
+      d.ledger.push(PARSE, FORWARD, refused);
       return DROP;
     }
     // A text that went by without a look in a failed transaction is looked at before its use.
