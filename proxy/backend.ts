@@ -251,8 +251,7 @@ export class Backend implements FrameSink {
 
   private notice(length: number, buf: Buffer, at: number, end: number): Verdict {
     const { ledger, copyIn } = this.d;
-    const change = changeOf(ledger.headSide);
-    const ours = change && 'original' in change ? change : null;
+    const ours = changeOf(ledger.headSide);
     if (at < 0 && (ours || copyIn.rows)) return HOLD;
     const verdict = verdictOf(ledger.reply(BACKEND.notice));
     if (verdict !== PASS || end - at !== length - 4) return verdict;
@@ -325,9 +324,8 @@ export class Backend implements FrameSink {
     ledger.reply(BACKEND.error);
     if (!change || !whole) return PASS;
     const fields = readFields(buf, at, end);
-    if ('refusal' in change) {
-      // In a failed transaction, or cancelled: the server's own word stands.
-      if (fields.get('C') !== REFUSED_CODE) return PASS;
+    // In a failed transaction, or cancelled, or of a text that is none: the server's own word stands.
+    if ('refusal' in change && fields.get('C') === REFUSED_CODE) {
       const error = { severity: 'ERROR', code: '0A000', ...change.refusal } as const;
       this.reader.emit(writeError(error, resolver.utf8));
       return DROP;
@@ -340,10 +338,12 @@ export class Backend implements FrameSink {
   }
 
   /** @returns false when there is none to map. */
-  private mapPosition(fields: Map<string, string>, change: Rewritten): boolean {
+  private mapPosition(fields: Map<string, string>, change: Change): boolean {
     const position = Number(fields.get('P'));
-    const lead = charactersOf(change.prefix ?? '', this.d.resolver.utf8);
+    const refused = 'refusal' in change;
+    const lead = refused ? change.lead : charactersOf(change.prefix ?? '', this.d.resolver.utf8);
     if (!position || position <= lead) return false;
+    if (refused) return fields.set('P', String(position - lead)).size > 0;
     const { original, rewrite, rewriter } = change;
     const { utf8 } = this.d.resolver;
     const mapped = rewriter.mapPosition(original, rewrite, position - lead, utf8);
@@ -368,7 +368,7 @@ interface Rewritten {
   prefix?: string | null;
 }
 
-type Change = { refusal: Refused['refusal'] } | Rewritten;
+type Change = Pick<Refused, 'refusal' | 'lead'> | Rewritten;
 
 /** What was made of the text that an entry runs. */
 function rewriteOf(side: Side | undefined): Rewrite | undefined {
@@ -378,8 +378,7 @@ function rewriteOf(side: Side | undefined): Rewrite | undefined {
 /** What an error about this entry has to be changed by; null: it goes by as it is. */
 function changeOf(side: Side | undefined): Change | null {
   if (side === undefined) return null;
-  if (side instanceof Refused) return { refusal: side.refusal };
-  if (side instanceof Replaced) return side;
+  if (side instanceof Refused || side instanceof Replaced) return side;
   const statement = statementOf(side);
   if (!(statement instanceof Statement)) return null;
   const { rewrite, rewriter, text, prefix } = statement;

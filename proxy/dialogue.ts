@@ -29,11 +29,15 @@ export class Replaced {
   ) {}
 }
 
-/** A text that fails for certain was sent; its error is replaced by the refusal. */
+/**
+ * A text that fails for certain was sent; its error is replaced by the refusal.
+ * @param lead how many characters of ours stand before the client's text, if that is sent, too.
+ */
 export class Refused {
   constructor(
     readonly refusal: { message: string; hint: string; routine?: string },
     readonly statement: Statement | null,
+    readonly lead = 0,
   ) {}
 }
 

@@ -1,5 +1,6 @@
 import type { Metrics } from '../metrics/registry.js';
 import type { Rewrite } from '../sql/outcome.js';
+import { endsTransaction, mayChangeNames } from '../sql/steady.js';
 import { leads, readCommand, readQuery } from './command.js';
 import { type Dialogue, Refused, Replaced, SqlChange } from './dialogue.js';
 import { DROP, FAIL, FrameReader, type FrameSink, HOLD, PASS, type Verdict } from './frames.js';
@@ -31,11 +32,10 @@ import {
 } from './messages.js';
 import type { Outbox } from './outbox.js';
 import { isReplaced, markRight } from './prepare.js';
-import { endsTransaction, mayChangeNames } from './resolve.js';
 import { STALE } from './shape.js';
 import { ShortNames } from './short-names.js';
 import { Closing, type Statement } from './statements.js';
-import { REFUSED_TEXT, Use } from './use.js';
+import { REFUSED_FIRST, REFUSED_TEXT, Use } from './use.js';
 
 type Sent = Extract<Decision, { step: 'send' }>;
 
@@ -173,8 +173,7 @@ export class Frontend implements FrameSink {
     const body = command?.prepares ? Buffer.from(command.prepares.body, 'latin1') : text;
     const decision = decide(body, 'too-large', d, this.control, !command?.prepares);
     if (decision.step !== 'send') return this.use.wait(decision, true);
-    const latin1 = text && d.resolver.plain ? text.toString('latin1') : null;
-    d.resolver.runs(latin1);
+    d.resolver.sends(text, command?.prepares ? null : decision.rewrite);
     this.use.count(decision.rewrite, decision.touches, decision.reason);
     d.touches.mark(decision.touches, d.ledger.pushed + 1);
     if (command?.alters) d.schema.sent(command.temporary);
@@ -202,8 +201,9 @@ export class Frontend implements FrameSink {
   private sendQuery(text: Buffer | null, rewrite: Rewrite | null): Verdict {
     const { ledger } = this.d;
     if (rewrite?.refusal) {
-      this.reader.emit(writeQuery(REFUSED_TEXT));
-      ledger.push(QUERY, FORWARD, new Refused(rewrite.refusal, null));
+      const first = text && rewrite.reason === 'syntax' ? REFUSED_FIRST : null;
+      this.reader.emit(writeQuery(first ? Buffer.concat([first, text!]) : REFUSED_TEXT));
+      ledger.push(QUERY, FORWARD, new Refused(rewrite.refusal, null, first?.length));
       return DROP;
     }
     if (text && isReplaced(rewrite)) {
@@ -242,8 +242,10 @@ export class Frontend implements FrameSink {
     this.use.count(rewrite, touches, reason, 0);
     d.touches.mark(touches, d.ledger.pushed + 1);
     if (rewrite?.refusal) {
+      const refused = new Refused(rewrite.refusal, statement);
+      if (text && rewrite.reason === 'syntax') this.use.parseFirst(name, text, refused);
       this.reader.emit(writeParse(name, REFUSED_TEXT, statement.types));
-      d.ledger.push(PARSE, FORWARD, new Refused(rewrite.refusal, statement));
+      d.ledger.push(PARSE, FORWARD, refused);
       return DROP;
     }
     // A text that went by without a look in a failed transaction is looked at before its use.

@@ -1,7 +1,8 @@
 import type { Resolution, Rewrite } from '../sql/outcome.js';
+import { isSeveral } from '../sql/steady.js';
 import type { Force } from './force.js';
 import { FAILED, type Ledger } from './ledger.js';
-import { isSeveral, type Resolver } from './resolve.js';
+import type { Resolver } from './resolve.js';
 import type { SchemaWatch, SharedSchema } from './schema.js';
 import type { Sightings } from './sightings.js';
 import type { Touches } from './touches.js';

@@ -1,48 +1,16 @@
 import { readAsked, widthKey } from '../sql/names.js';
-import type { Resolution } from '../sql/outcome.js';
+import type { Resolution, Rewrite } from '../sql/outcome.js';
 import { quoteIdentifier, type View } from '../sql/rules.js';
+import { endsTransaction, mayChangeNames } from '../sql/steady.js';
 import { IDLE } from './ledger.js';
 
 /** Bytes below 0x80 are not always ASCII in these; all others that a client may use are safe. */
 const AWKWARD_ENCODINGS =
   /^(sjis|shift_?jis(_?2004)?|mskanji|win932|windows932|big5|win950|windows950|gbk|win936|windows936|uhc|win949|windows949|gb18030|johab)$/i;
 
-const COMMENT = String.raw`--[^\n\r]*[\n\r]|/\*(?:(?!/\*|\*/)[^])*\*/`;
-const STEADY = new RegExp(
-  `^(?:\\s|${COMMENT})*(?:select|insert|update|delete|merge|values|table|with|begin|start|savepoint|` +
-    'release|commit|end|rollback|abort|fetch|move|close|copy|declare|prepare|listen|notify|' +
-    'unlisten|show|lock)\\b',
-  'i',
-);
-const UNSTEADY =
-  /;(?!\s*$)|search_path|set_config|(?<!\b(?:insert|merge)\s{1,20})\binto\b|\bpg_temp\b/i;
-const TRANSACTION_END = new RegExp(
-  `^(?:\\s|${COMMENT})*(?:commit|end|rollback|abort|release)\\b`,
-  'i',
-);
-
 /** Command tags after which names mean what they meant before. `SELECT` is also CREATE TABLE AS. */
 const STEADY_TAG =
   /^(SELECT|INSERT|UPDATE|DELETE|MERGE|FETCH|MOVE|COPY|BEGIN|START TRANSACTION|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|PREPARE|DECLARE CURSOR|CLOSE CURSOR|LISTEN|NOTIFY|UNLISTEN|SHOW|EXPLAIN|LOCK TABLE|DEALLOCATE)\b/;
-
-/**
- * Whether a statement may change what a name means in its session: by search_path, by temporary
- * or other relations made or dropped, by the role. What is not known to be harmless may.
- * @param text bytes as latin1.
- */
-export function mayChangeNames(text: string): boolean {
-  return !STEADY.test(text) || UNSTEADY.test(text);
-}
-
-/** Whether what a transaction changed may be undone or lost by this statement. */
-export function endsTransaction(text: string): boolean {
-  return TRANSACTION_END.test(text);
-}
-
-/** Whether a statement has a second one behind it (or only a `;` that looks like it). */
-export function isSeveral(text: string): boolean {
-  return /;(?!\s*$)/.test(text);
-}
 
 /**
  * Asks what names mean, for the view, and which server it is, on one row, without taking any lock. The
@@ -157,6 +125,18 @@ export class Resolver {
 
   forget(): void {
     this.cached = null;
+  }
+
+  /**
+   * A simple Query is being sent.
+   * @param text null: not known.
+   * @param rewrite what was made of it; it may say already what `runs` would find.
+   */
+  sends(text: Buffer | null, rewrite: Rewrite | null): void {
+    const found = rewrite?.found;
+    if (!text || !this.plain) this.runs(null);
+    else if (found) this.ran(found.suspect, found.ends);
+    else this.runs(text.toString('latin1'));
   }
 
   /** A statement is being sent, or one that was sent before is being run. */

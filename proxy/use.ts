@@ -3,11 +3,18 @@ import type { Rewrite } from '../sql/outcome.js';
 import { type Dialogue, Hidden, Refused } from './dialogue.js';
 import { DROP, type FrameReader, HOLD, PASS, type Verdict, WAIT } from './frames.js';
 import { type Control, type Decision, decide } from './gate.js';
-import { PARSE, QUERY, SYNC } from './kinds.js';
+import { CLOSE, PARSE, QUERY, SYNC } from './kinds.js';
 import { FORWARD, SWALLOW } from './ledger.js';
 import { isAnswered } from './lengths.js';
 import { CopyProbe, type Errand, Lookup, OWN_NAME } from './lookup.js';
-import { FLUSH, FRONTEND, SYNC as SYNC_BYTES, writeParse, writeQuery } from './messages.js';
+import {
+  FLUSH,
+  FRONTEND,
+  SYNC as SYNC_BYTES,
+  writeClose,
+  writeParse,
+  writeQuery,
+} from './messages.js';
 import {
   decideUse,
   isFailed,
@@ -25,6 +32,11 @@ import type { Statement } from './statements.js';
  * with 25P02 like any other: that is why it is not a syntax error.
  */
 export const REFUSED_TEXT = 'SELECT "pgtandem: statement refused, see the error of the client"';
+/**
+ * Before a text of which only the server may know what it is. It parses all of it first, and says what
+ * is wrong with that; and it fails at the first statement, so that nothing of the rest is run.
+ */
+export const REFUSED_FIRST = Buffer.from(`${REFUSED_TEXT};`);
 /** SQLSTATE undefined_column, with which it fails. */
 export const REFUSED_CODE = '42703';
 
@@ -139,6 +151,19 @@ export class Use {
     this.reader.emit(bytes);
     for (const [kind, effect] of steps) ledger.push(kind, SWALLOW, new Hidden(old, effect), true);
     return PASS;
+  }
+
+  /**
+   * Before a Parse that is refused: lets the server parse a text of which only it may know what it is, and
+   * which nothing can bind. An error about that is the client's.
+   */
+  parseFirst(name: string, text: Buffer, refused: Refused): void {
+    const { ledger } = this.d;
+    this.reader.emit(writeParse(name, text, refused.statement?.types ?? ''));
+    ledger.push(PARSE, SWALLOW, refused);
+    if (name === '') return;
+    this.reader.emit(writeClose('S', name));
+    ledger.push(CLOSE, SWALLOW, undefined, true);
   }
 
   /** Lets the server fail before the client's message, which it then drops like all up to Sync. */

@@ -58,6 +58,8 @@ export class Findings {
   writesAny = false;
   /** Whether set_config is called, which may change the search_path. */
   setsConfig = false;
+  /** Whether a function is called that is not known, and may alter a table. */
+  callsUnknown = false;
 }
 
 /** By table: the watched columns that are named. */

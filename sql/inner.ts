@@ -5,13 +5,14 @@ import { type ByteString, toBytes } from './tree.js';
 /** What is ours is called so in the text that is sent; nothing of the client's is. */
 export const ONCE = 'pgtandem';
 
-/** A reference to what the client wrote somewhere: an error about it is shown there. */
+/** A reference to what the client wrote somewhere: an error about it is shown there; below 0: nowhere. */
 export function placed(reference: Fragment, from: number | undefined): Fragment {
-  if (from === undefined || from < 0) return reference;
+  if (from === undefined) return reference;
+  if (from < 0) return nowhere(reference);
   return { ...reference, copies: [{ at: 0, from, length: 1 }] };
 }
 
-/** A reference to a column of a VALUES list that is a query: the server knows of no place. */
+/** A reference to a column of `TABLE x`, or of a VALUES list that is a query: the server knows of no place. */
 export function nowhere(reference: Fragment): Fragment {
   return { ...reference, copies: [{ at: 0, from: -1, length: reference.text.length }] };
 }

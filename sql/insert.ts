@@ -23,6 +23,7 @@ export function rewriteInsert(
   const implied = !stmt.cols && 'selectStmt' in stmt;
   const count = implied ? countValues(stmt, queries) : null;
   if (implied) layout.columns = table.visible.slice(0, count ?? undefined);
+  if (implied && count === null) plan.uncounted = true;
   const tooMany = count !== null && count > table.visible.length;
   const listed = implied && table.hides && (!table.inPlace || tooMany);
   if (implied && !table.inPlace) plan.needed.add(table);

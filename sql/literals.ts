@@ -8,24 +8,20 @@ import type { ByteString } from './tree.js';
 export interface Skeleton {
   readonly text: Buffer;
   /** What each constant or comment is, in turn. */
-  readonly kinds: readonly Kind[];
+  readonly kinds: Uint8Array;
   /** Start and end of each, in turn, as byte offsets. */
-  readonly spans: readonly number[];
+  readonly spans: Spans;
   /** Of the kinds, and of all bytes between them. */
   readonly hash: number;
 }
+
+export type Spans = Int32Array;
 
 export const INTEGER = 1;
 export const DECIMAL = 2;
 export const STRING = 3;
 export const LINE_COMMENT = 4;
 export const COMMENT = 5;
-export type Kind =
-  | typeof INTEGER
-  | typeof DECIMAL
-  | typeof STRING
-  | typeof LINE_COMMENT
-  | typeof COMMENT;
 
 /** Statements of which constants are values and nothing else (DO has code in its constant). */
 const STATEMENT = /^\s*(?:insert|update|delete|select|with|merge|values)\b/i;
@@ -58,6 +54,8 @@ const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 /** Digits of which any integer fits four bytes, whatever they are. */
 const INTEGER_DIGITS = 9;
+/** So much of a text is compared before anything else. */
+const HEAD_BYTES = 32;
 /** A string is first looked through for its end in the plain way, as most are short. */
 const SHORT_BYTES = 64;
 
@@ -71,7 +69,92 @@ const SHORT_BYTES = 64;
 export function skeletonOf(text: Buffer): Skeleton | null {
   if (!STATEMENT.test(text.toString('latin1', 0, START_BYTES))) return null;
   const scan = new Scan(text);
-  return scan.run() && scan.kinds.length > 0 ? scan.skeleton() : null;
+  return scan.run() && scan.count > 0 ? scan.skeleton() : null;
+}
+
+/**
+ * The spans of a text that differs from the model in nothing but its constants; null where it does, or
+ * where that has to be found out by `skeletonOf`: a text with a backslash. It looks at each byte once.
+ */
+export function spansLike(text: Buffer, model: Skeleton): Spans | null {
+  const { text: own, kinds, spans } = model;
+  // Most that are not like it are told by their first bytes: the arrays are made for the others.
+  const head = Math.min(spans[0]!, HEAD_BYTES);
+  if (text.length < head || !sameRange(text, 0, own, 0, head)) return null;
+  if (text.includes(BACKSLASH)) return null;
+  const found = new Int32Array(spans.length);
+  let [at, ownAt] = [0, 0];
+  for (let i = 0; i < kinds.length; i++) {
+    const gap = spans[2 * i]! - ownAt;
+    if (text.length - at < gap) return null;
+    for (const end = at + gap; at < end; at++, ownAt++) if (text[at] !== own[ownAt]) return null;
+    found[2 * i] = at;
+    at = constantEnd(text, at, kinds[i]!);
+    if (at < 0) return null;
+    found[2 * i + 1] = at;
+    ownAt = spans[2 * i + 1]!;
+  }
+  const rest = text.length - at;
+  return rest === own.length - ownAt && sameRange(text, at, own, ownAt, rest) ? found : null;
+}
+
+/** Where the constant of a kind ends that begins at `start`; -1 when there is none. */
+function constantEnd(text: Buffer, start: number, kind: number): number {
+  switch (kind) {
+    case INTEGER:
+    case DECIMAL:
+      return numberEnd(text, start, kind);
+    case STRING:
+      return text[start] === QUOTE ? quoteEnd(text, start) : -1;
+    case LINE_COMMENT:
+      if (text[start] !== MINUS || text[start + 1] !== MINUS) return -1;
+      return lineEnd(text, start);
+    default:
+      if (text[start] !== SLASH || text[start + 1] !== STAR) return -1;
+      return commentEnd(text, start);
+  }
+}
+
+function numberEnd(text: Buffer, start: number, kind: number): number {
+  let dots = 0;
+  let at = start;
+  for (; at < text.length; at++) {
+    const byte = text[at]!;
+    if (byte === DOT) dots++;
+    else if (CLASS[byte] !== DIGIT) break;
+  }
+  if (at === start || text[start] === DOT) return -1;
+  // A word behind it is not what is behind the model's.
+  return kindOf(text, start, at, dots) === kind ? at : -1;
+}
+
+/** The kind of a number of digits and dots alone; 0 when it is not taken out. */
+function kindOf(text: Buffer, start: number, end: number, dots: number): number {
+  if (dots === 1) return text[end - 1] === DOT ? 0 : DECIMAL;
+  const isOne = text[start] !== ZERO || end === start + 1;
+  return dots === 0 && isOne && end - start <= INTEGER_DIGITS ? INTEGER : 0;
+}
+
+/** The byte behind the quote that closes; -1 when none does. */
+function quoteEnd(text: Buffer, start: number): number {
+  const near = Math.min(text.length, start + SHORT_BYTES);
+  for (let at = start + 1; at < near; at++) if (text[at] === QUOTE) return at + 1;
+  return text.indexOf(QUOTE, near) + 1 || -1;
+}
+
+function lineEnd(text: Buffer, start: number): number {
+  let at = start;
+  while (at < text.length && text[at] !== NEWLINE && text[at] !== RETURN) at++;
+  return at;
+}
+
+/** -1 when nothing closes it, or another one is within it. */
+function commentEnd(text: Buffer, start: number): number {
+  for (let at = start + 2; at + 1 < text.length; at++) {
+    if (text[at] === SLASH && text[at + 1] === STAR) return -1;
+    if (text[at] === STAR && text[at + 1] === SLASH) return at + 2;
+  }
+  return -1;
 }
 
 /** Whether two texts differ in nothing but their constants. */
@@ -89,10 +172,22 @@ export function sameSkeleton(a: Skeleton, b: Skeleton): boolean {
   return rest === b.text.length - atB && sameRange(a.text, atA, b.text, atB, rest);
 }
 
+/** What a scan has found so far; there is one at a time. */
+let foundKinds = new Uint8Array(64);
+let foundSpans = new Int32Array(128);
+
+function growFound(): void {
+  const [kinds, spans] = [foundKinds, foundSpans];
+  foundKinds = new Uint8Array(2 * kinds.length);
+  foundSpans = new Int32Array(2 * spans.length);
+  foundKinds.set(kinds);
+  foundSpans.set(spans);
+}
+
 /** One pass over a text, which begins at the start of a token each time. */
 class Scan {
-  readonly kinds: Kind[] = [];
-  private readonly spans: number[] = [];
+  /** How many constants there are. */
+  count = 0;
   private hash = 0;
   private copied = 0;
   /** What a constant subscript does may depend on its value: it stays where it is. */
@@ -105,9 +200,10 @@ class Scan {
   }
 
   skeleton(): Skeleton {
-    const { text, kinds, spans } = this;
+    const { text, count } = this;
     this.mix(this.copied, text.length);
-    return { text, kinds, spans, hash: this.hash };
+    const kinds = foundKinds.slice(0, count);
+    return { text, kinds, spans: foundSpans.slice(0, 2 * count), hash: this.hash };
   }
 
   /** @returns false when the text is not looked at. */
@@ -159,57 +255,48 @@ class Scan {
     }
     const before = start > 0 ? text[start - 1] : 0;
     if (words === 0 && before !== DOT && before !== DOLLAR) {
-      const isOne = text[start] !== ZERO || at === start + 1;
-      if (dots === 1 && text[at - 1] !== DOT) this.take(start, at, DECIMAL);
-      else if (dots === 0 && isOne && at - start <= INTEGER_DIGITS) this.take(start, at, INTEGER);
+      const kind = kindOf(text, start, at, dots);
+      if (kind > 0) this.take(start, at, kind);
     }
     this.subscript = false;
     return at;
   }
 
   private string(start: number): number {
-    const { text } = this;
-    let at = start + 1;
-    const near = Math.min(text.length, at + SHORT_BYTES);
-    while (at < near && text[at] !== QUOTE) at++;
-    const close = at < near ? at : text.indexOf(QUOTE, at);
-    if (close < 0) return -1;
+    const end = quoteEnd(this.text, start);
+    if (end < 0) return -1;
     if (this.backslash < start) this.findBackslash(start);
-    if (this.backslash < close) return -1;
-    this.take(start, close + 1, STRING);
+    if (this.backslash < end) return -1;
+    this.take(start, end, STRING);
     this.subscript = false;
-    return close + 1;
+    return end;
   }
 
   private lineComment(start: number): number {
-    const { text } = this;
-    let at = start;
-    while (at < text.length && text[at] !== NEWLINE && text[at] !== RETURN) at++;
-    this.take(start, at, LINE_COMMENT);
-    return at;
+    const end = lineEnd(this.text, start);
+    this.take(start, end, LINE_COMMENT);
+    return end;
   }
 
   private comment(start: number): number {
-    const { text } = this;
-    for (let at = start + 2; at + 1 < text.length; at++) {
-      if (text[at] === SLASH && text[at + 1] === STAR) return -1;
-      if (text[at] !== STAR || text[at + 1] !== SLASH) continue;
-      this.take(start, at + 2, COMMENT);
-      return at + 2;
-    }
-    return -1;
+    const end = commentEnd(this.text, start);
+    if (end > 0) this.take(start, end, COMMENT);
+    return end;
   }
 
   private isBlank(from: number): boolean {
     return !/\S/.test(this.text.toString('latin1', from));
   }
 
-  private take(start: number, end: number, kind: Kind): void {
+  private take(start: number, end: number, kind: number): void {
     if (this.subscript && kind <= STRING) return;
     this.mix(this.copied, start);
     this.hash = mixed(this.hash, kind);
-    this.kinds.push(kind);
-    this.spans.push(start, end);
+    if (this.count === foundKinds.length) growFound();
+    foundKinds[this.count] = kind;
+    foundSpans[2 * this.count] = start;
+    foundSpans[2 * this.count + 1] = end;
+    this.count++;
     this.copied = end;
   }
 
@@ -246,10 +333,10 @@ export function withOtherConstants({ text, kinds, spans, hash }: Skeleton): Skel
     copied = end;
   });
   result += bytes.slice(copied);
-  return { text: Buffer.from(result, 'latin1'), kinds, spans: others, hash };
+  return { text: Buffer.from(result, 'latin1'), kinds, spans: Int32Array.from(others), hash };
 }
 
-function other(constant: ByteString, kind: Kind): ByteString {
+function other(constant: ByteString, kind: number): ByteString {
   switch (kind) {
     case INTEGER: {
       const value = Number(constant);

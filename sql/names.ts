@@ -104,10 +104,14 @@ export class Names {
     return relation ? this.find(relation.schemaname, relation.relname) : null;
   }
 
-  /** How many columns `*` of a relation gives; null: it is not known. */
-  widthOf(schema: ByteString | undefined, name: ByteString): number | null {
+  /**
+   * How many columns `*` of a relation gives; null: it is not known.
+   * @param steady whether what the server said before the text still holds.
+   */
+  widthOf(schema: ByteString | undefined, name: ByteString, steady: boolean): number | null {
     const table = this.find(schema, name);
     if (table) return table.hides ? null : table.visible.length;
+    if (!steady) return null;
     const relation = writtenOf(schema, name);
     return (relation && this.ask(relation)) || null;
   }

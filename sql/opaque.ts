@@ -38,7 +38,8 @@ export function isOpaque(reason: string | null): boolean {
 /**
  * A text that was not understood goes as it is. Nothing is assumed of it: it touches each table
  * whose name is in it, and where the guard cannot make up for what it may do it is refused. A
- * syntax error is the server's to tell, save where there is no guard.
+ * syntax error is the server's to tell: where there is no guard, the proxy lets it parse such a text, and
+ * not run it.
  *
  * @param writes false when it is known that nothing is written.
  */

@@ -62,6 +62,11 @@ export interface Rewrite {
    * columns had to be listed meanwhile, and the server may refuse that.
    */
   wants?: { relations: readonly string[]; isNeeded: boolean };
+  /**
+   * What of a text that is remembered is known of its end (steady.ts): whether names may mean something
+   * else then, and whether it ends a transaction; absent: to be looked for.
+   */
+  found?: { suspect: boolean; ends: boolean };
   /** What is recorded of it; absent when nothing is. */
   shape?: Shape;
   /**

@@ -29,6 +29,10 @@ export class Plan {
   refusal: (Refusal & { reason: string }) | null = null;
   /** Tables whose statement is only right with its edits: sent without them, it is refused. */
   readonly needed = new Set<PreparedTable>();
+  /** Targets that a star was spelled out to, and where the server sees it; below 0: nowhere. */
+  readonly spelled = new Map<Node, number>();
+  /** Whether an INSERT without a column list gives that is not known how many values. */
+  uncounted = false;
   /** What is done to the data of a COPY FROM STDIN. */
   readonly copies = new Map<CopyStmt, CopyRows>();
 

@@ -15,7 +15,8 @@ import { inView, type PreparedTable, prepareRules } from './prepared.js';
 import type { RuleSet } from './rules.js';
 import { Shapes } from './shapes.js';
 import { Misplaced, Source } from './source.js';
-import { changesNames, decide, findTables, touchedBy } from './statement.js';
+import { changesNames, decide, findStatements, touchedBy } from './statement.js';
+import { endsTransaction, mayChangeNames } from './steady.js';
 import { Templates } from './templates.js';
 import { type ByteString, sameTree } from './tree.js';
 
@@ -54,9 +55,14 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
     rules,
     names,
     mayTouch(text) {
-      // What is in the cache has matched; to look there costs less than to decode a long text.
-      if (text.length > LONG_BYTES && cache.has(sampleHash(text), text)) return true;
-      return pattern?.test(text.toString('latin1')) ?? false;
+      if (!pattern) return false;
+      if (text.length > LONG_BYTES) {
+        // Most name it at their beginning, and what is in the cache has matched: either costs less than
+        // to decode a long text. A name that is cut here is looked for once more before anything is done.
+        if (pattern.test(text.toString('latin1', 0, LONG_BYTES))) return true;
+        if (cache.has(sampleHash(text), text)) return true;
+      }
+      return pattern.test(text.toString('latin1'));
     },
     rewrite(text, resolution, plain, view = null, escapes = false) {
       const escaped = escapes && plain && text.includes(BACKSLASH);
@@ -64,7 +70,10 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
       const hash = sampleHash(text);
       const known = cache.get(hash, signature, text);
       if (known) return known;
-      const skeleton = plain && !escaped && text.length <= maxParseBytes ? skeletonOf(text) : null;
+      const isFit = plain && !escaped && text.length <= maxParseBytes;
+      const again = isFit ? templates.again(signature, text) : null;
+      if (again) return again;
+      const skeleton = isFit ? skeletonOf(text) : null;
       const filled = skeleton && templates.fill(signature, skeleton);
       if (filled) return filled;
       // A copy of our own: the client's bytes may lie in a chunk that is used again.
@@ -92,6 +101,7 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
       // The parser that was not ready now will be; all else stays true for the rule set.
       if (rewrite.reason !== 'parser') {
         const size = own.length + rewrite.text.length + rewrite.edits.length * EDIT_BYTES;
+        rewrite.found = { suspect: mayChangeNames(bytes), ends: endsTransaction(bytes) };
         cache.set(hash, signature, own, rewrite, size);
       }
       return rewrite;
@@ -118,11 +128,11 @@ function signer(rules: RuleSet): (resolution: Resolution) => string {
   };
 }
 
-function withWants(rewrite: Rewrite, { wanted, lists }: Work): Rewrite {
-  const { reason } = rewrite;
-  if (!/^(star|row|whole-row)$/.test(reason ?? '') || !wanted || wanted.size === 0) return rewrite;
-  const isNeeded = reason === 'star' && (lists ?? false);
-  return { ...rewrite, wants: { relations: [...wanted], isNeeded } };
+function withWants(rewrite: Rewrite, work: Work): Rewrite {
+  const { wanted, lists = false, uncounted = false } = work;
+  const isOfUse = uncounted || /^(row|whole-row)$/.test(rewrite.reason ?? '');
+  if (!isOfUse || !wanted || wanted.size === 0) return rewrite;
+  return { ...rewrite, wants: { relations: [...wanted], isNeeded: uncounted && lists } };
 }
 
 interface Work {
@@ -138,6 +148,8 @@ interface Work {
   named?: ReadonlyMap<PreparedTable, readonly ByteString[]>;
   /** Relations of which it was wanted how many columns they have. */
   wanted?: ReadonlySet<string>;
+  /** Whether an INSERT without a column list gives that is not known how many values. */
+  uncounted?: boolean;
   /** Whether columns are listed because values would not fall into their places. */
   lists?: boolean;
 }
@@ -161,9 +173,8 @@ function rewriteText(work: Work): Rewrite {
   }
   if (!tree) return opaque(text, bytes, tables, 'encoding');
   const names = new Names(tables, work.resolution);
-  // Another statement of the text could alter what it was asked about.
-  if (tree.length === 1) work.wanted = names.wanted;
-  const statements = tree.map((stmt) => findTables(stmt, names));
+  work.wanted = names.wanted;
+  const statements = findStatements(tree, names);
   const touched = touchedBy(statements);
   work.named = new Map([...touched].map((table) => [table, namedIn(bytes, statements, table)]));
   if (changesNames(statements, names)) {
@@ -194,6 +205,7 @@ function rewriteStatements(
   }
   if (!applied) abandon(plan, statements);
   work.lists = plan.needed.size > 0;
+  work.uncounted = plan.uncounted;
   if (plan.refusal) {
     const { reason, message, hint } = plan.refusal;
     return { ...same, outcome: 'refused', reason, refusal: { message, hint } };

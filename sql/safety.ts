@@ -37,6 +37,13 @@ const TYPES = new Set(
   varbit varchar xml int4range int8range numrange tsrange tstzrange daterange point`.split(/\s+/),
 );
 
+const AGGREGATES = new Set(['avg', 'bool_and', 'bool_or', 'count', 'max', 'min', 'sum']);
+
+/** Whether a call, by its name, is one of the server's that alters no table. */
+export function isKnownCall(name: string): boolean {
+  return STABLE.has(name) || VOLATILE.has(name) || AGGREGATES.has(name);
+}
+
 const OPERATORS = new Set(
   `+ - * / % ^ || = <> != < > <= >= & | # ~ << >> ~~ !~~ ~~* !~~* ~* !~ !~* @ |/ ||/ -> ->> #> #>>
   @> <@ ? ?| ?& #- &&`.split(/\s+/),

@@ -1,5 +1,6 @@
 import type { Node, SelectStmt } from 'libpg-query';
 import { columnOf, type Fragment } from './fragment.js';
+import { placed } from './inner.js';
 import { type Plan, Unsure } from './plan.js';
 import type { Source, Span } from './source.js';
 import { type ByteString, sameTree, strings } from './tree.js';
@@ -68,7 +69,8 @@ export function readTargets(
     let node = nodes[targets.length];
     if (node && isWritten(node))
       targets.push(isStarTarget(node) ? null : targetOf(plan, node, span));
-    for (; node && !isWritten(node); node = nodes[targets.length]) targets.push(spelledOut(node));
+    for (; node && !isWritten(node); node = nodes[targets.length])
+      targets.push(spelledOut(plan, node));
   }
   if (targets.length !== nodes.length) throw new Unsure('shape');
   return { targets, end: source.end(spans.at(-1)!.last) };
@@ -85,11 +87,12 @@ function firstTarget(source: Source, select: SelectStmt, from: number): number |
 }
 
 /** A column that a star was spelled out to. */
-function spelledOut(node: Node): Target | null {
+function spelledOut(plan: Plan, node: Node): Target | null {
   const value = 'ResTarget' in node ? node.ResTarget.val : undefined;
   if (!value || !('ColumnRef' in value) || isStarTarget(node)) return null;
   const names = strings(value.ColumnRef.fields).map(String);
-  return { span: null, value: columnOf(names.slice(0, -1), names.at(-1)!) };
+  const column = columnOf(names.slice(0, -1), names.at(-1)!);
+  return { span: null, value: placed(column, plan.spelled.get(node)) };
 }
 
 export function endsTargets(source: Source, index: number): boolean {

@@ -56,7 +56,10 @@ function expand(plan: Plan, star: Star, items: readonly Item[], qualified = fals
     let keyword = source.indexAt(star.from) - 1;
     while (source.word(keyword) === 'only' || source.word(keyword) === '(') keyword--;
     source.expect(keyword, 'table');
-    plan.replace(source.start(keyword), source.end(keyword), `SELECT ${text} FROM`);
+    // The server knows of no place of what TABLE gives.
+    const whole = `SELECT ${text} FROM`;
+    const copies = [{ at: 0, from: -1, length: whole.length }];
+    plan.replace(source.start(keyword), source.end(keyword), { text: whole, copies });
   } else {
     const first = source.indexAt(location);
     const at = qualified ? source.afterName(first) + 1 : first;
@@ -65,6 +68,7 @@ function expand(plan: Plan, star: Star, items: readonly Item[], qualified = fals
   }
   const place = star.targets.indexOf(star.target);
   const nodes = flat.map(({ node }) => (star.inRow ? node : { ResTarget: { val: node } }));
+  for (const node of nodes) plan.spelled.set(node, location);
   star.targets.splice(place, 1, ...nodes);
 }
 

@@ -6,6 +6,7 @@ import type {
   Node,
   RangeVar,
   RawStmt,
+  SelectStmt,
   VariableSetStmt,
 } from 'libpg-query';
 import { rewriteCopy } from './copy.js';
@@ -48,9 +49,31 @@ function sentBy(stmt: Node | undefined): unknown {
   return SENT.test(kind) ? value : null;
 }
 
-export function findTables(stmt: RawStmt, names: Names): Statement {
+export function findStatements(tree: readonly RawStmt[], names: Names): Statement[] {
+  let steady = true;
+  return tree.map((stmt) => {
+    const statement = findTables(stmt, names, steady);
+    steady &&= isSteady(statement, names);
+    return statement;
+  });
+}
+
+/** Kinds that alter no table. */
+const STEADY =
+  /^(Select|Insert|Update|Delete|Merge|Transaction|VariableSet|VariableShow|Lock|Truncate)Stmt$/;
+
+/**
+ * Whether behind it names mean what they did, and tables have the columns that they had: what a trigger
+ * does left aside, and what an operator does. Where that is wrong the server refuses what was made of it.
+ */
+function isSteady({ kind, value, findings }: Statement, names: Names): boolean {
+  if (!STEADY.test(kind) || findings.callsUnknown) return false;
+  return intoOf(value) === undefined && !changes(kind, value, findings, names);
+}
+
+function findTables(stmt: RawStmt, names: Names, steady: boolean): Statement {
   const { kind, value } = kindOf(stmt);
-  const walk = new Walk(names, sentBy(stmt.stmt));
+  const walk = new Walk(names, sentBy(stmt.stmt), steady);
   const skipped = NEW_NAME[kind];
   if (skipped !== undefined && typeof value === 'object' && value !== null) {
     for (const [key, child] of Object.entries(value)) if (key !== skipped) walk.visit(child, null);
@@ -205,9 +228,16 @@ function newNames(kind: string, value: unknown): string[] {
     const { [NEW_NAME[kind]!]: relation } = value as Record<string, RangeVar & CreateStmt>;
     made.push({ ...relation }, { ...relation?.relation });
   }
-  const { into, intoClause } = value as { into?: IntoClause; intoClause?: IntoClause };
-  made.push({ ...into?.rel }, { ...intoClause?.rel });
+  const { into } = value as { into?: IntoClause };
+  made.push({ ...into?.rel }, { ...intoOf(value)?.rel });
   return made.flatMap(({ relname }) => (relname === undefined ? [] : [relname]));
+}
+
+/** INTO of a query; of a set operation it is in the first arm. */
+function intoOf(value: unknown): IntoClause | undefined {
+  let query = value as SelectStmt;
+  while (query.larg) query = query.larg;
+  return query.intoClause;
 }
 
 export function touchedBy(statements: readonly Statement[]): Set<PreparedTable> {

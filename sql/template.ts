@@ -1,5 +1,5 @@
 import { copyRange } from './bytes.js';
-import type { Skeleton } from './literals.js';
+import type { Skeleton, Spans } from './literals.js';
 import type { Edit, Outcome, Rewrite, Shape } from './outcome.js';
 
 /** A place in the text that a template was made of, and how many constants end before it. */
@@ -16,23 +16,61 @@ interface EditTemplate {
   tail: Buffer;
 }
 
+/** Numbers of one step of a program: two places, two numbers each, and where what is ours ends then. */
+const STEP = 5;
+
+/** Where the copies of one text begin and end, while it is filled. */
+let copies = new Int32Array(64);
+
 /**
  * A rewrite with its constants left open: what was made of one text serves for all of its
  * skeleton,
  * without parsing them. A million INSERTs that differ in their values are rewritten once.
+ *
+ * What is sent is put together by a program of steps: a copy of the client's text, and then some of ours,
+ * of which all that there is lies one behind the other.
  */
 export class Template {
+  private readonly program: Int32Array;
+  private readonly ours: Buffer;
+
   private constructor(
+    readonly skeleton: Skeleton,
     private readonly rewrite: Rewrite,
-    private readonly spans: readonly number[],
     private readonly edits: readonly EditTemplate[],
-  ) {}
+  ) {
+    const steps: number[] = [];
+    const texts: Buffer[] = [];
+    let written = 0;
+    let last: Place = { at: 0, after: 0 };
+    const step = (from: Place, to: Place, text: Buffer) => {
+      written += text.length;
+      texts.push(text);
+      steps.push(...this.relative(from), ...this.relative(to), written);
+    };
+    for (const { start, end, parts, tail } of edits) {
+      step(last, start, parts[0]?.before ?? tail);
+      for (const [i, { from, to }] of parts.entries()) step(from, to, parts[i + 1]?.before ?? tail);
+      last = end;
+    }
+    // What is behind the last edit ends where the text ends.
+    steps.push(...this.relative(last));
+    this.program = Int32Array.from(steps);
+    this.ours = Buffer.concat(texts);
+  }
+
+  /** The end of the constant before a place, and how far behind it that is. */
+  private relative({ at, after }: Place): [number, number] {
+    const end = 2 * after - 1;
+    return after === 0 ? [-1, at] : [end, at - this.skeleton.spans[end]!];
+  }
 
   /**
    * @param rewrite what was made of the skeleton's text.
    * @returns null when the rewrite has a constant in it that is not a copy, or a part of one.
    */
-  static of({ text, spans }: Skeleton, rewrite: Rewrite): Template | null {
+  static of(skeleton: Skeleton, rewrite: Rewrite): Template | null {
+    const { text, spans } = skeleton;
     const edits: EditTemplate[] = [];
     let shift = 0;
     for (const edit of rewrite.edits) {
@@ -42,29 +80,38 @@ export class Template {
       edits.push(made);
       shift += edit.length - (edit.end - edit.start);
     }
-    return new Template(rewrite, spans, edits);
+    return new Template(skeleton, rewrite, edits);
   }
 
   /** The rewrite of another text of the skeleton. */
-  fill({ text, spans }: Skeleton): Rewrite {
-    const sent = Buffer.allocUnsafe(this.lengthOf(text.length, spans));
-    let copied = 0;
-    let at = 0;
-    for (const edit of this.edits) {
-      at = copyRange(text, copied, this.place(edit.start, spans), sent, at);
-      for (const { before, from, to } of edit.parts) {
-        at = copyRange(before, 0, before.length, sent, at);
-        at = copyRange(text, this.place(from, spans), this.place(to, spans), sent, at);
-      }
-      at = copyRange(edit.tail, 0, edit.tail.length, sent, at);
-      copied = this.place(edit.end, spans);
+  fill(text: Buffer, spans: Spans): Rewrite {
+    const { program, ours } = this;
+    const steps = (program.length / STEP) | 0;
+    if (copies.length < 2 * steps) copies = new Int32Array(4 * steps);
+    let length = ours.length + text.length;
+    for (let i = 0, step = 0; i < 2 * steps; i += 2, step += STEP) {
+      const from = placeIn(program, step, spans);
+      const to = placeIn(program, step + 2, spans);
+      copies[i] = from;
+      copies[i + 1] = to;
+      length += to - from;
     }
-    copyRange(text, copied, text.length, sent, at);
+    const rest = placeIn(program, steps * STEP, spans);
+    const sent = Buffer.allocUnsafe(length - rest);
+    let at = 0;
+    let used = 0;
+    for (let i = 0; i < steps; i++) {
+      at = copyRange(text, copies[2 * i]!, copies[2 * i + 1]!, sent, at);
+      const end = program[STEP * i + 4]!;
+      at = copyRange(ours, used, end, sent, at);
+      used = end;
+    }
+    copyRange(text, rest, text.length, sent, at);
     return new Filled(this, this.rewrite, sent, spans);
   }
 
   /** The edits of a text that was filled. */
-  editsOf(spans: readonly number[]): Edit[] {
+  editsOf(spans: Spans): Edit[] {
     return this.edits.map((edit): Edit => {
       const [start, end] = [this.place(edit.start, spans), this.place(edit.end, spans)];
       let at = 0;
@@ -79,20 +126,16 @@ export class Template {
     });
   }
 
-  private lengthOf(original: number, spans: readonly number[]): number {
-    let length = original;
-    for (const edit of this.edits) {
-      length += edit.tail.length - this.place(edit.end, spans) + this.place(edit.start, spans);
-      for (const { before, from, to } of edit.parts) {
-        length += before.length + this.place(to, spans) - this.place(from, spans);
-      }
-    }
-    return length;
+  private place(place: Place, spans: Spans): number {
+    const [end, behind] = this.relative(place);
+    return end < 0 ? behind : spans[end]! + behind;
   }
+}
 
-  private place({ at, after }: Place, spans: readonly number[]): number {
-    return after === 0 ? at : at + spans[2 * after - 1]! - this.spans[2 * after - 1]!;
-  }
+function placeIn(program: Int32Array, at: number, spans: Spans): number {
+  const end = program[at]!;
+  const behind = program[at + 1]!;
+  return end < 0 ? behind : spans[end]! + behind;
 }
 
 /** What a template gives: where the edits are is only asked for when the server sees a mistake. */
@@ -108,7 +151,7 @@ class Filled implements Rewrite {
     private readonly template: Template,
     { outcome, touches, reason, refusal, shape }: Rewrite,
     readonly text: Buffer,
-    private readonly spans: readonly number[],
+    private readonly spans: Spans,
   ) {
     this.outcome = outcome;
     this.touches = touches;
@@ -123,12 +166,7 @@ class Filled implements Rewrite {
   }
 }
 
-function editOf(
-  text: Buffer,
-  spans: readonly number[],
-  edit: Edit,
-  inserted: Buffer,
-): EditTemplate | null {
+function editOf(text: Buffer, spans: Spans, edit: Edit, inserted: Buffer): EditTemplate | null {
   const [start, end] = [placeOf(edit.start, spans), placeOf(edit.end, spans)];
   const parts: EditTemplate['parts'] = [];
   let at = 0;
@@ -144,7 +182,7 @@ function editOf(
 }
 
 /** null within a constant. */
-function placeOf(at: number, spans: readonly number[]): Place | null {
+function placeOf(at: number, spans: Spans): Place | null {
   let [low, high] = [0, spans.length / 2];
   while (low < high) {
     const middle = (low + high) >> 1;

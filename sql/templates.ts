@@ -1,6 +1,6 @@
 import { ownCopy } from './bytes.js';
 import { KeyedCache } from './keyed-cache.js';
-import { type Skeleton, sameSkeleton, withOtherConstants } from './literals.js';
+import { type Skeleton, sameSkeleton, spansLike, withOtherConstants } from './literals.js';
 import { isOpaque } from './opaque.js';
 import type { Rewrite } from './outcome.js';
 import { sameRewrite, Template } from './template.js';
@@ -12,6 +12,15 @@ const BYTES = 32 << 20;
 const CONSTANT_BYTES = 24;
 const EDIT_BYTES = 400;
 
+/** So many of those filled last are tried first. */
+const RECENT = 2;
+
+interface Recent {
+  signature: string;
+  skeleton: Skeleton;
+  template: Template;
+}
+
 /** What is known of a skeleton: it was seen once, it has a template, or it can have none. */
 type Known = 'once' | Template | 'none';
 
@@ -22,6 +31,18 @@ type Known = 'once' | Template | 'none';
  */
 export class Templates {
   private readonly skeletons = new KeyedCache<Skeleton, Known>(ENTRIES, BYTES, sameSkeleton);
+  /** Those that were filled last: a load sends the like many times in a row. */
+  private readonly recent: Recent[] = [];
+
+  /** The same as `fill`, without a look at what the text is, if it is like one of those filled last. */
+  again(signature: string, text: Buffer): Rewrite | null {
+    for (const recent of this.recent) {
+      if (recent.signature !== signature) continue;
+      const spans = spansLike(text, recent.skeleton);
+      if (spans) return recent.template.fill(text, spans);
+    }
+    return null;
+  }
 
   /**
    * @param signature under which texts have one meaning.
@@ -29,7 +50,13 @@ export class Templates {
    */
   fill(signature: string, skeleton: Skeleton): Rewrite | null {
     const known = this.skeletons.get(skeleton.hash, signature, skeleton);
-    return known instanceof Template ? known.fill(skeleton) : null;
+    if (!(known instanceof Template)) return null;
+    const { recent } = this;
+    const place = recent.findIndex(({ template }) => template === known);
+    if (place >= 0) recent.splice(place, 1);
+    else if (recent.length === RECENT) recent.pop();
+    recent.unshift({ signature, skeleton: known.skeleton, template: known });
+    return known.fill(skeleton.text, skeleton.spans);
   }
 
   /**
@@ -65,5 +92,5 @@ function prove(
   const template = Template.of(skeleton, rewrite);
   const other = template && withOtherConstants(skeleton);
   if (!other) return null;
-  return sameRewrite(template.fill(other), make(other.text)) ? template : null;
+  return sameRewrite(template.fill(other.text, other.spans), make(other.text)) ? template : null;
 }

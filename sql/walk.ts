@@ -4,6 +4,7 @@ import type {
   CommonTableExpr,
   CopyStmt,
   DeleteStmt,
+  FuncCall,
   InsertStmt,
   JoinExpr,
   MergeStmt,
@@ -22,6 +23,7 @@ import type { Queries } from './columns.js';
 import { Findings } from './findings.js';
 import type { Names } from './names.js';
 import type { PreparedTable } from './prepared.js';
+import { isKnownCall } from './safety.js';
 import {
   childOf,
   findItem,
@@ -59,10 +61,14 @@ export class Walk {
   /** References to whole rows that will be spelled out. */
   private readonly taken = new WeakSet<ColumnRef>();
 
-  /** @param sent the query or write whose rows the client is sent. */
+  /**
+   * @param sent the query or write whose rows the client is sent.
+   * @param steady whether no statement before it in the text can have altered a table.
+   */
   constructor(
     private readonly names: Names,
     private readonly sent: unknown,
+    private readonly steady: boolean,
   ) {}
 
   visit(value: unknown, scope: Scope | null): void {
@@ -95,7 +101,7 @@ export class Walk {
     else if (key === 'JoinExpr') this.joined(child as JoinExpr, scope);
     // What comes after INTO is a new table's name, not a reference.
     else if (key !== 'intoClause' && key !== 'into') {
-      if (key === 'FuncCall') this.setsConfig(child);
+      if (key === 'FuncCall') this.call(child as FuncCall);
       this.visitPlain(key, child, scope);
     }
   }
@@ -152,9 +158,10 @@ export class Walk {
     if (table.hides && !type.pct_type) this.findings.leaks.add('row-type');
   }
 
-  private setsConfig(call: unknown): void {
-    const { funcname } = call as { funcname?: Node[] };
-    if (strings(funcname).at(-1) === 'set_config') this.findings.setsConfig = true;
+  private call({ funcname }: FuncCall): void {
+    const name = strings(funcname).at(-1) ?? '';
+    if (name === 'set_config') this.findings.setsConfig = true;
+    if (!isKnownCall(name)) this.findings.callsUnknown = true;
   }
 
   private withClause(clause: WithClause | undefined, scope: Scope): void {
@@ -189,7 +196,11 @@ export class Walk {
   }
 
   private from(nodes: Node[] | undefined, scope: Scope): void {
-    fromItems(nodes, scope, this.names);
+    const { names, steady } = this;
+    fromItems(nodes, scope, {
+      findVar: (relation) => names.findVar(relation),
+      lacks: (schema, name, column) => steady && names.lacks(schema, name, column),
+    });
     if (scope.items.some(isMisnamed)) this.findings.misnamed.push(scope);
     this.visit(nodes, scope);
   }
@@ -292,8 +303,11 @@ export class Walk {
   }
 
   private queries(scope: Scope): Queries {
-    const { names } = this;
-    return { ctes: queriesIn(scope), widthOf: (schema, name) => names.widthOf(schema, name) };
+    const { names, steady } = this;
+    return {
+      ctes: queriesIn(scope),
+      widthOf: (schema, name) => names.widthOf(schema, name, steady),
+    };
   }
 
   private insert(stmt: InsertStmt, outer: Scope | null): void {

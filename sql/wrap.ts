@@ -109,13 +109,12 @@ function wrap(work: Wrap): boolean {
   if (additions.length === 0) return false;
   inner.sort(table);
   const drawn = inner.outputs.map(({ column }) => ({ column, value: inner.reference(column) }));
-  const [target] = work.select.targetList ?? [];
   const whole: Fragment = {
     text: `${quoteIdentifier(ONCE)}.*`,
     copies: [],
     node: { ColumnRef: { fields: [...stringNodes([ONCE]), { A_Star: {} }] } },
   };
-  const from = target && 'ResTarget' in target ? target.ResTarget.location : undefined;
+  const from = placeOf(work.plan, firstOf(work.select).targetList?.[0]);
   const star = isValues ? nowhere(whole) : placed(whole, from);
   const listed = places !== null;
   const values = listed ? columns.map((_, place) => given(place)) : [star];
@@ -123,13 +122,43 @@ function wrap(work: Wrap): boolean {
   if (listed) values.push(...drawn.map(({ value }) => value));
   values.push(...additions.map(({ value }) => value));
   const named = listed ? columns.length : Math.max(0, ...leads.map((place) => place + 1));
-  write(
-    work,
-    values,
-    columns.slice(0, named).map((_, place) => columnName(place)),
-  );
-  layout.stmt.selectStmt = { SelectStmt: treeOf(work, values, named) };
+  const names = columns.slice(0, named).map((_, place) => columnName(place));
+  const isCounted = listed && isAsked(work);
+  const count = isCounted ? countedBy(whole, names, drawn) : null;
+  write(work, values, names, count);
+  const tree = treeOf(work, values, named);
+  if (count) tree.whereClause = count.node;
+  layout.stmt.selectStmt = { SelectStmt: tree };
   return listColumns(work.plan, layout, [...drawn, ...additions]);
+}
+
+/** Whether it was asked of the server how many columns a target gives. */
+function isAsked({ select, layout }: Wrap): boolean {
+  const unasked = { ...layout.queries, widthOf: () => null };
+  return targetWidths(firstOf(select), unasked).includes(null);
+}
+
+/**
+ * A condition that is true, and refused with 42601 where the query has by now another number of columns:
+ * each that is named would be another one.
+ */
+function countedBy(
+  whole: Fragment,
+  names: readonly ByteString[],
+  drawn: readonly { value: Fragment }[],
+): Fragment {
+  const own = names.map((name) => columnOf([ONCE], name));
+  const row = [...own, ...drawn.map(({ value }) => value)];
+  const list = (items: readonly Fragment[]) => ({ List: { items: items.map(({ node }) => node) } });
+  const select = { valuesLists: [list([whole]), list(row)], ...PLAIN };
+  const exists = {
+    SubLink: { subLinkType: 'EXISTS_SUBLINK' as const, subselect: { SelectStmt: select } },
+  };
+  const args: Node[] = [{ A_Const: { boolval: { boolval: true } } }, exists];
+  return {
+    ...join(' WHERE true OR EXISTS (VALUES (', whole, '), (', joinWith(', ', row), '))'),
+    node: { BoolExpr: { boolop: 'OR_EXPR', args } },
+  };
 }
 
 /** The first arm of a set operation, which names the columns. */
@@ -137,6 +166,12 @@ function firstOf(select: SelectStmt): SelectStmt {
   let first = select;
   while (first.larg) first = first.larg;
   return first;
+}
+
+/** Where the server sees a target, a star that was spelled out too; below 0: nowhere. */
+function placeOf(plan: Plan, target: Node | undefined): number | undefined {
+  const at = target && 'ResTarget' in target ? target.ResTarget.location : undefined;
+  return at ?? (target && plan.spelled.get(target));
 }
 
 /** Where the values of each column begin in the text; null when that is not known. */
@@ -148,8 +183,7 @@ function placesOf({ plan, layout, select, targets }: Wrap): number[] | null {
   const widths = targetWidths(first, layout.queries);
   const starts = own.flatMap((target, i): (number | undefined)[] => {
     if (target?.span) return [plan.source.valueStart(target.span.first)];
-    const node = first.targetList?.[i];
-    const at = !target && node && 'ResTarget' in node ? node.ResTarget.location : undefined;
+    const at = placeOf(plan, first.targetList?.[i]);
     return Array.from({ length: widths[i] ?? 0 }, () => at);
   });
   if (starts.length !== layout.columns.length) return null;
@@ -222,7 +256,12 @@ function setInside(
   if (node && 'ResTarget' in node) node.ResTarget.val = value.node;
 }
 
-function write(work: Wrap, values: readonly Fragment[], names: readonly ByteString[]): void {
+function write(
+  work: Wrap,
+  values: readonly Fragment[],
+  names: readonly ByteString[],
+  count: Fragment | null,
+): void {
   const { plan, layout, select, inner } = work;
   const { source } = plan;
   const drawn = inner.outputs;
@@ -239,7 +278,7 @@ function write(work: Wrap, values: readonly Fragment[], names: readonly ByteStri
   } else tail = `${isLimited(select) ? ')' : ' OFFSET 0)'} AS ${quoteIdentifier(ONCE)}${list}`;
   const end = endOfQuery(source, layout);
   plan.insert(source.start(layout.from), ...parts);
-  plan.insert(end, tail);
+  plan.insert(end, tail, count ?? '');
 }
 
 function isLimited(select: SelectStmt): boolean {

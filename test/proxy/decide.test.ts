@@ -2,9 +2,11 @@ import t from 'tap';
 import { Drain, type DrainView } from '../../proxy/drain.js';
 import { Force } from '../../proxy/force.js';
 import { FAILED, IDLE, IN_TRANSACTION } from '../../proxy/ledger.js';
-import { endsTransaction, lookupText, mayChangeNames, Resolver } from '../../proxy/resolve.js';
+import { lookupText, Resolver } from '../../proxy/resolve.js';
 import { StartupReader } from '../../proxy/startup.js';
 import { type Progress, Touches } from '../../proxy/touches.js';
+import type { Rewrite } from '../../sql/outcome.js';
+import { endsTransaction, mayChangeNames } from '../../sql/steady.js';
 import { FakeRewriter, tableRule } from './rewriter.js';
 import { GSS_REQUEST, PROTOCOL_3_2, SSL_REQUEST, startupPacket } from './wire.js';
 
@@ -17,6 +19,7 @@ t.test('a statement that is not known to leave names alone may change them', asy
     'WITH x AS (INSERT INTO t VALUES (1) RETURNING *) SELECT * FROM x',
     'UPDATE t SET a = 1',
     'BEGIN',
+    'SELECT my_pg_temp, intox FROM t;',
     'COMMIT',
     'COPY t FROM STDIN',
     'MERGE INTO t USING s ON true WHEN MATCHED THEN DELETE',
@@ -27,6 +30,8 @@ t.test('a statement that is not known to leave names alone may change them', asy
     'SET ROLE x',
     'CREATE TEMP TABLE t (a int)',
     'SELECT * INTO TEMP t FROM s',
+    'SELECT 1 AS pg_temp',
+    "SELECT f('Search_Path')",
     'SELECT * INTO t FROM s',
     'WITH x AS (SELECT 1) SELECT * INTO t FROM x',
     'INSERT INTO a SELECT 1; CREATE TEMP TABLE t (a int)',
@@ -88,6 +93,40 @@ t.test('an answer is cached, and forgotten at whatever may change it', async (t)
   t.equal(
     after((r) => r.runs('SET search_path = x')),
     null,
+  );
+  const [read, set] = ['SELECT 1', 'SET search_path = x'].map((text) => Buffer.from(text));
+  const rewrite = { outcome: 'unchanged', text: read!, touches: [], reason: null } as const;
+  const seen = (suspect: boolean): Rewrite => {
+    return { ...rewrite, refusal: null, edits: [], found: { suspect, ends: false } };
+  };
+  t.equal(
+    after((r) => r.sends(read!, seen(true))),
+    null,
+    'what is known of a text is not looked for',
+  );
+  t.equal(
+    after((r) => r.sends(set!, seen(false))),
+    7,
+    'what is known of a text is not looked for',
+  );
+  t.equal(
+    after((r) => r.sends(read!, { ...rewrite, refusal: null, edits: [] })),
+    7,
+    'what is not known is',
+  );
+  t.equal(
+    after((r) => r.sends(set!, null)),
+    null,
+    'what is not known is',
+  );
+  t.equal(
+    after((r) => {
+      r.parameter('standard_conforming_strings', 'off');
+      r.learn(names, ['7']);
+      r.sends(read!, seen(false));
+    }),
+    null,
+    'where strings have escapes, or letters bytes like ASCII, nothing is',
   );
   t.equal(
     after((r) => r.runs(null)),

@@ -1,7 +1,10 @@
 import t from 'tap';
+import { Cluster } from '../../cli/demo/cluster.js';
+import { widthKey } from '../../sql/names.js';
 import { loadParser, makeRewriter } from '../../sql/rewriter.js';
 import type { ColumnRule, TableRule } from '../../sql/rules.js';
 import { RawClient } from './harness.js';
+import { tableRule } from './rewriter.js';
 import { ruled } from './ruled.js';
 import { B, brief, E, P, Q, row, S } from './wire.js';
 
@@ -17,6 +20,9 @@ import { B, brief, E, P, Q, row, S } from './wire.js';
  * | a statement that is kept is made of it, too             | a prepared statement                     |
  * | another statement of the text may alter the table       | ALTER and INSERT in one Query            |
  * | all columns are counted where those of a name are asked | a name alone is the row                  |
+ * | only a text of one statement asks                       | a Query of several                       |
+ * | only what the guard would have to do is asked for       | `complete`                               |
+ * | the columns that are named are not counted              | a table that was altered since           |
  */
 
 const column = (name: string, type: string): ColumnRule => ({
@@ -91,5 +97,119 @@ for (const major of [14, 18]) {
     t.equal(await shown(P('', ROW), B('', ''), E(), S), '(1,p,)');
     t.equal(await shown(P('t', ROW), B('', 't'), E(), S), '(1,p,,P)', 'a prepared one is kept');
     client.destroy();
+  });
+
+  t.test(`PostgreSQL ${major}: it is asked for a Query of several statements, too`, async (t) => {
+    await loadParser();
+    const b = await ruled(t, major, { more: { makeRewriter } });
+    await b.direct(`ALTER TABLE users ADD a_new text; CREATE TABLE log (n bigint);
+      CREATE TABLE x AS SELECT 1 AS id, 'x'::text AS a;
+      CREATE FUNCTION widen() RETURNS void LANGUAGE sql AS 'ALTER TABLE x ADD c text'`);
+    const client = await RawClient.login(b.port);
+    const says = async (text: string) => {
+      client.send(Q(text));
+      const answer = brief((await client.ready()).filter(({ type }) => !/[TD]/.test(type)));
+      const rows = await b.direct('SELECT id, a, b, a_new FROM users');
+      await b.direct('DELETE FROM users');
+      return [answer, ...rows.map((row) => row.join())];
+    };
+    const INSERT = 'INSERT INTO public.users SELECT * FROM x';
+    const INSERTED = 'C:INSERT 0 1';
+    const cases: [string, string][] = [
+      [`${INSERT}; DELETE FROM users; ${INSERT}`, `${INSERTED} C:DELETE 1 ${INSERTED}`],
+      [
+        `BEGIN; SET LOCAL work_mem = '1MB'; LOCK TABLE x; TRUNCATE log; ${INSERT}; COMMIT`,
+        `C:BEGIN C:SET C:LOCK TABLE C:TRUNCATE TABLE ${INSERTED} C:COMMIT`,
+      ],
+      [
+        `WITH w AS (INSERT INTO log SELECT count(*) FROM x RETURNING n) SELECT now() FROM w; ${INSERT}`,
+        `C:SELECT 1 ${INSERTED}`,
+      ],
+      [
+        `${INSERT}; ALTER TABLE x ADD c text; ALTER TABLE x DROP c`,
+        `${INSERTED} C:ALTER TABLE C:ALTER TABLE`,
+      ],
+    ];
+    const altering = [
+      'ALTER TABLE x ADD c text',
+      'SELECT widen()',
+      "DO 'BEGIN ALTER TABLE x ADD c text; END'",
+      'SELECT 1 AS id INTO TEMP x UNION SELECT 2',
+      'SET search_path = pg_catalog',
+      'BEGIN; ROLLBACK',
+    ];
+    await b.rule('', RULE);
+    for (const [text, tags] of cases) {
+      t.same(await says(text), [`${tags} Z:I`, '1,x,,X'], text);
+    }
+    for (const before of altering) {
+      t.same(await says(`${before}; ${INSERT}`), ['E:0A000 Z:I'], before);
+      t.same(await says(`${INSERT}; ${before}; ${INSERT}`), ['E:0A000 Z:I'], before);
+    }
+    // The change is complete: nothing is left to a guard, and the column lies last.
+    await b.direct('ALTER TABLE users DROP a; ALTER TABLE users RENAME a_new TO a');
+    const [id, a, second] = RULE.columns!;
+    await b.rule('', { ...RULE, columns: [id!, second!, a!], pairs: [] });
+    const complete = async (text: string) => {
+      client.send(Q(text));
+      const answer = brief(await client.ready());
+      const rows = await b.direct('SELECT id, a, b FROM users');
+      await b.direct('DELETE FROM users');
+      return [answer, ...rows.map((row) => row.join())];
+    };
+    t.same(await complete(INSERT), [`${INSERTED} Z:I`, '1,x,'], 'complete');
+    t.same(await complete(`SELECT 1 AS x; ${INSERT}`), [
+      `T D:1 C:SELECT 1 ${INSERTED} Z:I`,
+      '1,x,',
+    ]);
+    client.destroy();
+  });
+
+  t.test(`PostgreSQL ${major}: a table that was altered since is refused`, async (t) => {
+    const cluster = await Cluster.create({ major });
+    t.teardown(() => cluster.destroy());
+    const db = await cluster.client();
+    t.teardown(() => db.end());
+    await loadParser();
+    const table = tableRule(4711, 'users', '', RULE);
+    const rewriter = makeRewriter({ epoch: 1, tables: [table] });
+    await db.query('CREATE TABLE users (id int, a text, b text, a_new text)');
+    const texts = [
+      'INSERT INTO users SELECT x.*, y.b FROM x, y',
+      "INSERT INTO users SELECT x.*, 'b' FROM x",
+      'INSERT INTO users SELECT * FROM x JOIN y ON true',
+      'INSERT INTO users (id, b, a) SELECT x.*, y.b FROM x, y',
+      'INSERT INTO users SELECT x.*, y.b FROM x, y UNION ALL SELECT x.*, y.b FROM x, y',
+    ];
+    for (const text of texts) {
+      const names = [
+        ['users', 4711],
+        [widthKey('"x"'), 2],
+        [widthKey('"y"'), 1],
+      ] as const;
+      const { outcome, text: sent } = rewriter.rewrite(Buffer.from(text), new Map(names), true);
+      t.equal(outcome, 'rewritten', text);
+      for (const [columns, code] of [
+        ['1 AS id', /^(42601|42P10)$/],
+        [`1 AS id, 'a' AS a`, null],
+        [`1 AS id, 'a' AS a, 'c' AS c`, /^42601$/],
+      ] as const) {
+        await db.query(`BEGIN; CREATE TABLE x AS SELECT ${columns};
+          CREATE TABLE y AS SELECT 'b'::text AS b`);
+        const done = db.query(sent.toString());
+        if (code) await t.rejects(done, { code }, `${text} of ${columns}`);
+        else {
+          await done;
+          const { rows } = await db.query('SELECT * FROM users LIMIT 1');
+          t.same(
+            rows,
+            [{ id: 1, a: 'a', b: 'b', a_new: 'A' }].map((row) => {
+              return /id, b, a/.test(text) ? { ...row, a: 'b', b: 'a', a_new: 'B' } : row;
+            }),
+          );
+        }
+        await db.query('ROLLBACK');
+      }
+    }
   });
 }

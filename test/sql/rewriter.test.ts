@@ -72,6 +72,9 @@ t.test('what is sent back is made once for a text and an answer of the search_pa
   const first = rewriter.rewrite(Buffer.from(text), HERE, true);
   t.equal(rewriter.rewrite(Buffer.from(text), HERE, true), first);
   t.same(first.touches, [4711]);
+  t.same(first.found, { suspect: false, ends: false }, 'what it leads to is known with it');
+  const ending = rewriter.rewrite(Buffer.from('COMMIT; TABLE orders'), HERE, true);
+  t.same(ending.found, { suspect: true, ends: true });
   const other = rewriter.rewrite(Buffer.from(text), ELSEWHERE, true);
   t.match(other, { outcome: 'unchanged', touches: [] });
   t.equal(rewriter.rewrite(Buffer.from(text), new Map([['orders', 77]]), true), other);

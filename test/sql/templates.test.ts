@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import t from 'tap';
 import { lex } from '../../sql/lexer.js';
 import {
+  BACKSLASH,
   COMMENT,
   DECIMAL,
   INTEGER,
@@ -11,6 +12,7 @@ import {
   STRING,
   sameSkeleton,
   skeletonOf,
+  spansLike,
   withOtherConstants,
 } from '../../sql/literals.js';
 import type { Rewrite } from '../../sql/outcome.js';
@@ -31,6 +33,9 @@ import { Random, seedFrom } from './random.js';
  * | digits of a word are taken for a number                  | what is taken out are whole tokens |
  * | a parameter's number is taken for a constant             | what is taken out are whole tokens |
  * | a string with a prefix is taken out                      | texts that have no skeleton           |
+ * | `spansLike` does not look at what is before a constant,  |                                    |
+ * | behind the last, at how a constant begins, its digits    | a text is like another one         |
+ * | the signature of a recent template is not compared       | what was filled last               |
  */
 
 const SEED = seedFrom(process.env.SEED);
@@ -102,6 +107,79 @@ for (const file of FILES) {
     t.comment(`${compared} texts`);
   });
 }
+
+/** What stands in the way of being like another text: other constants, other words, a byte more or less. */
+function spoil(text: Buffer): Buffer {
+  const bytes = text.toString('latin1');
+  const at = random.below(bytes.length + 1);
+  const put = random.pick([
+    "'",
+    '-',
+    '.',
+    '1',
+    '0',
+    'x',
+    '/*',
+    '*/',
+    '--',
+    '\n',
+    ' ',
+    '\\',
+    '$',
+    '',
+  ]);
+  return Buffer.from(bytes.slice(0, at) + put + bytes.slice(at + random.below(3)), 'latin1');
+}
+
+t.test('a text is like another one where their skeletons are the same', async (t) => {
+  let [like, unlike, left] = [0, 0, 0];
+  const texts = FILES.flatMap((file) => file.cases.map(({ sent }) => sent));
+  texts.push(
+    "SELECT 'a''b', 1, 2.5, 7e1, .5 --c\n, '' /* d */, a[1], a[ -1], $1, -7.5, 1.5.x FROM orders",
+  );
+  texts.push(`INSERT INTO orders VALUES ${"(1, 'x', 2.5, -3),".repeat(99)} (1, 'x', 2.5, -3) --`);
+  const models = texts.flatMap((text) => skeletonOf(Buffer.from(text)) ?? []);
+  for (let round = 0; round < 30_000; round++) {
+    const model = random.pick(models);
+    let text = vary(model);
+    while (random.below(2)) text = spoil(text);
+    const found = skeletonOf(text);
+    const spans = spansLike(text, model);
+    const isLike = found !== null && sameSkeleton(found, model);
+    if (spans && (!isLike || spans.join() !== found.spans.join())) t.fail(`SEED=${SEED} ${text}`);
+    // It may be left to the full look only where there is a backslash.
+    if (!spans && isLike && !text.includes(BACKSLASH)) t.fail(`SEED=${SEED} ${text}`);
+    if (spans) like++;
+    else if (isLike) left++;
+    else unlike++;
+  }
+  t.ok(like > 9_000 && unlike > 5_000 && left < 1_000, `${like} like, ${unlike} not`);
+});
+
+t.test('what was filled last is filled again, under its own meaning only', async (t) => {
+  const templates = new Templates();
+  const make = (its: Buffer): Rewrite => ({
+    ...{ outcome: 'unchanged', touches: [1], reason: null, refusal: null },
+    ...{ text: its, edits: [] },
+  });
+  const texts = ['a', 'b', 'c'].map((name) =>
+    Buffer.from(`SELECT ${name} FROM orders WHERE d = 1`),
+  );
+  const seen = texts.map((text) => skeletonOf(text)!);
+  for (const one of seen) {
+    t.equal(templates.again('', one.text), null);
+    for (let sight = 0; sight < 2; sight++) templates.learn('', one, make(one.text), make);
+    t.equal(templates.again('', one.text), null, 'not before it was filled');
+    for (let time = 0; time < 2; time++) t.ok(templates.fill('', one));
+    t.equal(templates.again('', one.text)?.text.toString(), `${one.text}`);
+    t.equal(templates.again('another meaning', one.text), null);
+  }
+  t.same(
+    texts.map((text) => templates.again('', text) !== null),
+    [false, true, true],
+    'two are kept',
+  );
+});
 
 t.test('nearly every text has a template', async (t) => {
   t.comment(`${filled} filled`);

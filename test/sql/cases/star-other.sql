@@ -24,7 +24,7 @@ INSERT INTO orders ("id", "email", "id_new", "email_new") SELECT "pgtandem".*, (
 --# By its alias, beside others; TABLE.
 INSERT INTO orders SELECT x.*, y.c FROM s.x, y
 --> rewritten
-INSERT INTO orders ("id", "email", "note", "id_new", "email_new") SELECT "pgtandem"."pgtandem rows 1", "pgtandem"."pgtandem rows 2", "pgtandem"."pgtandem rows 3", ((("pgtandem"."pgtandem rows 1")::integer))::bigint, lower((("pgtandem"."pgtandem rows 2")::character varying(5))) FROM (SELECT x.*, y.c FROM s.x, y OFFSET 0) AS "pgtandem" ("pgtandem rows 1", "pgtandem rows 2", "pgtandem rows 3")
+INSERT INTO orders ("id", "email", "note", "id_new", "email_new") SELECT "pgtandem"."pgtandem rows 1", "pgtandem"."pgtandem rows 2", "pgtandem"."pgtandem rows 3", ((("pgtandem"."pgtandem rows 1")::integer))::bigint, lower((("pgtandem"."pgtandem rows 2")::character varying(5))) FROM (SELECT x.*, y.c FROM s.x, y OFFSET 0) AS "pgtandem" ("pgtandem rows 1", "pgtandem rows 2", "pgtandem rows 3") WHERE true OR EXISTS (VALUES ("pgtandem".*), ("pgtandem"."pgtandem rows 1", "pgtandem"."pgtandem rows 2", "pgtandem"."pgtandem rows 3"))
 
 --# The same.
 INSERT INTO orders TABLE x
@@ -34,7 +34,7 @@ INSERT INTO orders ("id", "email", "note", "id_new", "email_new") SELECT "pgtand
 --# A constant beside it.
 INSERT INTO orders SELECT *, 'c' FROM s.x
 --> rewritten
-INSERT INTO orders ("id", "email", "note", "id_new", "email_new") SELECT "pgtandem"."pgtandem rows 1", "pgtandem"."pgtandem rows 2", "pgtandem"."pgtandem rows 3", ((("pgtandem"."pgtandem rows 1")::integer))::bigint, lower((("pgtandem"."pgtandem rows 2")::character varying(5))) FROM (SELECT *, ('c')::text FROM s.x OFFSET 0) AS "pgtandem" ("pgtandem rows 1", "pgtandem rows 2", "pgtandem rows 3")
+INSERT INTO orders ("id", "email", "note", "id_new", "email_new") SELECT "pgtandem"."pgtandem rows 1", "pgtandem"."pgtandem rows 2", "pgtandem"."pgtandem rows 3", ((("pgtandem"."pgtandem rows 1")::integer))::bigint, lower((("pgtandem"."pgtandem rows 2")::character varying(5))) FROM (SELECT *, ('c')::text FROM s.x OFFSET 0) AS "pgtandem" ("pgtandem rows 1", "pgtandem rows 2", "pgtandem rows 3") WHERE true OR EXISTS (VALUES ("pgtandem".*), ("pgtandem"."pgtandem rows 1", "pgtandem"."pgtandem rows 2", "pgtandem"."pgtandem rows 3"))
 
 --# Several, each with its place in the text.
 INSERT INTO orders SELECT 1, x.*, y.* FROM (SELECT 'a') AS x, (SELECT 'b') AS y
