@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import type pg from 'pg';
 import { median } from '../median.js';
 import { batches, type Contender, type Filled, hasPgroll, pgroll, single } from './contenders.js';
+import { describeEta } from './eta.js';
 import { watchLag } from './lag.js';
 import { capacity, Load, serviceOf } from './load.js';
 import { type Manner, pgtandem } from './pgtandem.js';
@@ -207,7 +208,7 @@ function print(runs: ReadonlyMap<string, Figures[]>, loaded: boolean): void {
     for (const { eta, shares, services } of own) {
       for (const line of describeServices(services)) console.log(`${name}, ${line}`);
       if (shares) console.log(`${name}: ${shares}`);
-      if (eta) console.log(`  the ETA was farthest off at ${(eta.ratio * 100).toFixed(0)}%`);
+      if (eta) console.log(`  the ETA was farthest off at ${describeEta(eta)}`);
     }
   }
 }
