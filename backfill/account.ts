@@ -47,9 +47,9 @@ const NOTHING: Spent = {
  * Keeps account of a backfill's time: each moment since the last entry goes to one expense. From it
  * come the recent rate, the shares, and when it will be done. Pure: the time is an argument.
  *
- * How fast it fills is asked of the last minute of filling, its stalls left out of what is to come; the share of standing still of a longer
- * time, because reasons last for minutes; and VACUUM of all the time, because it comes once in a
- * tenth of the table, however long that takes.
+ * How fast it fills is asked of the last half minute of filling, its stalls left out of what is to come;
+ * the share of standing still of a longer time, because reasons last for minutes; and VACUUM of all
+ * the time, because it comes once in a tenth of the table, however long that takes.
  */
 export class Account {
   private readonly rate = new RateWindow();
@@ -87,14 +87,17 @@ export class Account {
     add(this.total.slowedSeconds, reason, seconds);
   }
 
-  /** Where the fill is; what was passed since the last time was passed in the time that it filled. */
-  reach(blocks: number, rows: number): void {
+  /**
+   * Where the fill is; what was passed since the last time was passed in the time that it filled.
+   * @param blocksTotal of which so many have been passed.
+   */
+  reach(blocks: number, rows: number, blocksTotal: number): void {
     const { total, last } = this;
     // Where this run begins, and where a new pass does, nothing has been passed.
     if (last) total.blocks += Math.max(0, blocks - last.blocks);
     if (last) total.rows += Math.max(0, rows - last.rows);
     this.last = { blocks, rows };
-    this.rate.add(total.fillingSeconds * 1000, blocks, rows);
+    this.rate.add(total.fillingSeconds * 1000, blocks, rows, blocksTotal);
   }
 
   /** While it fills; null: not known yet. */
@@ -121,12 +124,12 @@ export class Account {
     return (filling + this.vacuumLeft(blocksLeft, blocksTotal)) / moving;
   }
 
-  /** The last share of the table is not vacuumed any more. */
+  /** The last share of the table is not vacuumed any more, and while it is filled none is begun. */
   private vacuumLeft(blocksLeft: number, blocksTotal: number): number {
     const { vacuumSeconds, vacuumed, blocks } = this.total;
-    if (vacuumed === 0) return 0;
-    const toVacuum = blocks - vacuumed + blocksLeft - blocksTotal * VACUUM_SHARE;
-    return (Math.max(0, toVacuum) * vacuumSeconds) / vacuumed;
+    const before = blocksLeft - blocksTotal * VACUUM_SHARE;
+    if (vacuumed === 0 || before < 0) return 0;
+    return ((blocks - vacuumed + before) * vacuumSeconds) / vacuumed;
   }
 
   spent(): Spent {

@@ -13,48 +13,58 @@ export interface Passed {
   rows: number;
 }
 
-const WINDOW_MS = 60_000;
-const SHORTEST_MS = 1_000;
+const WINDOW_MS = 30_000;
+const SHORTEST_MS = 500;
 
 /** The window's blocks are looked at in so many slices; fewer points than twice that tell of none. */
-const SLICES = 10;
+const SLICES = 20;
 /** A slice counts for no more than so many times the median of them: what is more is a stall. */
 const STALL = 1.5;
 
+/** Of a fill's blocks so many are its beginning, which is left out. */
+const BEGINNING = 0.1;
+
 /**
- * What was passed within the latest minute of a clock that may stand still, and no more than the latter
- * half of all blocks passed. A fill is slow to begin with, while the size of its chunks is
- * found and caches are cold (the first tenth of a million rows took 1.7 times as long as any other):
- * what is measured from the start on expects the same of all that is left. Pure.
+ * What was passed within the latest half minute of a clock that may stand still, without the beginning of
+ * the fill: its first tenth, or the first half of what was passed while that is less. There it is slower
+ * than later, in small tables as in large ones (1.7 times of one, three and ten million rows): probably
+ * because it is the first to change each page of the indexes. Everything else of half a minute counts,
+ * since half a second may take twice as long as the next. Pure.
  */
 export class RateWindow {
   private points: Point[] = [];
   private startBlocks = 0;
+  private beginning = 0;
 
-  /** @param atMs of any clock that does not go back. */
-  add(atMs: number, blocks: number, rows: number): void {
+  /**
+   * @param atMs of any clock that does not go back.
+   * @param blocksTotal of which so many have been passed.
+   */
+  add(atMs: number, blocks: number, rows: number, blocksTotal: number): void {
     const last = this.points.at(-1);
     // A new pass begins at block 0: what was before is another pass's rate.
     if (last && blocks < last.blocks) this.points = [];
     if (this.points.length === 0) this.startBlocks = blocks;
+    this.beginning = (blocksTotal - this.startBlocks) * BEGINNING;
     this.points.push({ atMs, blocks, rows });
     // The newest point that is at least a window old stays: the window is measured from it.
     while (this.points.length > 2 && this.points[1]!.atMs <= atMs - WINDOW_MS) this.points.shift();
     if (this.points.length > 2_000) this.points = this.points.filter((_, i) => i % 2 === 0);
   }
 
-  /** null until a second has been measured, and when no block was passed in it. */
+  /** null until half a second has been measured, and when no block was passed in it. */
   passed(): Passed | null {
     const last = this.points.at(-1);
     if (!last) return null;
-    const half = (last.blocks + this.startBlocks) / 2;
+    const { startBlocks } = this;
+    const begun = startBlocks + Math.min(this.beginning, (last.blocks - startBlocks) / 2);
     const youngest = this.points.findLastIndex(({ atMs }) => atMs <= last.atMs - SHORTEST_MS);
     const from = Math.min(
       youngest,
       Math.max(
         0,
         this.points.findLastIndex(({ atMs }) => atMs <= last.atMs - WINDOW_MS),
-        this.points.findLastIndex(({ blocks }) => blocks <= half),
+        this.points.findLastIndex(({ blocks }) => blocks <= begun),
       ),
     );
     const first = this.points[from];
@@ -69,9 +79,8 @@ export class RateWindow {
 }
 
 /**
- * A machine that is shared, or a disk that is busy, takes seconds away now and then. In a window of
- * a minute they hardly count; in the young one of a fill of seconds they would be expected again and
- * again. Pure.
+ * A machine that is shared, or a disk that is busy, takes seconds away now and then: they would be
+ * expected again and again. Pure.
  */
 function usualMsOf(points: readonly Point[]): number {
   const first = points[0]!;

@@ -90,7 +90,7 @@ export class Report {
   reach(reached: Reached | null, rows: number): void {
     if (!reached) return;
     this.spend('filling');
-    this.account.reach(reached.blocksDone, reached.rowsFilled);
+    this.account.reach(reached.blocksDone, reached.rowsFilled, reached.blocksTotal);
     this.metrics.count('pgtandem_backfill_rows_total', this.labels, rows);
     this.metrics.set('pgtandem_backfill_progress_ratio', this.labels, ratioOf(reached));
   }

@@ -12,11 +12,19 @@ export interface EtaError {
   error: number;
   /** Blocks done over blocks in all. */
   ratio: number;
+  /** How much too long the estimate was, seconds; below 0: too short. */
+  offSeconds: number;
 }
 
 /**
- * The estimate that was farthest off, of those from 20% to 95% of the blocks; what comes after is of
- * so little time that the half second between two savings counts. By the fill's own clock. Pure.
+ * Of less than this time left an error is the share of it, seconds: the progress is saved twice a
+ * second, and a fifth of this is half a second.
+ */
+const LEFT_MIN = 2.5;
+
+/**
+ * The estimate that was farthest off, of those from 20% to 95% of the blocks. By the fill's own
+ * clock. Pure.
  * @returns null without two samples.
  */
 export function etaErrorOf(samples: readonly Sample[]): EtaError | null {
@@ -26,10 +34,17 @@ export function etaErrorOf(samples: readonly Sample[]): EtaError | null {
   for (const { ratio, etaSeconds, spent } of samples) {
     const left = secondsOf(last.spent) - secondsOf(spent);
     if (ratio < 0.2 || ratio > 0.95 || left <= 0) continue;
-    const error = Math.abs((etaSeconds ?? Number.POSITIVE_INFINITY) - left) / left;
-    if (!worst || error > worst.error) worst = { error, ratio };
+    const offSeconds = (etaSeconds ?? Number.POSITIVE_INFINITY) - left;
+    const error = Math.abs(offSeconds) / Math.max(LEFT_MIN, left);
+    if (!worst || error > worst.error) worst = { error, ratio, offSeconds };
   }
   return worst;
+}
+
+/** `21%, by 1.1 s too long` */
+export function describeEta({ ratio, offSeconds }: EtaError): string {
+  const seconds = Math.abs(offSeconds).toFixed(1);
+  return `${(ratio * 100).toFixed(0)}%, by ${seconds} s too ${offSeconds < 0 ? 'short' : 'long'}`;
 }
 
 function secondsOf({ fillingSeconds, vacuumSeconds, throttledSeconds }: Spent): number {

@@ -79,15 +79,20 @@ export class Load {
   }
 }
 
-/** What was seen from `fromMs` to `toMs` of the wall clock. Pure. */
+/**
+ * What was seen from `fromMs` to `toMs` of the wall clock: those that ended then, and how long those
+ * took that were due then, whenever they ended. Who had to wait for all of a stall counts where it was,
+ * also where nothing ended. Pure.
+ */
 export function serviceOf(done: readonly Done[], fromMs: number, toMs: number): Service {
-  const own = within(done, fromMs, toMs);
-  return { tps: (own.length * 1000) / (toMs - fromMs), p99: p99Of(own) };
+  const ended = done.filter(({ atMs }) => atMs >= fromMs && atMs < toMs);
+  const tps = (ended.length * 1000) / (toMs - fromMs);
+  return { tps, p99: p99Of(dueWithin(done, fromMs, toMs)) };
 }
 
-/** Those that ended then. Pure. */
-export function within(done: readonly Done[], fromMs: number, toMs: number): Done[] {
-  return done.filter(({ atMs }) => atMs >= fromMs && atMs < toMs);
+/** Those that were due then. Pure. */
+export function dueWithin(done: readonly Done[], fromMs: number, toMs: number): Done[] {
+  return done.filter(({ atMs, ms }) => atMs - ms >= fromMs && atMs - ms < toMs);
 }
 
 /** Not a number of none. Pure. */

@@ -3,11 +3,12 @@ import { Command } from 'commander';
 import type pg from 'pg';
 import { median } from '../median.js';
 import { batches, type Contender, type Filled, hasPgroll, pgroll, single } from './contenders.js';
+import { describeEta } from './eta.js';
 import { watchLag } from './lag.js';
 import { capacity, Load, serviceOf } from './load.js';
 import { type Manner, pgtandem } from './pgtandem.js';
 import { setStage } from './stage.js';
-import { describeServices, type State, servicesOf, windowsOf } from './windows.js';
+import { describeServices, SKIPPED_MS, type State, servicesOf, windowsOf } from './windows.js';
 
 interface Options extends Manner {
   rows: number[];
@@ -128,6 +129,8 @@ for (const rows of options.rows) {
     if (wal[0].bytes < 40 * (filled.rows ?? wal[0].n))
       throw new Error(`${contender.name} has filled nothing`);
     await client.end();
+    // Who waited for the fill is to end, and to be in the log.
+    if (load) await new Promise((resolve) => setTimeout(resolve, SKIPPED_MS));
     const done = load ? await load.stop() : [];
     await run.close();
     const { fromMs, toMs } = filled;
@@ -162,6 +165,10 @@ async function sizes(client: pg.Client) {
   return rows[0] as { heap: number; indexes: number; lsn: string };
 }
 
+/** Nothing of what was not seen. */
+const shown = (value: number, digits: number) =>
+  Number.isFinite(value) ? value.toFixed(digits) : '';
+
 function print(runs: ReadonlyMap<string, Figures[]>, loaded: boolean): void {
   const head = ['', 's', 'rows/s', 'of UPDATE', 'heap', 'indexes', 'WAL B/row', 'lag ms'];
   if (loaded) head.push(...['tps', 'p99 ms'].flatMap((what) => [what, 'of before', 'of held']));
@@ -176,14 +183,16 @@ function print(runs: ReadonlyMap<string, Figures[]>, loaded: boolean): void {
   const yardstick = runs.get(single.name);
   for (const [name, own] of runs) {
     const speed = middle(own, (each) => each.rowsPerSecond);
+    const part = own.some(({ rows }) => rows !== undefined);
     const row = [
       name,
       middle(own, (each) => each.seconds).toFixed(1),
       Math.round(speed).toLocaleString('en-US'),
       yardstick ? (speed / middle(yardstick, (each) => each.rowsPerSecond)).toFixed(2) : '',
-      middle(own, (each) => each.heapGrowth).toFixed(2),
-      middle(own, (each) => each.indexGrowth).toFixed(2),
-      middle(own, (each) => each.walBytesPerRow).toFixed(0),
+      // Not of a fill that was not given the time for all rows, nor what the application has written.
+      shown(part ? Number.NaN : middle(own, (each) => each.heapGrowth), 2),
+      shown(part ? Number.NaN : middle(own, (each) => each.indexGrowth), 2),
+      shown(loaded ? Number.NaN : middle(own, (each) => each.walBytesPerRow), 0),
       middle(own, (each) => each.lagMs).toFixed(0),
     ];
     if (loaded) {
@@ -191,15 +200,15 @@ function print(runs: ReadonlyMap<string, Figures[]>, loaded: boolean): void {
         const of = (state: State) =>
           middle(own, ({ services }) => services.get(state)?.[what] ?? Number.NaN);
         const during = of('filling');
-        row.push(during.toFixed(what === 'tps' ? 0 : 1), (during / of('before')).toFixed(2));
-        row.push((during / of('held')).toFixed(2));
+        row.push(shown(during, what === 'tps' ? 0 : 1), shown(during / of('before'), 2));
+        row.push(shown(during / of('held'), 2));
       }
     }
     const last = own.at(-1)!;
     const MB = 1024 ** 2;
     row.push(
-      last.resident ? (last.resident.early / MB).toFixed(0) : '',
-      last.resident ? (last.resident.late / MB).toFixed(0) : '',
+      shown((last.resident?.early ?? Number.NaN) / MB, 0),
+      shown((last.resident?.late ?? Number.NaN) / MB, 0),
       own.flatMap(({ eta }) => (eta ? [`${(eta.error * 100).toFixed(0)}%`] : [])).join(' '),
     );
     table.push(row);
@@ -209,7 +218,7 @@ function print(runs: ReadonlyMap<string, Figures[]>, loaded: boolean): void {
     for (const { eta, shares, services } of own) {
       for (const line of describeServices(services)) console.log(`${name}, ${line}`);
       if (shares) console.log(`${name}: ${shares}`);
-      if (eta) console.log(`  the ETA was farthest off at ${(eta.ratio * 100).toFixed(0)}%`);
+      if (eta) console.log(`  the ETA was farthest off at ${describeEta(eta)}`);
     }
   }
 }

@@ -1,5 +1,5 @@
 import { median } from '../median.js';
-import { type Done, p99Of, type Service, serviceOf, within } from './load.js';
+import { type Done, dueWithin, p99Of, type Service, serviceOf } from './load.js';
 
 /**
  * What went on beside the application: nothing; a migration whose columns are written together and
@@ -51,7 +51,7 @@ export function servicesOf(done: readonly Done[], windows: readonly Window[]): M
     const seconds = own.flatMap((window) => secondsOf(done, window));
     if (seconds.length === 0) continue;
     const of = (what: 'tps' | 'p99') => median(seconds.map((each) => each[what]));
-    const all = own.flatMap(({ fromMs, toMs }) => within(done, fromMs, toMs));
+    const all = own.flatMap(({ fromMs, toMs }) => dueWithin(done, fromMs, toMs));
     found.set(state, {
       tps: of('tps'),
       p99: of('p99'),

@@ -10,7 +10,8 @@ import { randomFrom } from './setup.js';
 /**
  * The application's p99, from the proxies' counts to the signal, without a server.
  *
- * What was broken on purpose, and which test saw it: the p99 of all the window instead of its slices',
+ * What was broken on purpose, and which test saw it: what stops the fill judged by the median of five
+ * seconds ("the last second alone"); the p99 of all the window instead of its slices',
  * the slices from the oldest on, as many of them as there are where one is asked for ("a stall");
  * slices that end without a hundred transactions (it, and "a window"); a proxy that comes with all
  * that it has ever counted, one that begins anew with less than nothing, a window without an end
@@ -159,6 +160,36 @@ t.test('a stall spoils its own second, of the baseline as of what is compared', 
   t.same(few.slice(0, 5), [null, null, null, null, ms(FAST)]);
   t.same(few.map(isSlow), [false, false, false, false, false, true, true]);
   t.same(new Set(reported(new LatencyWindow(5_000), [0, 0, 0, 0, 0, 0], 19)), new Set([null]));
+});
+
+t.test('what stops the fill is the last second alone, what slows it most of five', async (t) => {
+  const settings = { ...DEFAULT_THROTTLE, latencyBaselineMs: ms(FAST) };
+  const [slow, stop] = latency(OID);
+  let [fast, slower] = [0, 0];
+  const after = (second: number, isStalled: boolean) => {
+    if (isStalled) slower += 100;
+    else fast += 100;
+    const counts = { [FAST]: fast, [SLOW]: slower };
+    const reports = [{ proxy: 'a', ageMs: 0, counts }];
+    return [slow!, stop!].map(
+      (one) => one.judge(one.take(reports, second * 1_000), settings)[0]!.observed! > 1.2,
+    );
+  };
+  const stalled = [false, false, false, true, false, true, true, true, false];
+  t.same(
+    stalled.map((is, second) => after(second, is)),
+    [
+      [false, false],
+      [false, false],
+      [false, false],
+      [false, true],
+      [false, false],
+      [false, true],
+      [true, true],
+      [true, true],
+      [true, false],
+    ],
+  );
 });
 
 t.test(

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { LagHistory } from '../../backfill/history.js';
 import { DEFAULT_THROTTLE } from '../../backfill/job.js';
+import { slots } from '../../backfill/signals/slots.js';
 import { lagOf, lostStandbys, namesOf, signalsOf } from '../../backfill/standbys.js';
 import { decide, REASONS, type Signal, STALE_MS } from '../../backfill/throttle.js';
 import type { WalSender } from '../../db/replication.js';
@@ -203,6 +204,23 @@ t.test('each kind of walsender is held to the limits that mean something for it'
   t.same(names([sender({ state: null, written: null, replayed: null })]), ['privilege app 1']);
   t.same(names([], ['standby1']), ['standby-lost standby1 1']);
 });
+
+t.test(
+  'a slot stops it by what it retains, and whatever that is when it is about to be lost',
+  async (t) => {
+    const judged = (status: 'reserved' | 'extended' | 'unreserved', megabytes: number) => {
+      const slot = { name: 's', status, retained: megabytes * 1024 * 1024 };
+      const settings = { ...DEFAULT_THROTTLE, maxSlotBytes: 8 * 1024 * 1024 };
+      const seen = slots().judge([slot], settings);
+      return decide(seen.map((one) => ({ ...one, name: 'slot-wal', level: 'hard', ageMs: 0 })))
+        ?.text;
+    };
+    t.equal(judged('reserved', 8), undefined);
+    t.equal(judged('extended', 9), 'slot-wal: slot s retains 9.0 MB (limit 8.0 MB)');
+    const lost = 'slot-wal: slot s is about to be lost (max_slot_wal_keep_size): 1.0 MB behind';
+    t.equal(judged('unreserved', 1), lost);
+  },
+);
 
 t.test('docs/backfill.md explains every reason, and no other', async (t) => {
   const file = join(import.meta.dirname, '..', '..', '..', 'docs', 'backfill.md');
