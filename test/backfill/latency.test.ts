@@ -164,7 +164,7 @@ t.test('a stall spoils its own second, of the baseline as of what is compared', 
 
 t.test('what stops the fill is the last second alone, what slows it most of five', async (t) => {
   const settings = { ...DEFAULT_THROTTLE, latencyBaselineMs: ms(FAST) };
-  const [slow, stop] = latency(OID);
+  const [slow, stop] = latency(OID, new Control(0));
   let [fast, slower] = [0, 0];
   const after = (second: number, isStalled: boolean) => {
     if (isStalled) slower += 100;
