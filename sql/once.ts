@@ -129,7 +129,11 @@ function oneRow(
   }
   inner.sort(table);
   const given = kept.map((column) => {
-    return { column, value: inner.has(column) ? inner.reference(column) : cellOf(column) };
+    if (inner.has(column)) return { column, value: inner.reference(column) };
+    const value = cellOf(column);
+    // In a SELECT a row without a type is none of the column's composite type.
+    if ('RowExpr' in value.node) throw new Unsure('row');
+    return { column, value };
   });
   return { outputs: withDefaults(layout, given, inner, additions), from: null };
 }

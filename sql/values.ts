@@ -21,8 +21,10 @@ export function insertValues(plan: Plan, layout: Layout, lists: readonly Node[])
     try {
       return insertOnce(plan, layout, rows);
     } catch (error) {
-      const typed = error instanceof Unsure && error.reason === 'volatile';
-      if (!typed || lists.length === 1) throw error;
+      if (!(error instanceof Unsure)) throw error;
+      // A row without a type can stay where it is there.
+      const isTried = error.reason === 'volatile' && lists.length > 1;
+      if (!isTried && error.reason !== 'row') throw error;
     }
   }
   return insertCells(plan, layout, rows, lists);
