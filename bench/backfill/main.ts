@@ -166,8 +166,9 @@ async function sizes(client: pg.Client) {
 }
 
 /** Nothing of what was not seen. */
-const shown = (value: number, digits: number) =>
-  Number.isFinite(value) ? value.toFixed(digits) : '';
+function shown(value: number, digits: number): string {
+  return Number.isFinite(value) ? value.toFixed(digits) : '';
+}
 
 function print(runs: ReadonlyMap<string, Figures[]>, loaded: boolean): void {
   const head = ['', 's', 'rows/s', 'of UPDATE', 'heap', 'indexes', 'WAL B/row', 'lag ms'];
