@@ -15,6 +15,6 @@ INSERT INTO things (id, spot, note) OVERRIDING USER VALUE VALUES (1, (2, 'q')::p
 INSERT INTO things ("id", "spot", "note", "note_new") OVERRIDING USER VALUE SELECT 1, (2, 'q')::public.spot, "pgtandem"."pgtandem 1", lower((("pgtandem"."pgtandem 1")::text)) FROM (SELECT f() AS "pgtandem 1", "pgtandem alone"."column1" FROM (VALUES (1)) AS "pgtandem alone" OFFSET 0) AS "pgtandem"
 
 --# Beside what gives one value it stays in VALUES.
-INSERT INTO things (id, spot, note) OVERRIDING USER VALUE VALUES (1, (2, 'q'), lower('Q'))
+INSERT INTO things (id, spot, note) OVERRIDING USER VALUE VALUES (1, (2, 'q'), random()::text)
 --> rewritten
-INSERT INTO things (id, spot, note, "note_new") OVERRIDING USER VALUE VALUES (1, (2, 'q'), lower('Q'), lower(((lower('Q'))::text)))
+WITH "pgtandem 1" AS MATERIALIZED (VALUES (random()::text)) INSERT INTO things (id, spot, note, "note_new") OVERRIDING USER VALUE VALUES (1, (2, 'q'), (SELECT column1 FROM "pgtandem 1"), lower((((SELECT column1 FROM "pgtandem 1"))::text)))
