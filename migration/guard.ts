@@ -1,5 +1,7 @@
 import { childrenOf, type Member } from '../db/tree.js';
+import { readByAll } from '../sql/escapes.js';
 import { printExpression, quoteIdentifier as q, quoteLiteral } from '../sql/rules.js';
+import { fromBytes, toBytes } from '../sql/tree.js';
 import {
   ARRIVAL_TRIGGER,
   GUARD_TRIGGER,
@@ -216,7 +218,7 @@ function fillOnly(side: Side, plan: Plan): string {
   );
 }
 
-/** A function's body as a string constant. */
+/** A function's body as a string constant. It is read in sessions with any standard_conforming_strings. */
 export function quoteBody(body: string): string {
-  return quoteLiteral(body).trimStart();
+  return quoteLiteral(fromBytes(readByAll(toBytes(body)))).trimStart();
 }

@@ -30,6 +30,20 @@ export function escapedConstants(text: ByteString): number[] | null {
   return starts;
 }
 
+/** A text of ours, written with the setting on, for readers with either. */
+export function readByAll(text: ByteString): ByteString {
+  if (!text.includes('\\')) return text;
+  let result = '';
+  let at = 0;
+  for (const { kind, start, end } of lex(text)) {
+    const constant = text.slice(start, end);
+    if (kind !== 'string' || !constant.startsWith("'") || !constant.includes('\\')) continue;
+    result += text.slice(at, start) + MARK + constant.replaceAll('\\', '\\\\');
+    at = end;
+  }
+  return result + text.slice(at);
+}
+
 /** The same text for a reader to whom a backslash is one. */
 export function withMarks(text: ByteString, starts: readonly number[]): ByteString {
   let result = '';

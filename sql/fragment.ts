@@ -1,5 +1,6 @@
 import type { Node, RawStmt, SelectStmt, TypeName } from 'libpg-query';
 import { join, type Piece } from './edits.js';
+import { readByAll } from './escapes.js';
 import { parse } from './parser.js';
 import { type Expression, quoteIdentifier } from './rules.js';
 import { type ByteString, stringNodes, toBytes } from './tree.js';
@@ -54,7 +55,8 @@ export function fill(template: Template, value: (column: ByteString) => Fragment
 
 /** @throws SyntaxFailure when the rule's expression is not one that the grammar knows. */
 export function prepareTemplate(expression: Expression): Template {
-  const texts = expression.texts.map(toBytes);
+  // The client's session may have standard_conforming_strings off.
+  const texts = expression.texts.map((text) => readByAll(toBytes(text)));
   const holes = texts.map((text, i) =>
     i === 0 ? text : `(${quoteIdentifier(holeName(i - 1))})${text}`,
   );

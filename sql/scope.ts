@@ -74,6 +74,11 @@ export function findItem(scope: Scope, name: ByteString): Item | null {
   return null;
 }
 
+/** Whether a name may be one of the columns that an application sees of an item. */
+export function isVisible(item: Item, name: ByteString): boolean {
+  return item.columns.includes(name) || (item.table?.visible.includes(name) ?? true);
+}
+
 /** Whether a column of an item may have that name. */
 export function mayHave({ table, columns, lacks }: Item, column: ByteString): boolean {
   if (columns.includes(column)) return true;

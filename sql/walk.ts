@@ -28,9 +28,9 @@ import {
   childOf,
   findItem,
   fromItems,
-  type Item,
   isCte,
   isMisnamed,
+  isVisible,
   itemOf,
   queriesIn,
   type Scope,
@@ -390,10 +390,6 @@ export class Walk {
     }
     this.targets(clause?.exprs, scope, sent);
   }
-}
-
-function isVisible(item: Item, name: ByteString): boolean {
-  return item.columns.includes(name) || (item.table?.visible.includes(name) ?? true);
 }
 
 export function isStar(ref: ColumnRef): boolean {

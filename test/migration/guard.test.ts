@@ -201,6 +201,27 @@ t.test('the guard keeps what no proxy has seen', async (t) => {
     await plane.ask('f', 'abort', 'aborted');
   });
 
+  t.test(
+    'an expression is read alike in sessions with any standard_conforming_strings',
+    async (t) => {
+      const sql = String.raw`ALTER TABLE users ALTER COLUMN email TYPE text USING replace(email, '\', '\101')`;
+      await plane.start('s', sql);
+      await plane.reach('s', 'ready');
+      // What is planned first stays planned in the session.
+      for (const setting of ['off', 'on']) {
+        await plane.query(`SET standard_conforming_strings = ${setting}`);
+        await plane.query(String.raw`INSERT INTO users (email) VALUES (E'a\\b')`);
+      }
+      await plane.query('RESET standard_conforming_strings');
+      const written = await plane.query(
+        'SELECT email, _pgtandem_new_email AS n FROM users ORDER BY id DESC LIMIT 2',
+      );
+      const row = { email: String.raw`a\b`, n: String.raw`a\101b` };
+      t.same(written, [row, row]);
+      await plane.ask('s', 'abort', 'aborted');
+    },
+  );
+
   t.test('reject: a direct write of the old column alone fails, and nothing else', async (t) => {
     const sql = 'ALTER TABLE users ALTER COLUMN n TYPE bigint';
     await plane.start('e', sql, {}, 'reject');

@@ -15,9 +15,12 @@ import type { ColumnRule, RuleSet } from '../../sql/rules.js';
  * | offsets are not turned back                              | what stands behind a constant           |
  * | a copy of a constant is left without its E               | the warnings                            |
  * | N'' is read as any other                                 | N'\''                                   |
+ * | a default of ours is given as the catalog has it         | DEFAULT, and a column that is left out   |
  */
 
 const STATEMENTS: readonly string[] = [
+  'INSERT INTO orders (id, note) VALUES (1, $$n$$), (2, DEFAULT)',
+  'UPDATE orders SET name = DEFAULT',
   String.raw`INSERT INTO orders VALUES (1, 'it\'s', 'b')`,
   String.raw`INSERT INTO orders VALUES (1, 'it\'s, (', '\\'), (2, '''\\', $$\$$)`,
   String.raw`INSERT INTO orders VALUES (1, '\', 2', 'x\ty', 'one too many')`,
@@ -47,13 +50,19 @@ const UNREAD: readonly string[] = [
   String.raw`UPDATE orders SET name = '\'`,
 ];
 
+const DEFAULT = String.raw`'a\101\\b'::character varying`;
+
 function rules(): RuleSet {
-  const column = (name: string, type: string): ColumnRule => {
-    const rest = { notNull: false, identity: null, generated: false, default: null };
+  const column = (name: string, type: string, fallback: string | null = null): ColumnRule => {
+    const rest = { notNull: false, identity: null, generated: false, default: fallback };
     return { name, type, baseType: type.replace('(9)', ''), defaultVolatile: false, ...rest };
   };
   const columns = [
-    ...[column('id', 'integer'), column('name', 'character varying(9)'), column('note', 'text')],
+    ...[
+      column('id', 'integer'),
+      column('name', 'character varying(9)', DEFAULT),
+      column('note', 'text'),
+    ],
     column('name_new', 'text'),
   ];
   const pair = {
@@ -80,7 +89,7 @@ t.test('a backslash begins an escape where the setting is off', async (t) => {
   t.teardown(() => db.end());
   for (const schema of ['plain', 'tandem']) {
     await db.query(`CREATE SCHEMA ${schema};
-      CREATE TABLE ${schema}.orders (id integer, name varchar(9), note text)`);
+      CREATE TABLE ${schema}.orders (id integer, name varchar(9) DEFAULT ${DEFAULT}, note text)`);
   }
   await db.query('ALTER TABLE tandem.orders ADD name_new text');
   const rewriter = makeRewriter(rules());
