@@ -22,6 +22,7 @@ import { FORWARD, SWALLOW } from './ledger.js';
 import { isClientLength, SMALL_MESSAGE } from './lengths.js';
 import type { Limits } from './limits.js';
 import {
+  addQuery,
   cString,
   FRONTEND,
   readParse,
@@ -207,10 +208,10 @@ export class Frontend implements FrameSink {
       return DROP;
     }
     if (text && isReplaced(rewrite)) {
-      this.reader.emit(writeQuery(rewrite.text));
+      addQuery(this.reader.tail, rewrite);
       this.d.copyIn.sends(rewrite);
-      const { rewriter } = this.control.force;
-      ledger.push(QUERY, FORWARD, new Replaced(Buffer.from(text), rewrite, rewriter!));
+      const original = rewrite.original ?? Buffer.from(text);
+      ledger.push(QUERY, FORWARD, new Replaced(original, rewrite, this.control.force.rewriter!));
       return DROP;
     }
     ledger.push(QUERY);

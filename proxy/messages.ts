@@ -7,6 +7,8 @@
  * own are made by `pg-protocol`, whose strings are UTF-8.
  */
 import { serialize } from 'pg-protocol';
+import type { Rewrite } from '../sql/outcome.js';
+import type { Outbox } from './outbox.js';
 
 /** Message type bytes by name. Some letters mean one thing from the client, another from the server. */
 export const FRONTEND = {
@@ -52,6 +54,8 @@ export const BACKEND = {
   parameterDescription: 0x74,
   negotiateProtocolVersion: 0x76,
 } as const;
+
+const NUL = Buffer.from([0]);
 
 /** `S` of Describe and Close: a statement. */
 export const STATEMENT = 0x53;
@@ -102,6 +106,15 @@ export function writeParse(name: string, text: Buffer | string, types: string): 
 
 export function writeQuery(text: Buffer | string): Buffer {
   return message(FRONTEND.query, text, '\0');
+}
+
+/** The same, put where it is sent from. */
+export function addQuery(out: Outbox, rewrite: Rewrite): void {
+  const at = out.open();
+  if (rewrite.writeTo) rewrite.writeTo(out);
+  else out.add(rewrite.text);
+  out.add(NUL);
+  out.close(at, FRONTEND.query);
 }
 
 /** Binds a statement of our own, without parameters, to a portal; results in text. */

@@ -33,6 +33,18 @@ export class Outbox {
     this.length = end;
   }
 
+  /** Makes room for so many bytes, which whoever asks writes. @returns where in `memory`. */
+  room(length: number): number {
+    const at = this.length;
+    if (at + length > this.bytes.length) this.grow(at + length);
+    this.length = at + length;
+    return at;
+  }
+
+  get memory(): Buffer {
+    return this.bytes;
+  }
+
   /** Begins a message whose length is not known yet. @returns where it is. */
   open(): number {
     const at = this.length;

@@ -44,10 +44,21 @@ export interface Shape {
   }[];
 }
 
+/** Memory that is written to the server. */
+export interface Target {
+  /** Makes room for so many bytes behind what is there. @returns where in `memory`, which may be another one. */
+  room(length: number): number;
+  readonly memory: Buffer;
+}
+
 export interface Rewrite {
   outcome: Outcome;
   /** What to send, in the client's encoding, without the terminating NUL. */
   text: Buffer;
+  /** Writes `text` there without making it first; absent: it is made. */
+  writeTo?(target: Target): void;
+  /** The client's text, as bytes of its own; absent: whoever needs it copies it. */
+  original?: Buffer;
   /** oids of the tables under migration that the text may touch; empty: none. */
   touches: readonly number[];
   /** Why it was guarded or refused, a short slug for metrics (`copy`, `merge`, ...); else null. */

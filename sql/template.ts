@@ -1,6 +1,6 @@
-import { copyRange } from './bytes.js';
+import { copyRange, ownCopy } from './bytes.js';
 import type { Skeleton, Spans } from './literals.js';
-import type { Edit, Outcome, Rewrite, Shape } from './outcome.js';
+import type { Edit, Outcome, Rewrite, Shape, Target } from './outcome.js';
 
 /** A place in the text that a template was made of, and how many constants end before it. */
 interface Place {
@@ -85,9 +85,27 @@ export class Template {
 
   /** The rewrite of another text of the skeleton. */
   fill(text: Buffer, spans: Spans): Rewrite {
+    return new Filled(this, this.rewrite, ownCopy(text), spans);
+  }
+
+  /** What is sent in place of a text. */
+  textOf(text: Buffer, spans: Spans): Buffer {
+    const sent = Buffer.allocUnsafe(this.measure(text, spans));
+    this.put(text, sent, 0);
+    return sent;
+  }
+
+  /** Puts what is sent in place of a text where it is sent from. */
+  write(text: Buffer, spans: Spans, target: Target): void {
+    const at = target.room(this.measure(text, spans));
+    this.put(text, target.memory, at);
+  }
+
+  /** How long it is; where its copies are is in `copies`, until another one is measured. */
+  private measure(text: Buffer, spans: Spans): number {
     const { program, ours } = this;
     const steps = (program.length / STEP) | 0;
-    if (copies.length < 2 * steps) copies = new Int32Array(4 * steps);
+    if (copies.length <= 2 * steps) copies = new Int32Array(4 * steps + 1);
     let length = ours.length + text.length;
     for (let i = 0, step = 0; i < 2 * steps; i += 2, step += STEP) {
       const from = placeIn(program, step, spans);
@@ -97,17 +115,22 @@ export class Template {
       length += to - from;
     }
     const rest = placeIn(program, steps * STEP, spans);
-    const sent = Buffer.allocUnsafe(length - rest);
-    let at = 0;
+    copies[2 * steps] = rest;
+    return length - rest;
+  }
+
+  private put(text: Buffer, to: Buffer, start: number): void {
+    const { program, ours } = this;
+    const steps = (program.length / STEP) | 0;
+    let at = start;
     let used = 0;
     for (let i = 0; i < steps; i++) {
-      at = copyRange(text, copies[2 * i]!, copies[2 * i + 1]!, sent, at);
+      at = copyRange(text, copies[2 * i]!, copies[2 * i + 1]!, to, at);
       const end = program[STEP * i + 4]!;
-      at = copyRange(ours, used, end, sent, at);
+      at = copyRange(ours, used, end, to, at);
       used = end;
     }
-    copyRange(text, rest, text.length, sent, at);
-    return new Filled(this, this.rewrite, sent, spans);
+    copyRange(text, copies[2 * steps]!, text.length, to, at);
   }
 
   /** The edits of a text that was filled. */
@@ -138,7 +161,10 @@ function placeIn(program: Int32Array, at: number, spans: Spans): number {
   return end < 0 ? behind : spans[end]! + behind;
 }
 
-/** What a template gives: where the edits are is only asked for when the server sees a mistake. */
+/**
+ * What a template gives. It is written to where it is sent from; as a text of its own, and where the edits
+ * are, it is only asked for when the server sees a mistake.
+ */
 class Filled implements Rewrite {
   readonly outcome: Outcome;
   readonly touches: readonly number[];
@@ -146,11 +172,12 @@ class Filled implements Rewrite {
   readonly refusal: Rewrite['refusal'];
   readonly shape?: Shape;
   private known: Edit[] | null = null;
+  private made: Buffer | null = null;
 
   constructor(
     private readonly template: Template,
     { outcome, touches, reason, refusal, shape }: Rewrite,
-    readonly text: Buffer,
+    readonly original: Buffer,
     private readonly spans: Spans,
   ) {
     this.outcome = outcome;
@@ -158,6 +185,15 @@ class Filled implements Rewrite {
     this.reason = reason;
     this.refusal = refusal;
     if (shape) this.shape = shape;
+  }
+
+  get text(): Buffer {
+    this.made ??= this.template.textOf(this.original, this.spans);
+    return this.made;
+  }
+
+  writeTo(target: Target): void {
+    this.template.write(this.original, this.spans, target);
   }
 
   get edits(): readonly Edit[] {

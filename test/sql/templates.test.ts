@@ -181,6 +181,35 @@ t.test('what was filled last is filled again, under its own meaning only', async
   );
 });
 
+t.test('what is filled is written behind what is there, and keeps a text of its own', async (t) => {
+  const rewriter = makerOf(FILES.find(({ name }) => name === 'insert.sql')!);
+  const [one, two] = ['(1, 2)', '(345, 67)'].map((row) =>
+    Buffer.from(`INSERT INTO orders (id, n) VALUES ${row}, ${row}`),
+  );
+  const templates = new Templates();
+  for (let sight = 0; sight < 2; sight++) {
+    templates.learn('', skeletonOf(one!)!, rewriter(one!), rewriter);
+  }
+  const wanted = rewriter(two!).text.toString();
+  const client = Buffer.from(two!);
+  const filled = templates.fill('', skeletonOf(client)!)!;
+  const other = templates.fill('', skeletonOf(one!)!)!;
+  client.fill(0);
+  const memory = Buffer.alloc(1_000, '.');
+  let length = 3;
+  const room = (more: number) => {
+    length += more;
+    return length - more;
+  };
+  const target = { memory, room };
+  filled.writeTo?.(target);
+  other.writeTo?.(target);
+  t.equal(memory.toString('latin1', 0, length), `...${wanted}${rewriter(one!).text}`);
+  t.equal(memory[length], 46, 'and no further');
+  t.equal(filled.text.toString(), wanted);
+  t.equal(filled.original?.toString(), two!.toString());
+});
+
 t.test('nearly every text has a template', async (t) => {
   t.comment(`${filled} filled`);
   t.ok(filled > 300);
