@@ -92,7 +92,9 @@ export async function measureShapes(): Promise<ShapeCost[]> {
           .toString(2)
           .padStart(24, '0')
           .replace(/./g, (bit) => ' \t'[+bit]!);
-      const again = (tail: string) => cold.rewrite(Buffer.from(bytes + tail), resolution, true);
+      // What is filled is put together when it is asked for.
+      const again = (tail: string) =>
+        cold.rewrite(Buffer.from(bytes + tail), resolution, true).text;
       const figures = {
         parse: timed(() => parse(bytes)),
         first: timed(() => cold.mayTouch(text) && again(blank())),
