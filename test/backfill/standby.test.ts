@@ -6,6 +6,16 @@ import { connect } from '../../db/connect.js';
 import { makeJob, pendingRows, until } from './setup.js';
 import { filled, Watched } from './watched.js';
 
+/**
+ * What was broken on purpose, and which test saw it: the lag in time 0 or a tenth of what it is, a look that
+ * is older than the chunk before ("by time"); the lag in bytes 0 or a tenth, settings that are read once ("by bytes"); a
+ * lag that nobody knows taken for none ("begun with replay paused"); a look of any age ("the observation
+ * stands still"); a standby that is not remembered, or not missed ("is gone"); nothing forgotten ("until it
+ * is forgotten"); walsenders that may not be seen ("may not see"); subscribers left out ("a subscriber"); series
+ * that stay in the metrics, what stands still for ever ("by time").
+ * Not here but in throttle.test.ts: a receiver that has not said anything yet.
+ */
+
 t.test('a primary with a standby', async (t) => {
   const primary = await Cluster.create();
   t.teardown(() => primary.destroy());

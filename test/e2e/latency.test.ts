@@ -12,6 +12,13 @@ const MAIN = resolve(import.meta.dirname, '..', '..', 'cli', 'main.js');
 /**
  * An application gets slow while its table is filled: the proxy sees it, the fill stands still for
  * the right reason, and goes on by itself.
+ *
+ * What was broken on purpose, and seen here: p99s compared with 2 ms whatever was learned ("what was
+ * learned"); latency-stop soft ("stops the backfill"); the p99 ten times what it is ("it goes on by itself"); nothing learned, or for the first
+ * second alone; one p99 of all transactions together ("without the stall"); transactions of any table
+ * ("not a row"); a request taken for a transaction ("they are reported"); what is waited for outside of
+ * transactions on the table added to the next one ("without the stall"). Not here but in backfill/latency.test.ts:
+ * latency-stop judged by five seconds, transactions that are never forgotten, a proxy that has not told for long.
  */
 
 interface Backfill {
@@ -62,7 +69,16 @@ t.test('an application that gets slow stops the backfill', async (t) => {
   await rig.query(`INSERT INTO pgtandem.standby (name) VALUES ('ghost')`);
   const action = 'ALTER TABLE orders ALTER COLUMN amount TYPE bigint';
   await pgtandem('start', '-e', action, '--name', 'm', '--learn', '8s', '--chunk-time', '5ms');
-  await pgtandem('throttle', 'm', '--max-wal-rate', '1MB', '--latency-slow', 'off');
+  await pgtandem(
+    'throttle',
+    'm',
+    '--max-wal-rate',
+    '1MB',
+    '--latency-slow',
+    'off',
+    '--latency-learn',
+    'off',
+  );
   // A stall while it learns; what that may do to the baseline is latency.test.ts's.
   await rig.when('m', ({ progress }) => JSON.stringify(progress).includes('to know its p99'));
   const stalled = `SELECT coalesce(sum(n.value::int), 0)::int FROM pgtandem.proxy,
@@ -82,7 +98,7 @@ t.test('an application that gets slow stops the backfill', async (t) => {
   t.match(learned(), /"transactions":\d{3,}/, `at least ${TRANSACTIONS_MIN}`);
   t.match(
     await pgtandem('throttle', 'm'),
-    /latency-baseline +\d+\.\dms\n +latency-learn +1m\n +latency-slow +off\n +latency-stop +4\n/,
+    /latency-baseline +\d+\.\dms\n +latency-learn +off\n +latency-slow +off\n +latency-stop +4\n/,
   );
 
   const backfill = (is: (now: Backfill) => boolean) =>
@@ -94,10 +110,12 @@ t.test('an application that gets slow stops the backfill', async (t) => {
   const stopped = await backfill(({ throttled }) => /^latency-stop/.test(throttled?.text ?? ''));
   const { throttled } = stopped.progress.backfill as Backfill;
   t.comment(`after ${Math.round(performance.now() - startMs)} ms: ${throttled!.text}`);
-  t.match(
-    throttled!.text,
-    /^latency-stop: the application’s p99 is \d+\.\d ms on this table, \d+\.\d\d times the \d+\.\d ms without the fill \(limit 4\)$/,
-  );
+  const said =
+    /^latency-stop: the application’s p99 is (\d+\.\d) ms on this table, (\d+\.\d\d) times the (\d+\.\d) ms without the fill \(limit 4\)$/;
+  t.match(throttled!.text, said);
+  const [p99Ms, times, beforeMs] = said.exec(throttled!.text)!.slice(1).map(Number);
+  t.equal(beforeMs, Number(baseline.toFixed(1)), 'what was learned is what it compares with');
+  t.ok(Math.abs(times! / (p99Ms! / baseline) - 1) < 0.02, `${times} of ${p99Ms} and ${baseline}`);
   const filled = 'SELECT count(*) FROM orders WHERE _pgtandem_new_amount IS NOT NULL';
   const before = Number(await rig.one(filled));
   await backfill(({ throttled }) => /^latency-stop/.test(throttled?.text ?? ''));
