@@ -12,9 +12,9 @@ import { filled, Watched } from './watched.js';
  * it goes on by itself.
  *
  * What was broken on purpose, and which test saw it: the first standby alone counts, the lag in time 0, a
- * standby that is not remembered, or not missed ("each in its own trouble"); the lag in bytes 0 or a tenth
+ * standby that is not remembered, or not missed, the mildest reason told ("each in its own trouble"); the lag in bytes 0 or a tenth
  * of what it is ("a slow link"); an attempt to archive that failed is no reason ("archive_command"); who holds the table is
- * not asked ("a session that has the table"); slots retain nothing, or a tenth ("WAL that a slot retains").
+ * not asked ("a session that has the table"); slots retain nothing, or a tenth, or are not asked for ("WAL that a slot retains").
  */
 
 t.test('a primary with two standbys', async (t) => {
