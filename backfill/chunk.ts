@@ -90,8 +90,8 @@ const SHORTEST_MS = 3;
  * What a chunk should take: as long as is set where nobody else is at work, and hardly longer than a
  * transaction takes where at least one session on average is, since who meets a chunk waits for it,
  * for its rows' locks, a core or the WAL, for as long as it takes. Where rests are made longer it is
- * shortened by the root of that: the p99 is of one transaction in a hundred, and at 2 chunks of 8 ms a
- * second, the slowest there was, more than one met a chunk.
+ * shortened by the root of that: at 8 transactions at a time and 1,700 a second one chunk of 10 ms a second is
+ * met by one in a hundred, which is the p99, and what that is longer is what the chunk takes.
  * @param activeOthers sessions that run a statement, on average; not a number: not known.
  * @param factor by which rests are longer, from 1 on.
  */

@@ -22,7 +22,8 @@ export function sameMoment(
 }
 
 /**
- * The known differences between errors. Of several rows that violate a unique key the first is told,
+ * The known differences between errors.
+ * @param text the statement, where there is only one. Of several rows that violate a unique key the first is told,
  * and which that is depends on the plan. The others are of statements that are wrong on any data: where there is
  * no cast at all between two types, the copy's cast says so (42846) before the assignment does
  * (42804), at the same place. Where a parameter is given two types (42P08), the copy's cast decides
@@ -32,6 +33,7 @@ export function isKnown(
   seen: string | undefined,
   wanted: string | undefined,
   isRefused: boolean,
+  text: string | null,
 ): boolean {
   if (!seen?.startsWith('E ') || !wanted?.startsWith('E ')) return false;
   const [a, b] = [JSON.parse(seen.slice(2)), JSON.parse(wanted.slice(2))];
@@ -53,9 +55,18 @@ export function isKnown(
   if (a.C === '42846' && b.C === '42846') return a.M === b.M && a.P === b.P;
   // Of two mistakes that are in the text itself, whatever the data, either may be told.
   if (a.M !== b.M && OF_TEXT.has(a.C) && OF_TEXT.has(b.C)) return true;
+  // The same mistake may be in it twice.
+  if (a.M === b.M && a.C === b.C && OF_TEXT.has(a.C) && a.P !== b.P) {
+    return text !== null && constantAt(text, a.P) === (constantAt(text, b.P) ?? '');
+  }
   // What is moved stands in VALUES, in the words of which a set or an aggregate is refused.
   if (/not allowed in VALUES/.test(a.M)) return a.C === b.C;
   return a.C === '42P08' && b.C === '42P08' && a.M === b.M;
+}
+
+/** @param position as an error gives it, in characters from 1 on. */
+function constantAt(text: string, position: string): string | null {
+  return /^'[^']*'/.exec([...text].slice(Number(position) - 1).join(''))?.[0] ?? null;
 }
 
 const MISPLACED = /violates partition constraint$/;

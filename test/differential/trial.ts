@@ -324,8 +324,9 @@ export class Trial {
       ordered,
     );
     if (seen.some((line) => line.startsWith('E '))) this.counts.add('failed');
+    const only = step.length === 1 ? step[0]!.text : null;
     const pairs = Array.from({ length: Math.max(seen.length, wanted.length) }, (_, i) => i).filter(
-      (i) => seen[i] !== wanted[i] && !isKnown(seen[i], wanted[i], stands.size > 0),
+      (i) => seen[i] !== wanted[i] && !isKnown(seen[i], wanted[i], stands.size > 0, only),
     );
     if (pairs.length === 0) return null;
     const isShowing = pairs.every((i) => /^[TDd] /.test(`${seen[i]}${wanted[i]}`));
