@@ -56,9 +56,8 @@ export function isKnown(
   // Of two mistakes that are in the text itself, whatever the data, either may be told.
   if (a.M !== b.M && OF_TEXT.has(a.C) && OF_TEXT.has(b.C)) return true;
   // The same mistake may be in it twice.
-  if (a.M === b.M && a.C === b.C && OF_TEXT.has(a.C) && a.P !== b.P) {
-    return text !== null && constantAt(text, a.P) === (constantAt(text, b.P) ?? '');
-  }
+  const isSame = a.M === b.M && a.C === b.C && OF_TEXT.has(a.C) && text !== null;
+  if (isSame && constantAt(text, a.P) === (constantAt(text, b.P) ?? '')) return true;
   // What is moved stands in VALUES, in the words of which a set or an aggregate is refused.
   if (/not allowed in VALUES/.test(a.M)) return a.C === b.C;
   return a.C === '42P08' && b.C === '42P08' && a.M === b.M;
