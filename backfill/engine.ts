@@ -218,9 +218,7 @@ class Engine {
       const work = () => choosePlan(connection, job, checkpoint, limits);
       this.planner = yield* this.attempt(work, limits);
     } else {
-      const { reader, pacer } = this;
-      const targetMs = chunkTarget(settings.chunkTargetMs, reader.others, pacer.factor);
-      yield* this.fill(planner, targetMs);
+      yield* this.fill(planner, chunkTarget(settings.chunkTargetMs, this.reader.others));
     }
   }
 

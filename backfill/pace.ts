@@ -7,9 +7,9 @@ const QUIET = 0.8;
 /**
  * One of a hundred transactions is its p99: at 64 every twelfth one met a chunk of 10 ms (1,100 a
  * second on two cores), and the p99 was 1.4 times as high however few rows there were in it. At 512
- * a chunk of 3 ms comes 2.5 times a second.
+ * it was no lower than at 256.
  */
-const MAX_FACTOR = 512;
+const MAX_FACTOR = 256;
 /** How old observations are, at most, of a signal that does not say so, milliseconds. */
 const DELAY_MS = 1_000;
 /** A longer time between two observations is not the signal's. */
@@ -18,7 +18,7 @@ const MAX_REST_MS = 2_000;
 
 /**
  * How soft signals slow the fill down: the rest after each chunk is multiplied by a factor from 1 to
- * 512, which a controller moves until the worst of them is just within its threshold. Pure: the time
+ * 256, which a controller moves until the worst of them is just within its threshold. Pure: the time
  * comes as an argument.
  *
  * It works on the logarithm: what the fill does is about in inverse proportion to the factor, so
