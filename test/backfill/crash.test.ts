@@ -19,11 +19,11 @@ const ROWS = 80_000;
 /** After so many a fill is let come to its end: each costs the start of a process. */
 const KILLS = 6;
 
-/** Starts a process that fills; kills it `afterMs` after its first chunk. True: it was complete. */
+/** Starts a process that fills; kills it so many stretches and milliseconds later. True: it was complete. */
 async function fillUntilKilled(
   url: string,
   job: BackfillJob,
-  after: { chunks: number; ms: number },
+  after: { stretches: number; ms: number },
   settings: Partial<ThrottleSettings> = {},
 ): Promise<boolean> {
   const script = join(import.meta.dirname, 'child.js');
@@ -32,12 +32,12 @@ async function fillUntilKilled(
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = once(child, 'exit');
-  // By chunks, since how long a fill takes depends on the machine; within one by time.
-  let chunks = 0;
+  // By stretches, since how long a fill takes depends on the machine; within one by time.
+  let stretches = 0;
   let timer: NodeJS.Timeout | undefined;
   child.stdout!.on('data', (lines: Buffer) => {
-    chunks += lines.toString('latin1').split('\n').length - 1;
-    if (chunks >= after.chunks) timer ??= setTimeout(() => child.kill('SIGKILL'), after.ms);
+    stretches += lines.toString('latin1').split('\n').length - 1;
+    if (stretches >= after.stretches) timer ??= setTimeout(() => child.kill('SIGKILL'), after.ms);
   });
   const [code] = await ended;
   clearTimeout(timer);
@@ -60,9 +60,10 @@ t.test('a fill that is killed', async (t) => {
       t.comment(`seed ${seed}`);
       const random = randomFrom(seed);
       let kills = 0;
-      const chunks = () =>
-        kills < KILLS ? 1 + Math.floor(random() * 30) : Number.POSITIVE_INFINITY;
-      const after = () => ({ chunks: chunks(), ms: random() * 10 });
+      // Each is up to twice as large as the one before: four of them are a fifth of the table.
+      const stretches = () =>
+        kills < KILLS ? 1 + Math.floor(random() * 4) : Number.POSITIVE_INFINITY;
+      const after = () => ({ stretches: stretches(), ms: random() * 10 });
       while (!(await fillUntilKilled(cluster.url(), job, after(), { fillWorkers }))) {
         kills++;
         await until('its backends are gone', async () => {
