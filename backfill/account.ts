@@ -1,4 +1,4 @@
-import { type Passed, RateWindow } from './rate.js';
+import { type Passed, RateWindow, SHORTEST_MS } from './rate.js';
 import { VACUUM_SHARE } from './vacuum.js';
 
 /**
@@ -30,7 +30,6 @@ export type Expense = 'filling' | 'vacuum' | (string & {});
 const RECENT_SECONDS = 600;
 /** Where it has moved for less than this share of the recent time, nobody can say when it ends. */
 const MOVING_MIN = 0.02;
-const SHORTEST_SECONDS = 1;
 
 const NOTHING: Spent = {
   fillingSeconds: 0,
@@ -149,8 +148,8 @@ export class Account {
   /** Lately, or, where this run is too young, in all the runs before. */
   private passed(): Passed | null {
     const { fillingSeconds, blocks, rows } = this.total;
-    const before = fillingSeconds >= SHORTEST_SECONDS && blocks > 0;
     const ms = fillingSeconds * 1000;
+    const before = ms >= SHORTEST_MS && blocks > 0;
     return this.rate.passed() ?? (before ? { ms, usualMs: ms, blocks, rows } : null);
   }
 }

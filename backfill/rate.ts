@@ -14,7 +14,8 @@ export interface Passed {
 }
 
 const WINDOW_MS = 30_000;
-const SHORTEST_MS = 500;
+/** Of less than this nothing is said. */
+export const SHORTEST_MS = 500;
 
 /** The window's blocks are looked at in so many slices; fewer points than twice that tell of none. */
 const SLICES = 20;
