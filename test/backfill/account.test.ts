@@ -208,6 +208,16 @@ t.test('a restart goes on with what was spent before', async (t) => {
   t.equal(spent.throttledSeconds.active, 5, 'and what was handed over stays as it was');
 });
 
+t.test('what was known is known after a restart, however early that comes', async (t) => {
+  const first = new World(10_000);
+  while (first.account.rowsPerSecond() === null) first.fill(10, 100);
+  const { account, ms, blocks } = first;
+  t.ok(ms < 1_000, `after ${ms} ms`);
+  const later = new Account(0, account.spent());
+  later.reach(blocks, blocks * 10, 10_000);
+  t.ok(later.rowsPerSecond() !== null && later.etaSeconds(10_000 - blocks, 10_000) !== null);
+});
+
 t.test('blocks of a new pass are not passed backwards', async (t) => {
   const account = new Account(0);
   account.reach(0, 0, 300);
