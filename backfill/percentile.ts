@@ -16,6 +16,8 @@ export interface Latency {
   transactions: number;
   /** Of the report that is the oldest, milliseconds; 0 where no proxy reports. */
   ageMs: number;
+  /** The same of the latest time, where this is of the latest filling. */
+  live?: Latency;
 }
 
 /** The same as in proxy/latencies.ts: upper bound of bucket 0, and buckets for each factor of two. */

@@ -48,13 +48,14 @@ type Take = CatalogSource<Report[], Latency>['take'];
 /** What was seen while it stood still says nothing of the pace at which it was filled. */
 function whileFilling(control: Control): Take {
   const window = new LatencyWindow(WINDOW_MS);
+  const latest = new LatencyWindow(WINDOW_MS);
   let last = window.take([], 0);
   return (reports, atMs) => {
     control.take(reports, atMs);
     const fillingMs = control.fillingMs(atMs);
     if (fillingMs === null) window.skip(reports);
     else last = window.take(reports, fillingMs);
-    return { ...last, ageMs: ageOf(reports) };
+    return { ...last, ageMs: ageOf(reports), live: latest.take(reports, atMs) };
   };
 }
 
@@ -81,7 +82,9 @@ function source(
       const { latencyBaselineMs: learnedMs, latencyLearnMs } = settings;
       const baseMs = learnedMs ?? Number.NaN;
       const beforeMs = latencyLearnMs === null ? baseMs : control.baselineMs(baseMs);
-      return judge(now, beforeMs, limit(settings) ?? Number.NaN);
+      // What stops the fill has to be seen to be over while it stands still.
+      const isStop = /^(hard|critical)$/.test(settings.levels?.[name] ?? level);
+      return judge((isStop && now.live) || now, beforeMs, limit(settings) ?? Number.NaN);
     },
   };
 }

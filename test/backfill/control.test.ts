@@ -104,6 +104,18 @@ t.test('the pace goes by what was seen while it was filled, stops by what is now
   t.equal(scene.observed.slow, times(20, 10));
 });
 
+t.test(
+  'where it is made to stop the fill it is of now, or the fill would never go on',
+  async (t) => {
+    const scene = new Scene();
+    scene.settings.levels = { latency: 'hard' };
+    scene.run(20, false, { filling: 13, still: 10 });
+    t.equal(scene.observed.slow, times(13, 10));
+    scene.run(6, true, { filling: 13, still: 10 });
+    t.equal(scene.observed.slow, 1);
+  },
+);
+
 t.test('a fill that is slowed down is held for a look now and then', async (t) => {
   const takes = { filling: 12, still: 10 };
   const scene = new Scene();
