@@ -10,7 +10,7 @@ import { blockingReason } from './signals/blocking.js';
 import type { SignalWatch } from './signals/watch.js';
 import { type Stretch, Stretches } from './stretch.js';
 import type { Reason } from './throttle.js';
-import { endsWithin, wait } from './wait.js';
+import { endsWithin, Pause } from './wait.js';
 import { type Rest, Worker } from './worker.js';
 
 /** What has become of a chunk. */
@@ -105,6 +105,13 @@ export class Crew {
     return this.workers.flatMap((worker) => (worker.rest ? [{ worker, rest: worker.rest }] : []));
   }
 
+  /** For how long none of the first `count` begins a chunk, since who has none rests, milliseconds. */
+  restMs(count: number): number {
+    const free = this.workers.slice(0, count).filter((worker) => !this.busy.has(worker));
+    const untilMs = Math.min(...free.map(({ restsUntilMs }) => restsUntilMs));
+    return free.length === 0 ? 0 : Math.max(0, untilMs - performance.now());
+  }
+
   /** Gives a chunk to each that has none. @returns whether there was one to give. */
   handOut(orders: Orders): boolean {
     this.hire(orders);
@@ -142,10 +149,10 @@ export class Crew {
     const due = times.filter((each) => each > this.lookedMs);
     const againMs = this.stretches.waitsUntilMs(this.lookedMs);
     const untilMs = Math.min(nowMs + ms, againMs ?? Number.POSITIVE_INFINITY, ...due);
-    const over = new AbortController();
-    const signal = this.busy.size > 0 ? over.signal : this.signal;
-    await Promise.race([...this.busy.values(), wait(untilMs - nowMs, signal)]);
-    over.abort();
+    // What is under way ends soon after an abort; where nothing is, the abort ends the wait.
+    const pause = new Pause(untilMs - nowMs, this.busy.size > 0 ? undefined : this.signal);
+    await Promise.race([...this.busy.values(), pause.over]);
+    pause.end();
   }
 
   /** What has ended since the last time. @throws what does not pass by itself. */

@@ -13,7 +13,7 @@ import { type BackfillJob, fillWorkersOf, type ThrottleSettings } from './job.js
 import { crewOf, Pacer, restTimes } from './pace.js';
 import type { PlannerSettings } from './plan.js';
 import type { Progress } from './progress.js';
-import { Question } from './question.js';
+import { AHEAD_MS, Question } from './question.js';
 import { Report } from './report.js';
 import { blockingReason } from './signals/blocking.js';
 import { SignalWatch } from './signals/watch.js';
@@ -139,7 +139,7 @@ class Engine {
     report.reach(crew.reached, 0);
     while (!this.options.signal.aborted && !crew.isComplete) {
       report.spend('filling');
-      const settings = await this.question.answer();
+      const settings = await this.question.answer(crew.restMs(this.crewNow.count));
       this.learn();
       if (crew.isComplete) break;
       const stop = this.decide(settings);
@@ -218,7 +218,10 @@ class Engine {
       const work = () => choosePlan(connection, job, checkpoint, limits);
       this.planner = yield* this.attempt(work, limits);
     } else {
-      yield* this.fill(planner, chunkTarget(settings.chunkTargetMs, this.reader.others));
+      yield* this.fill(
+        planner,
+        chunkTarget(settings.chunkTargetMs, this.reader.others, this.pacer.factor),
+      );
     }
   }
 
@@ -226,17 +229,20 @@ class Engine {
   private async *fill(planner: PlannerSettings, chunkTargetMs: number): AsyncGenerator<Progress> {
     const { crew, lockedBy, workersMax: countMax } = this;
     const { count } = this.crewNow;
-    if (crew.handOut({ planner, chunkTargetMs, count, countMax })) this.question.askAhead();
+    if (crew.handOut({ planner, chunkTargetMs, count, countMax })) {
+      this.question.begun();
+      if (this.pacer.factor <= SLOWED) this.question.askAhead();
+    }
     const untilMs = crew.stuckUntilMs;
     if (untilMs !== null && lockedBy) {
       yield* this.standStill(lockedBy, untilMs - performance.now());
       return;
     }
-    await crew.untilNews(LOOK_MS);
+    const restMs = crew.restMs(count);
+    await crew.untilNews(restMs > AHEAD_MS ? Math.min(LOOK_MS, restMs - AHEAD_MS) : LOOK_MS);
     this.learn();
-    // Also how a rest goes that is long enough for another look.
-    const isResting = crew.resting.some((one) => one.worker.restsUntilMs > performance.now());
-    if (this.isNews || isResting || this.report.isDue(null)) yield this.progress(null);
+    // Also how a long rest goes.
+    if (this.isNews || this.report.isDue(null)) yield this.progress(null);
   }
 
   /** Records what has ended. */

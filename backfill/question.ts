@@ -7,12 +7,20 @@ import { STALE_MS } from './throttle.js';
  * while a chunk of the usual length is filled, and for its rest.
  */
 const FRESH_MS = 250;
+/**
+ * So long before a rest is over the question is asked, milliseconds: what it takes of the server and of
+ * this process is over when the chunk begins. Both at once are all that a small machine has.
+ */
+export const AHEAD_MS = 100;
 /** How long a look is waited for while the fill stands still, so that it can be told, milliseconds. */
 const STILL_MS = 400;
 
 /** The question before each chunk: the settings as they are now, and a look at the signals. */
 export class Question {
   private asked: Promise<ThrottleSettings> | null = null;
+  private last: { settings: ThrottleSettings; askedMs: number } | null = null;
+  /** When a chunk was begun last. */
+  private begunMs = 0;
   /** Whether the fill stands still. */
   isStill = false;
 
@@ -20,25 +28,40 @@ export class Question {
     private readonly settings: () => Promise<ThrottleSettings> | ThrottleSettings,
     private readonly reader: SignalWatch,
     private readonly signal: AbortSignal,
+    private readonly now = () => performance.now(),
   ) {}
+
+  /** A chunk has begun: what was asked before says nothing of it. */
+  begun(): void {
+    this.begunMs = this.now();
+  }
 
   /** Asks while a chunk is filled; what fails is told to who takes the answer. */
   askAhead(): void {
-    this.asked = this.ask(performance.now());
+    this.asked = this.ask(this.now());
     this.asked.catch(() => undefined);
   }
 
   /**
    * The settings, with a look that began when the last chunk was begun or later: after the chunk
    * before that one was committed.
+   * @param restMs before that long no chunk can begin.
    * @throws Error when the settings cannot be had, or the connection of the look is lost.
    */
-  async answer(): Promise<ThrottleSettings> {
+  async answer(restMs: number): Promise<ThrottleSettings> {
+    if (!this.asked && this.last && this.serves(this.last.askedMs, restMs))
+      return this.last.settings;
     const settings = this.asked && (await this.take());
     // One that is as young as that and was waited for began when it was asked for, or later.
     if (settings && this.reader.ageMs <= FRESH_MS) return settings;
     this.askAhead();
     return await this.take();
+  }
+
+  private serves(askedMs: number, restMs: number): boolean {
+    const leftMs = askedMs + FRESH_MS - this.now();
+    if (this.isStill || leftMs < 0) return false;
+    return restMs > AHEAD_MS || (askedMs >= this.begunMs && restMs <= leftMs);
   }
 
   /** An answer is for once: what stands still asks again, and hears what has been changed. */
@@ -54,7 +77,9 @@ export class Question {
   }
 
   private async ask(sinceMs: number): Promise<ThrottleSettings> {
+    const askedMs = this.now();
     const settings = await this.settings();
+    this.last = { settings, askedMs };
     const patienceMs = this.isStill ? STILL_MS : STALE_MS;
     await this.reader.refresh(settings, sinceMs, patienceMs, this.signal);
     return settings;

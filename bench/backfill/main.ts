@@ -13,6 +13,7 @@ import { describeServices, SKIPPED_MS, type State, servicesOf, windowsOf } from 
 interface Options extends Manner {
   rows: number[];
   rounds: number;
+  warmUp: number;
   seconds: number;
   only: string[];
   workers: number[];
@@ -34,12 +35,14 @@ interface Figures extends Filled {
   services: ReturnType<typeof servicesOf>;
 }
 
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const list = (text: string) => text.split(',');
 
 const options = new Command('bench/backfill')
   .description('How fast a column of a large table is filled, and at what cost to others.')
   .option('--rows <list>', 'sizes of the table', (text) => list(text).map(Number), [1e6, 1e7])
   .option('--rounds <n>', 'runs of each, of which the median is shown', Number, 1)
+  .option('--warm-up <n>', 'seconds of the load that are not counted', Number, 20)
   .option('--seconds <n>', 'the load runs alone before the fill', Number, 10)
   .option('--only <list>', 'contenders: single, batches, pgroll, pgtandem', list, [])
   .option('--workers <list>', 'of pgtandem', (text) => list(text).map(Number), [1, 2])
@@ -113,8 +116,10 @@ for (const rows of options.rows) {
     const client = await cluster.client(database);
     client.on('error', () => undefined);
     const load = rate === null ? null : Load.start(run.server, database, rate);
+    // Until then each page that is changed is in the WAL as a whole, and code is not compiled yet.
+    if (load) await sleep(options.warmUp * 1_000);
     const startMs = Date.now();
-    if (load) await new Promise((resolve) => setTimeout(resolve, options.seconds * 1000));
+    if (load) await sleep(options.seconds * 1_000);
     const aloneMs = Date.now();
     const was = await sizes(client);
     const lag = await watchLag(cluster);
@@ -130,7 +135,7 @@ for (const rows of options.rows) {
       throw new Error(`${contender.name} has filled nothing`);
     await client.end();
     // Who waited for the fill is to end, and to be in the log.
-    if (load) await new Promise((resolve) => setTimeout(resolve, SKIPPED_MS));
+    if (load) await sleep(SKIPPED_MS);
     const done = load ? await load.stop() : [];
     await run.close();
     const { fromMs, toMs } = filled;

@@ -134,8 +134,17 @@ t.test('each part takes its share of the lines, and the last one all that is lef
 
 t.test('a chunk is shorter where others are at work', async (t) => {
   t.same(
-    [0, 0.5, 1, 7, Number.NaN].map((others) => chunkTarget(50, others)),
+    [0, 0.5, 1, 7, Number.NaN].map((others) => chunkTarget(50, others, 1)),
     [50, 30, 10, 10, 10],
   );
-  t.equal(chunkTarget(5, 1), 5, 'what is set to less is kept to');
+  t.equal(chunkTarget(5, 1, 1), 5, 'what is set to less is kept to');
+});
+
+t.test('a chunk is shorter where rests are made longer, whoever is at work', async (t) => {
+  t.same(
+    [1, 4, 100, 256].map((factor) => chunkTarget(50, 0, factor)),
+    [50, 25, 5, 5],
+  );
+  t.equal(chunkTarget(50, 1, 4), 10, 'the shorter of both');
+  t.equal(chunkTarget(2, 0, 256), 2, 'what is set to less is kept to');
 });

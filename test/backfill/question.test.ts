@@ -1,0 +1,85 @@
+import t from 'tap';
+import { DEFAULT_THROTTLE } from '../../backfill/job.js';
+import { AHEAD_MS, Question } from '../../backfill/question.js';
+import type { SignalWatch } from '../../backfill/signals/watch.js';
+
+/**
+ * How often the question before a chunk is asked, without a server. Mutations seen to fail here, each
+ * alone: an answer that serves for ever; one from before the chunk that serves for the next; one that
+ * serves while the fill stands still; one that is too old when the rest is over.
+ */
+
+/** A look is over at once. */
+function scene() {
+  let nowMs = 1_000;
+  let looks = 0;
+  let lookedMs = 0;
+  const reader = {
+    get ageMs() {
+      return nowMs - lookedMs;
+    },
+    refresh: async () => {
+      looks++;
+      lookedMs = nowMs;
+    },
+  } as unknown as SignalWatch;
+  const signal = new AbortController().signal;
+  const question = new Question(
+    () => DEFAULT_THROTTLE,
+    reader,
+    signal,
+    () => nowMs,
+  );
+  return {
+    question,
+    /** @returns how many looks an answer took, after so long. */
+    async asks(afterMs: number, restMs: number) {
+      nowMs += afterMs;
+      const before = looks;
+      await question.answer(restMs);
+      return looks - before;
+    },
+  };
+}
+
+t.test('what was asked before a rest is over serves for the chunk after it', async (t) => {
+  const { question, asks } = scene();
+  t.equal(await asks(0, 0), 1);
+  question.begun();
+  t.equal(await asks(5, 900), 0, 'no chunk can begin for long');
+  t.equal(await asks(300, 600), 1, 'settings are read all the same');
+  t.equal(await asks(500, AHEAD_MS), 1);
+  t.equal(await asks(AHEAD_MS, 0), 0);
+  question.begun();
+  t.equal(await asks(1, 0), 1, 'a chunk has begun since: it says nothing of it');
+});
+
+t.test('an answer that would be too old when the rest is over is not waited with', async (t) => {
+  const { question, asks } = scene();
+  question.begun();
+  t.equal(await asks(1, 0), 1);
+  t.equal(await asks(200, 40), 0);
+  t.equal(await asks(0, 60), 1);
+});
+
+t.test('at full speed it is asked while the chunk is filled', async (t) => {
+  const { question, asks } = scene();
+  for (let chunk = 0; chunk < 3; chunk++) {
+    question.begun();
+    question.askAhead();
+    await question.ended();
+    t.equal(await asks(50, 0), 0);
+  }
+  question.begun();
+  question.askAhead();
+  await question.ended();
+  t.equal(await asks(300, 0), 1, 'a chunk took longer than a look is good for');
+});
+
+t.test('who stands still asks each time', async (t) => {
+  const { question, asks } = scene();
+  question.isStill = true;
+  t.equal(await asks(0, 0), 1);
+  t.equal(await asks(1, 0), 1);
+  t.equal(await asks(1, 900), 1);
+});
