@@ -76,16 +76,19 @@ function fieldsOf(body: Buffer, from: number, skip: number): string[] {
   return fields;
 }
 
-/** What is in one list and not in the other, which it has to have in whole; null: it has not. */
+/**
+ * What is in one list and not in the other, which it has to have in whole and in the same order (or else
+ * the row 1, 1 were in 3, 1, 1, where the last is a hidden one); null: it has not.
+ */
 function extras(have: readonly string[], want: readonly string[]): string[] | null {
-  const left = [...have];
-  for (const field of want) {
-    const same = left.indexOf(field);
-    const at = same >= 0 ? same : left.findIndex((other) => isWiderRow(other, field));
-    if (at < 0) return null;
-    left.splice(at, 1);
-  }
-  return left;
+  let at = 0;
+  const more = have.filter((one) => {
+    const wanted = want[at];
+    const isSame = wanted !== undefined && (one === wanted || isWiderRow(one, wanted));
+    if (isSame) at++;
+    return !isSame;
+  });
+  return at === want.length ? more : null;
 }
 
 /** Whether a value is a whole row that has all fields of another one: as text, as JSON, in binary. */
