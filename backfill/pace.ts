@@ -92,6 +92,6 @@ export function crewOf(workers: number, activeOthers: number, factor: number) {
 
 function errorOf(ratio: number): number {
   if (ratio >= QUIET && ratio <= 1) return 0;
-  if (ratio < QUIET) return Math.max(-MAX_ERROR, Math.log(ratio / QUIET));
-  return Number.isNaN(ratio) ? MAX_ERROR : Math.min(MAX_ERROR, Math.log(ratio));
+  if (ratio < QUIET) return ratio - QUIET;
+  return Number.isNaN(ratio) ? MAX_ERROR : Math.min(MAX_ERROR, ratio - 1);
 }

@@ -1,12 +1,14 @@
 import type { Cluster } from '../../cli/demo/cluster.js';
 
-const EVERY_MS = 50;
+const EVERY_MS = 100;
 
 /**
  * Watches how far the standby is behind, in time, by an observation of its own: when the primary's
  * WAL passed what the standby has replayed. `replay_lag` would be of the last report.
  */
-export async function watchLag(cluster: Cluster): Promise<{ stop(): Promise<number> }> {
+export async function watchLag(
+  cluster: Cluster,
+): Promise<{ begin(): void; stop(): Promise<number> }> {
   const client = await cluster.client();
   client.on('error', () => undefined);
   let highest = 0;
@@ -29,6 +31,10 @@ export async function watchLag(cluster: Cluster): Promise<{ stop(): Promise<numb
     await client.end();
   })();
   return {
+    /** What was seen so far does not count. */
+    begin: () => {
+      highest = 0;
+    },
     stop: async () => {
       stopped = true;
       await watching;

@@ -116,13 +116,15 @@ for (const rows of options.rows) {
     const client = await cluster.client(database);
     client.on('error', () => undefined);
     const load = rate === null ? null : Load.start(run.server, database, rate);
+    // It takes some of the machine, so it does before the fill, too.
+    const lag = await watchLag(cluster);
     // Until then each page that is changed is in the WAL as a whole, and code is not compiled yet.
     if (load) await sleep(options.warmUp * 1_000);
     const startMs = Date.now();
     if (load) await sleep(options.seconds * 1_000);
     const aloneMs = Date.now();
     const was = await sizes(client);
-    const lag = await watchLag(cluster);
+    lag.begin();
     const filled = await run.fill(load !== null);
     const lagMs = await lag.stop();
     const is = await sizes(client);

@@ -10,8 +10,8 @@ import { type Contender, type Filled, TABLE } from './contenders.js';
 import { etaErrorOf, type Sample } from './eta.js';
 import { SKIPPED_MS, windowsOf } from './windows.js';
 
-/** The progress is saved twice a second. */
-const EVERY_MS = 100;
+/** The progress is saved twice a second; to look more often would be part of what the machine has to do. */
+const EVERY_MS = 250;
 
 /** The default of `pgtandem start`. */
 const LEARN_MS = 10_000;
