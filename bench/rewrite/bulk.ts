@@ -12,8 +12,11 @@ export interface BulkFigures {
   seconds: Record<Way, number[]>;
 }
 
-/** Directly; through the proxy; through it under migration; directly, with a trigger. */
-export const WAYS = ['direct', 'proxy', 'migration', 'trigger'] as const;
+/**
+ * Directly; directly, with both columns written by hand, which is the least that a second column costs
+ * the server; through the proxy; through it under migration; directly, with a trigger.
+ */
+export const WAYS = ['direct', 'by hand', 'proxy', 'migration', 'trigger'] as const;
 export type Way = (typeof WAYS)[number];
 
 const TABLE = `CREATE TABLE orders (id bigint PRIMARY KEY, customer text, amount int, note text)`;
@@ -23,26 +26,35 @@ const TRIGGER = `ALTER TABLE orders ADD COLUMN new_amount bigint;
   CREATE FUNCTION tandem() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN NEW.new_amount := NEW.amount; RETURN NEW; END';
   CREATE TRIGGER tandem BEFORE INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION tandem()`;
+const BY_HAND = 'ALTER TABLE orders ADD COLUMN new_amount bigint';
 const BATCH = 1_000;
 
 interface Step {
   title: string;
-  run(client: pg.Client, rows: number): Promise<unknown>;
+  /** @param also what is added to the text, `by hand`. */
+  run(client: pg.Client, rows: number, also: (text: string) => string): Promise<unknown>;
 }
 
-const source = (from: string, to: string) =>
-  `SELECT i, 'customer ' || i, (i % 1000000)::int, NULL FROM generate_series(${from}, ${to}) i`;
+const source = (rows: number) =>
+  `SELECT i, 'customer ' || i, (i % 1000000)::int, NULL FROM generate_series(1, ${rows}) i`;
 
 /** In this order: what is inserted is updated, and thrown away. */
 const STEPS: Step[] = [
   {
     title: 'INSERT ... SELECT, one statement',
-    run: (client, rows) =>
-      client.query(`INSERT INTO orders (id, customer, amount, note) ${source('1', `${rows}`)}`),
+    run: (client, rows, also) => {
+      const text = source(rows).replace(', NULL', `${also(', (i % 1000000)::bigint')}, NULL`);
+      return client.query(
+        `INSERT INTO orders (id, customer, amount${also(', new_amount')}, note) ${text}`,
+      );
+    },
   },
   {
     title: 'UPDATE of the column, one statement',
-    run: (client) => client.query('UPDATE orders SET amount = amount + 1'),
+    run: (client, _, also) => {
+      const more = also(', new_amount = (amount + 1)::bigint');
+      return client.query(`UPDATE orders SET amount = amount + 1${more}`);
+    },
   },
   {
     title: 'UPDATE of another, one statement',
@@ -50,24 +62,24 @@ const STEPS: Step[] = [
   },
   {
     title: `INSERT of ${BATCH} rows each, as constants`,
-    run: async (client, rows) => {
+    run: async (client, rows, also) => {
       await client.query('TRUNCATE orders');
       for (let from = 0; from < rows; from += BATCH) {
         const values = Array.from({ length: BATCH }, (_, i) => {
-          return `(${from + i}, 'customer ${from + i}', ${i}, NULL)`;
+          return `(${from + i}, 'customer ${from + i}', ${i}, NULL${also(`, '${i}'`)})`;
         });
-        await client.query(
-          `INSERT INTO orders (id, customer, amount, note) VALUES ${values.join(', ')}`,
-        );
+        const columns = `id, customer, amount, note${also(', new_amount')}`;
+        await client.query(`INSERT INTO orders (${columns}) VALUES ${values.join(', ')}`);
       }
     },
   },
   {
     title: `INSERT of ${BATCH} rows each, by unnest`,
-    run: async (client, rows) => {
+    run: async (client, rows, also) => {
       await client.query('TRUNCATE orders');
-      const text = `INSERT INTO orders (id, customer, amount)
-        SELECT * FROM unnest($1::bigint[], $2::text[], $3::int[])`;
+      const text = `INSERT INTO orders (id, customer, amount${also(', new_amount')})
+        SELECT *${also(', amount::bigint')}
+        FROM unnest($1::bigint[], $2::text[], $3::int[]) AS u (id, customer, amount)`;
       for (let from = 0; from < rows; from += BATCH) {
         const ids = Array.from({ length: BATCH }, (_, i) => from + i);
         const names = ids.map((id) => `customer ${id}`);
@@ -86,12 +98,13 @@ export async function measureBulk(rows: number, rounds: number): Promise<BulkFig
   const proxies: ProxyProcess[] = [];
   try {
     const admin = await cluster.client();
-    for (const database of ['plain', 'migrated', 'triggered']) {
+    for (const database of ['plain', 'hand', 'migrated', 'triggered']) {
       await admin.query(`CREATE DATABASE ${database}`);
     }
     await admin.end();
     for (const [database, sql] of [
       ['plain', TABLE],
+      ['hand', `${TABLE};${BY_HAND}`],
       ['migrated', TABLE],
       ['triggered', `${TABLE};${TRIGGER}`],
     ] as const) {
@@ -105,6 +118,7 @@ export async function measureBulk(rows: number, rounds: number): Promise<BulkFig
     await migrate(cluster.url('migrated'), CHANGE);
     const clients: Record<Way, pg.Client> = {
       direct: await open(cluster.url('plain')),
+      'by hand': await open(cluster.url('hand')),
       proxy: await open(plain.url('plain')),
       migration: await open(migrated.url('migrated')),
       trigger: await open(cluster.url('triggered')),
@@ -124,16 +138,18 @@ async function run(
   rounds: number,
 ): Promise<BulkFigures[]> {
   const figures = STEPS.map(({ title }): BulkFigures => {
-    return { title, seconds: { direct: [], proxy: [], migration: [], trigger: [] } };
+    const seconds = { direct: [], 'by hand': [], proxy: [], migration: [], trigger: [] };
+    return { title, seconds };
   });
   for (let round = 0; round < rounds; round++) {
     for (const way of WAYS) {
       const client = clients[way];
+      const also = (text: string) => (way === 'by hand' ? text : '');
       await client.query('TRUNCATE orders');
       for (const [i, step] of STEPS.entries()) {
         await client.query('CHECKPOINT');
         const started = performance.now();
-        await step.run(client, rows);
+        await step.run(client, rows, also);
         figures[i]!.seconds[way].push((performance.now() - started) / 1000);
       }
     }

@@ -46,16 +46,21 @@ if (options.shapes) {
 
 if (options.bulk) {
   const table = new Table({
-    head: [`${options.rows} rows`, ...WAYS.map((way) => `${way} s`), 'of proxy', 'of trigger'],
+    head: [
+      `${options.rows} rows`,
+      ...WAYS.map((way) => `${way} s`),
+      ...['of proxy', 'of trigger', 'by hand of direct'],
+    ],
     style: STYLE,
-    colAligns: ['left', ...Array(6).fill('right')],
+    colAligns: ['left', ...Array(8).fill('right')],
   });
   for (const figures of await measureBulk(options.rows, options.rounds)) {
     const seconds = WAYS.map((way) => median(figures.seconds[way]).toFixed(2));
     const ratios = (['proxy', 'trigger'] as const).map((way) =>
       ratio(figures, 'migration', way).toFixed(2),
     );
-    table.push([figures.title, ...seconds, ...ratios]);
+    const least = ratio(figures, 'by hand', 'direct').toFixed(2);
+    table.push([figures.title, ...seconds, ...ratios, least]);
   }
   console.log(`${table}\nof: time under migration, by the time of that way in the same round`);
 }
