@@ -23,7 +23,12 @@ export function lookupText(names: readonly string[], relations: readonly string[
   );
   const asked = `SELECT pg_catalog.array_to_string(ARRAY[${oids.join(', ')}], ' ', '0'), ${VIEW_SETTING}, ${STARTED}`;
   if (relations.length === 0) return asked;
-  return `${asked}, pg_catalog.concat_ws(' ', ${relations.map(widthText).join(', ')})`;
+  return `${asked}, ${widthsText(relations)}`;
+}
+
+/** How many columns each has (`readAsked`), as one value. */
+export function widthsText(relations: readonly string[]): string {
+  return `pg_catalog.concat_ws(' ', ${relations.map(widthText).join(', ')})`;
 }
 
 /** How many columns a relation has, or of a name; 0: there is none. */

@@ -1,4 +1,4 @@
-import type { Outcome, Rewrite, StatementRewriter } from './outcome.js';
+import type { Outcome, Resolution, Rewrite, StatementRewriter } from './outcome.js';
 import { parse } from './parser.js';
 import { relationsOf } from './relations.js';
 import { remedyOf } from './remedy.js';
@@ -24,18 +24,22 @@ export interface Explanation {
   tables: string[];
   /** Columns that it names and whose name goes away when the migration is complete, or aborted. */
   named: string[];
+  /** What a proxy would ask the server first, of which there was no answer (`readAsked`). */
+  wants: readonly string[];
 }
 
 /**
  * Explains each statement of a text. Unqualified names are taken to mean the tables of the rules.
  *
  * @param view of the session, where it has said so.
+ * @param answers to what it `wants`, each by its `widthKey`.
  * @throws SyntaxFailure when the text does not parse.
  */
 export function explainStatement(
   rules: RuleSet,
   text: string,
   view: View | null = null,
+  answers: Resolution = new Map(),
 ): Explanation[] {
   const rewriter = makeRewriter(rules);
   const bytes = toBytes(text);
@@ -44,7 +48,7 @@ export function explainStatement(
     const start = stmt.stmt_location ?? 0;
     const end = stmt.stmt_len ? start + stmt.stmt_len : bytes.length;
     const own = fromBytes(bytes.slice(start, end)).trim();
-    return explainOne(rewriter, kindName(kindOf(stmt).kind), own, view);
+    return explainOne(rewriter, kindName(kindOf(stmt).kind), own, view, answers);
   });
 }
 
@@ -53,12 +57,14 @@ function explainOne(
   kind: string,
   text: string,
   view: View | null,
+  answers: Resolution,
 ): Explanation {
   const { rules, names } = rewriter;
   const relations = relationsOf(rules);
-  const resolution = new Map(
-    names.map((name) => [name, relations.find(({ rule }) => rule.name === name)?.oid ?? 0]),
-  );
+  const meant = names.map((name): [string, number] => {
+    return [name, relations.find(({ rule }) => rule.name === name)?.oid ?? 0];
+  });
+  const resolution = new Map([...meant, ...answers]);
   const rewrite = rewriter.rewrite(Buffer.from(text, 'utf8'), resolution, true, view);
   const { outcome, reason, refusal, shape } = rewrite;
   return {
@@ -74,6 +80,7 @@ function explainOne(
       return table ? `${table.schema}.${table.name}` : String(oid);
     }),
     named: [...new Set(shape?.tables.flatMap((table) => table.named))],
+    wants: rewrite.wants?.relations ?? [],
   };
 }
 

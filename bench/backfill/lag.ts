@@ -1,6 +1,6 @@
 import type { Cluster } from '../../cli/demo/cluster.js';
 
-const EVERY_MS = 100;
+const EVERY_MS = 50;
 
 /**
  * Watches how far the standby is behind, in time, by an observation of its own: when the primary's

@@ -7,7 +7,9 @@ import { UserError } from '../../migration/errors.js';
 import { makePlan } from '../../migration/planner.js';
 import { makeRuleSet } from '../../migration/publish.js';
 import { listMigrations } from '../../migration/store.js';
+import { Resolver, widthsText } from '../../proxy/resolve.js';
 import { type Explanation, explainStatement } from '../../sql/explain.js';
+import type { Resolution } from '../../sql/outcome.js';
 import { SyntaxFailure } from '../../sql/parser.js';
 import { loadParser } from '../../sql/rewriter.js';
 import type { RuleSet, View } from '../../sql/rules.js';
@@ -45,24 +47,35 @@ export function explainCommand(): Command {
     .addOption(jsonOption())
     .action(async (sql: string, options: ExplainOptions) => {
       await loadParser();
-      const { rules, phases } = await withDatabase(options.database, async (c) => ({
-        rules: await rulesFor(c, options),
-        phases: await phasesFor(c, options),
-      }));
       const view = options.view ?? null;
-      const explanations = explain(rules, sql, view).map((explanation, i) => ({
-        ...explanation,
-        view: viewOf(rules, explanation, view),
-        migrations: explanation.tables.flatMap((table) => phases.get(table) ?? []),
-        otherwise: otherwise(rules, explanation, view, i, sql),
-      }));
+      const { rules, phases, answers } = await withDatabase(options.database, async (c) => {
+        const found = await rulesFor(c, options);
+        const first = explain(found, sql, view);
+        const wants = [...new Set(first.flatMap((explanation) => explanation.wants))];
+        return {
+          rules: found,
+          phases: await phasesFor(c, options),
+          answers: await answersTo(c, wants),
+        };
+      });
+      const explanations = explain(rules, sql, view, answers).map(
+        ({ wants, ...explanation }, i) => ({
+          ...explanation,
+          view: viewOf(rules, explanation, view),
+          migrations: explanation.tables.flatMap((table) => phases.get(table) ?? []),
+          otherwise: otherwise(rules, explanation, view, i, sql, answers),
+        }),
+      );
       process.stdout.write(
         options.json ? `${JSON.stringify(explanations)}\n` : explanations.map(describe).join('\n'),
       );
     });
 }
 
-interface Explained extends Explanation {
+/** What is told of a statement: by now all that it wants has been asked. */
+type Told = Omit<Explanation, 'wants'>;
+
+interface Explained extends Told {
   /** Whose session it is: old or new; null where it makes no difference. */
   view: View | null;
   /** Migrations of the tables, and the phases in which they are. */
@@ -72,7 +85,7 @@ interface Explained extends Explanation {
 }
 
 /** The view in which a statement was explained; without a word of the session that of the rules. */
-function viewOf(rules: RuleSet, { tables }: Explanation, view: View | null): View | null {
+function viewOf(rules: RuleSet, { tables }: Told, view: View | null): View | null {
   const rule = rules.tables.find(
     ({ schema, name, views }) => views && tables.includes(`${schema}.${name}`),
   );
@@ -82,15 +95,16 @@ function viewOf(rules: RuleSet, { tables }: Explanation, view: View | null): Vie
 
 function otherwise(
   rules: RuleSet,
-  explanation: Explanation,
+  explanation: Told,
   view: View | null,
   index: number,
   sql: string,
+  answers: Resolution,
 ): Explained['otherwise'] {
   const own = viewOf(rules, explanation, view);
   if (own === null) return null;
   const other = own === 'old' ? 'new' : 'old';
-  const { sent } = explain(rules, sql, other)[index]!;
+  const { sent } = explain(rules, sql, other, answers)[index]!;
   return sent === explanation.sent ? null : { view: other, sent };
 }
 
@@ -110,9 +124,23 @@ async function phasesFor(
   return phases;
 }
 
-function explain(rules: RuleSet, sql: string, view: View | null): Explanation[] {
+/** What a proxy would ask the server first: how many columns relations have. */
+async function answersTo(connection: Connection, wants: readonly string[]): Promise<Resolution> {
+  if (wants.length === 0) return new Map();
+  const { rows } = await connection.query(`SELECT ${widthsText(wants)} AS widths`);
+  const resolver = new Resolver();
+  resolver.learn([], [null, null, null, rows[0].widths], wants);
+  return resolver.takeWidths(wants) ?? new Map();
+}
+
+function explain(
+  rules: RuleSet,
+  sql: string,
+  view: View | null,
+  answers: Resolution = new Map(),
+): Explanation[] {
   try {
-    return explainStatement(rules, sql, view);
+    return explainStatement(rules, sql, view, answers);
   } catch (error) {
     if (!(error instanceof SyntaxFailure)) throw error;
     throw new UserError(

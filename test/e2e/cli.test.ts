@@ -66,7 +66,7 @@ t.test('a migration by the command line', async (t) => {
   t.teardown(() => rig.close());
   await rig.query(`CREATE TABLE orders (id serial PRIMARY KEY, amount int, note text);
     INSERT INTO orders (amount, note) SELECT i, i::text FROM generate_series(1, 500) i;
-    UPDATE orders SET note = 'not a number' WHERE id = 7`);
+    UPDATE orders SET note = 'not a number' WHERE id = 7; CREATE TABLE drafts (LIKE orders)`);
   const env = { PGTANDEM_DATABASE: rig.cluster.url() };
   const run = (...args: string[]) => pgtandem(args, env);
   const file = join(t.testdir(), 'amount.sql');
@@ -89,6 +89,14 @@ t.test('a migration by the command line', async (t) => {
   const explained = await run('explain', 'UPDATE orders SET amount = 1', '--migration', file);
   t.equal(explained.code, 0, explained.err);
   t.match(explained.out, /update: rewritten[\s\S]*_pgtandem_new_amount/);
+  // A proxy asks how many columns the other table has, and so does this.
+  const copied = await run(
+    'explain',
+    'INSERT INTO orders SELECT * FROM drafts',
+    '--migration',
+    file,
+  );
+  t.match(copied.out, /insert: rewritten[\s\S]*_pgtandem_new_amount/, copied.err);
 
   const auto = ['--cutover', 'auto', '--soak', '500ms', '--wait', 'completed'];
   const done = await run('start', file, ...auto);
