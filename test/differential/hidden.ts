@@ -37,15 +37,22 @@ export function isWider(
     if (same >= 0) left.splice(same, 1);
     return same < 0;
   });
-  const isTaken = all.every((row) => {
-    const at = left.findIndex((other) => {
-      const more = other.type === row.type && extras(other.fields, row.fields);
-      return more && (row.type !== 'T' || more.every((field) => isHidden(nameIn(field))));
+  const fits = (row: Row, other: Row) => {
+    const more = other.type === row.type && extras(other.fields, row.fields);
+    return more && (row.type !== 'T' || more.every((field) => isHidden(nameIn(field))));
+  };
+  // One row may be in several others, because of what is hidden there: each gets one of its own.
+  const takenBy = new Map<Row, Row>();
+  const isPlaced = (row: Row, seen: Set<Row>): boolean =>
+    left.some((other) => {
+      if (seen.has(other) || !fits(row, other)) return false;
+      seen.add(other);
+      const owner = takenBy.get(other);
+      if (owner && !isPlaced(owner, seen)) return false;
+      takenBy.set(other, row);
+      return true;
     });
-    if (at >= 0) left.splice(at, 1);
-    return at >= 0;
-  });
-  return isTaken && left.length === 0;
+  return left.length === all.length && all.every((row) => isPlaced(row, new Set()));
 }
 
 /** The column's own name in its description, which is that behind its table's. */
@@ -77,18 +84,18 @@ function fieldsOf(body: Buffer, from: number, skip: number): string[] {
 }
 
 /**
- * What is in one list and not in the other, which it has to have in whole and in the same order (or else
- * the row 1, 1 were in 3, 1, 1, where the last is a hidden one); null: it has not.
+ * What is in one list and not in the other, which it has to have in whole; null: it has not. In any order:
+ * after a cutover the column that is shown lies last.
  */
 function extras(have: readonly string[], want: readonly string[]): string[] | null {
-  let at = 0;
-  const more = have.filter((one) => {
-    const wanted = want[at];
-    const isSame = wanted !== undefined && (one === wanted || isWiderRow(one, wanted));
-    if (isSame) at++;
-    return !isSame;
-  });
-  return at === want.length ? more : null;
+  const left = [...have];
+  for (const field of want) {
+    const same = left.indexOf(field);
+    const at = same >= 0 ? same : left.findIndex((other) => isWiderRow(other, field));
+    if (at < 0) return null;
+    left.splice(at, 1);
+  }
+  return left;
 }
 
 /** Whether a value is a whole row that has all fields of another one: as text, as JSON, in binary. */
@@ -114,7 +121,11 @@ function isWiderRow(have: string, want: string): boolean {
   return isRow && extras(all, some) !== null;
 }
 
-/** The fields of a row as text. */
+/** The fields of a row as text; one that is a row itself as a value of its own. */
 function cells(text: string): string[] {
-  return text.slice(2, -1).match(/(?:^|(?<=,))(?:"(?:[^"\\]|\\.|"")*"|[^,])*(?=,|$)/gs) ?? [];
+  const found =
+    text.slice(2, -1).match(/(?:^|(?<=,))(?:"(?:[^"\\]|\\.|"")*"|[^,])*(?=,|$)/gs) ?? [];
+  // Within quotes a quote and a backslash are doubled.
+  const plain = (cell: string) => cell.slice(1, -1).replace(/""|\\\\/g, (two) => two[0]!);
+  return found.map((cell) => (cell.startsWith('"(') ? `=${plain(cell)}` : cell));
 }
