@@ -4,7 +4,7 @@ const GAIN = 0.35;
 const MAX_ERROR = 2;
 /** From this share of the threshold up to all of it nothing is changed. */
 const QUIET = 0.8;
-/** With chunks of 5 ms about four a second, of a hundred rows each; a slower one is no use to anybody. */
+/** With chunks of 5 ms this was about four a second, of a hundred rows each (two cores). */
 const MAX_FACTOR = 256;
 /** How old observations are, at most, of a signal that does not say so, milliseconds. */
 const DELAY_MS = 1_000;
@@ -21,7 +21,7 @@ const MAX_REST_MS = 2_000;
  * factor, and by as much as the ratio is beyond: noise around the threshold cancels out, which it does
  * not where the ratio's logarithm is followed. It only integrates. Observations
  * are a chunk, its rest and up to a second of averaging old, tau < 1 s; an integrator with the delay
- * tau approaches without overshooting while GAIN * tau < 1/e, which is so here. What is averaged over
+ * tau approaches without overshooting while GAIN * tau < 1/e, which is so near the threshold. What is averaged over
  * a longer time is followed as much more slowly. Between QUIET and the threshold it does not move, so
  * that noise is not followed.
  *

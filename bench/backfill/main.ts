@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import Table from 'cli-table3';
 import { Command } from 'commander';
 import type pg from 'pg';
@@ -35,7 +36,6 @@ interface Figures extends Filled {
   services: ReturnType<typeof servicesOf>;
 }
 
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const list = (text: string) => text.split(',');
 
 const options = new Command('bench/backfill')

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describeProgress, describeShares, type Told } from '../../backfill/words.js';
 import { ProxyProcess } from '../../cli/demo/proxy-process.js';
 import { type Connection, connect } from '../../db/connect.js';
@@ -145,8 +146,6 @@ async function look(control: Connection, watch: Watch): Promise<Saved | undefine
   if (told) watch.see(told);
   return told;
 }
-
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 type Saved = Told & Sample & { chunkMs: number; restFactor: number };
 
