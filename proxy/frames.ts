@@ -47,6 +47,10 @@ export type RunResult = 'more' | 'wait' | 'fail' | 'bad';
 
 const EMPTY = Buffer.alloc(0);
 const HEADER = 5;
+/** Room for a message that is gathered, at first: that of most. */
+const FIRST_BYTES = 128 * 1024;
+/** From so many bytes on it is not part of a pool. */
+const OWN_BYTES = 4_096;
 
 export class FrameReader {
   private chunk: Buffer = EMPTY;
@@ -60,8 +64,8 @@ export class FrameReader {
   /** A header that came in several chunks. */
   private readonly header = Buffer.allocUnsafe(HEADER);
   private headerBytes = 0;
-  /** A message being gathered: its parts so far, and how many bytes are wanted. */
-  private parts: Buffer[] = [];
+  /** Memory of a message being gathered, how much of it there is, and how many bytes are wanted. */
+  private gathering: Buffer = EMPTY;
   private gathered = 0;
   private wanted = 0;
   /** A gathered message that the sink has to be asked about. */
@@ -93,13 +97,14 @@ export class FrameReader {
 
   /** Puts bytes before all that has not been judged yet. */
   rewind(bytes: Buffer): void {
-    const gathered = this.message ? [this.message] : this.parts;
+    const gathered = this.message ?? this.gathering.subarray(0, this.gathered);
     const header = this.header.subarray(0, this.headerBytes);
-    this.chunk = Buffer.concat([bytes, header, ...gathered, this.chunk.subarray(this.pos)]);
+    this.chunk = Buffer.concat([bytes, header, gathered, this.chunk.subarray(this.pos)]);
     this.pos = 0;
     this.headerBytes = 0;
     this.message = null;
-    this.parts = [];
+    this.gathering = EMPTY;
+    this.gathered = 0;
     this.wanted = 0;
   }
 
@@ -113,6 +118,11 @@ export class FrameReader {
   get tail(): Outbox {
     this.endSpan();
     return this.out;
+  }
+
+  /** Whether the message that the sink is being asked about lies in memory that is its alone, and stays. */
+  get isOwn(): boolean {
+    return this.message !== null && this.message.length >= OWN_BYTES;
   }
 
   /** Goes on until the chunk is used up, or the sink stops it. */
@@ -251,21 +261,32 @@ export class FrameReader {
   private startGathering(type: number, length: number, first: Buffer): void {
     this.type = type;
     this.length = length;
-    this.parts = first.length > 0 ? [first] : [];
-    this.gathered = first.length;
     this.wanted = Math.min(length + 1, Math.max(this.sink.holdBytes(type), HEADER + 1));
+    const room = Math.min(this.wanted, FIRST_BYTES);
+    this.gathering = room < OWN_BYTES ? Buffer.allocUnsafe(room) : Buffer.allocUnsafeSlow(room);
+    this.gathered = first.copy(this.gathering);
   }
 
   private gather(): boolean {
     const n = Math.min(this.wanted - this.gathered, this.chunk.length - this.pos);
-    if (n > 0) this.parts.push(Buffer.from(this.chunk.subarray(this.pos, this.pos + n)));
+    const end = this.gathered + n;
+    if (end > this.gathering.length) this.enlarge(end);
+    this.chunk.copy(this.gathering, this.gathered, this.pos, this.pos + n);
     this.pos += n;
-    this.gathered += n;
-    if (this.gathered < this.wanted) return false;
-    this.message = this.parts.length === 1 ? this.parts[0]! : Buffer.concat(this.parts);
-    this.parts = [];
+    this.gathered = end;
+    if (end < this.wanted) return false;
+    this.message = this.gathering.subarray(0, end);
+    this.gathering = EMPTY;
+    this.gathered = 0;
     this.wanted = 0;
     return true;
+  }
+
+  /** A length that a peer has only claimed takes no memory: it grows with what is there. */
+  private enlarge(needed: number): void {
+    const larger = Buffer.allocUnsafeSlow(Math.min(this.wanted, 2 * needed));
+    this.gathering.copy(larger, 0, 0, this.gathered);
+    this.gathering = larger;
   }
 
   private judgeGathered(message: Buffer): RunResult | null {

@@ -129,7 +129,7 @@ export class Frontend implements FrameSink {
     }
   }
 
-  /** The server throws it away, or ends the session for it, or the COPY has failed already. */
+  /** It does nothing that matters, or the server throws it away, or ends the session for it. */
   private passBy(kind: Kind): Verdict {
     this.d.ledger.push(kind);
     return PASS;
@@ -147,19 +147,13 @@ export class Frontend implements FrameSink {
     const led = end < 0 || leads(buf, from, Math.min(end, buf.length));
     const watched = d.schema.active && d.statements.size > 0;
     const { lost } = d.statements;
-    if (!rewriter && !led && !watched && lost.size === 0) {
-      d.ledger.push(QUERY);
-      return PASS;
-    }
+    if (!rewriter && !led && !watched && lost.size === 0) return this.passBy(QUERY);
     if (at < 0) return HOLD;
     if (d.ledger.skipping || d.ledger.copyOpen) return this.passBy(QUERY);
     const whole = end - at === length - 4 && length <= this.limits.parseBytes;
     const nul = buf.indexOf(0, at);
-    if (whole && nul !== end - 1) {
-      // The server refuses it as malformed, and runs no part of it.
-      d.ledger.push(QUERY);
-      return PASS;
-    }
+    // The server refuses it as malformed, and runs no part of it.
+    if (whole && nul !== end - 1) return this.passBy(QUERY);
     const text = whole ? buf.subarray(at, end - 1) : null;
     if (lost.size > 0) {
       const waits = this.use.beforeNames(text?.toString('latin1') ?? null, true);
@@ -172,7 +166,7 @@ export class Frontend implements FrameSink {
       if (waits !== PASS) return waits;
     }
     const body = command?.prepares ? Buffer.from(command.prepares.body, 'latin1') : text;
-    const decision = decide(body, 'too-large', d, this.control, !command?.prepares);
+    const decision = this.decide(body, !command?.prepares);
     if (decision.step !== 'send') return this.use.wait(decision, true);
     d.resolver.sends(text, command?.prepares ? null : decision.rewrite);
     this.use.count(decision.rewrite, decision.touches, decision.reason);
@@ -183,6 +177,11 @@ export class Frontend implements FrameSink {
       command && d.changeBy(command, decision === AS_IS ? '' : null, this.control.force.epoch);
     if (!change || decision.rewrite?.refusal) return this.sendQuery(text, decision.rewrite);
     return this.sendChange(change, decision);
+  }
+
+  private decide(text: Buffer | null, once: boolean): Decision {
+    const { isOwn } = this.reader;
+    return decide(text, 'too-large', this.d, this.control, { once, isOwn });
   }
 
   /** A simple Query that is PREPARE or DEALLOCATE. */
@@ -210,7 +209,7 @@ export class Frontend implements FrameSink {
     if (text && isReplaced(rewrite)) {
       addQuery(this.reader.tail, rewrite);
       this.d.copyIn.sends(rewrite);
-      const original = rewrite.original ?? Buffer.from(text);
+      const original = rewrite.original ?? (this.reader.isOwn ? text : Buffer.from(text));
       ledger.push(QUERY, FORWARD, new Replaced(original, rewrite, this.control.force.rewriter!));
       return DROP;
     }
@@ -224,10 +223,7 @@ export class Frontend implements FrameSink {
     const whole = end - at === length - 4 && length <= this.limits.parseBytes;
     const body = whole ? readParse(buf, at, end) : null;
     const name = body ? body.name : cString(buf, at, end);
-    if (name === null || (whole && !body)) {
-      d.ledger.push(PARSE);
-      return PASS;
-    }
+    if (name === null || (whole && !body)) return this.passBy(PARSE);
     const waits = this.use.beforeParse(name);
     if (waits !== PASS) return waits;
     const { epoch } = this.control.force;
@@ -237,7 +233,7 @@ export class Frontend implements FrameSink {
     if (body && leads(buf, start, end)) this.notice(statement, body.text);
     if (!this.control.force.rewriter) return this.sendParse(statement);
     const text = body ? buf.subarray(start, start + body.text.length) : null;
-    const decision = decide(text, 'too-large', d, this.control, name === '');
+    const decision = this.decide(text, name === '');
     if (decision.step !== 'send') return this.use.wait(decision, false);
     const { rewrite, touches, reason } = decision;
     this.use.count(rewrite, touches, reason, 0);

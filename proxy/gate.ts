@@ -55,6 +55,7 @@ export const AS_IS: Decision = Object.freeze({
  * Decides about one text.
  * @param text null: not known (too large, or prepared in a way that went by unseen).
  * @param reason for a text that is not known.
+ * @param isOwn whether the text lies in memory of its own, which stays.
  * @param once whether it is run as it is now, and not kept: what is known of other tables may be used.
  *   Where the server may refuse it without, it is used in any case.
  */
@@ -63,7 +64,7 @@ export function decide(
   reason: string,
   view: GateView,
   control: Control,
-  once = false,
+  { once = false, isOwn = false }: { once?: boolean; isOwn?: boolean } = {},
 ): Decision {
   const { rewriter, oids } = control.force;
   if (!rewriter) return AS_IS;
@@ -82,7 +83,7 @@ export function decide(
   }
   const { plain, escapes, utf8, side } = view.resolver;
   const isPlain = (plain || escapes) && (control.force.isAscii || utf8);
-  const made = (names: Resolution) => rewriter.rewrite(text, names, isPlain, side, escapes);
+  const made = (names: Resolution) => rewriter.rewrite(text, names, isPlain, side, escapes, isOwn);
   let rewrite = made(resolution);
   const { wants } = rewrite;
   if (wants && (once || wants.isNeeded) && !failed) {

@@ -72,17 +72,43 @@ export function skeletonOf(text: Buffer): Skeleton | null {
   return scan.run() && scan.count > 0 ? scan.skeleton() : null;
 }
 
+/** What `spansLike` has found, until it is called again: a bulk INSERT has thousands of constants. */
+let likeSpans = new Int32Array(128);
+/** How many numbers are kept for the next text at most. */
+const KEPT_SPANS = 1 << 16;
+/** How often `spansLike` has been called. */
+let turn = 0;
+const ALWAYS = 0;
+
+/** For how long spans are valid: the number to ask `isValid` for. */
+export function validityOf(spans: Spans): number {
+  return spans === likeSpans ? turn : ALWAYS;
+}
+
+export function isValid(validity: number): boolean {
+  return validity === ALWAYS || validity === turn;
+}
+
+function spansFor(count: number): Spans {
+  if (count <= likeSpans.length) return likeSpans;
+  const fresh = new Int32Array(2 * count);
+  if (fresh.length <= KEPT_SPANS) likeSpans = fresh;
+  return fresh;
+}
+
 /**
  * The spans of a text that differs from the model in nothing but its constants; null where it does, or
  * where that has to be found out by `skeletonOf`: a text with a backslash. It looks at each byte once.
+ * @returns what is valid until it is called again (`validityOf`), and may have more behind its end.
  */
 export function spansLike(text: Buffer, model: Skeleton): Spans | null {
   const { text: own, kinds, spans } = model;
+  turn++;
   // Most that are not like it are told by their first bytes: the arrays are made for the others.
   const head = Math.min(spans[0]!, HEAD_BYTES);
   if (text.length < head || !sameRange(text, 0, own, 0, head)) return null;
   if (text.includes(BACKSLASH)) return null;
-  const found = new Int32Array(spans.length);
+  const found = spansFor(spans.length);
   let [at, ownAt] = [0, 0];
   for (let i = 0; i < kinds.length; i++) {
     const gap = spans[2 * i]! - ownAt;

@@ -109,6 +109,7 @@ export interface StatementRewriter {
    *   of sessions in UTF8 only.
    * @param view what the session has put in `pgtandem.view`; by default the rules' own.
    * @param escapes whether standard_conforming_strings is off.
+   * @param isOwn whether nobody else writes to the text's memory, ever: it need not be copied.
    */
   rewrite(
     text: Buffer,
@@ -116,6 +117,7 @@ export interface StatementRewriter {
     plain: boolean,
     view?: View | null,
     escapes?: boolean,
+    isOwn?: boolean,
   ): Rewrite;
   /**
    * Maps a position (characters from 1) in `rewrite.text` to one in `original`; 0: it has none.

@@ -64,20 +64,20 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
       }
       return pattern.test(text.toString('latin1'));
     },
-    rewrite(text, resolution, plain, view = null, escapes = false) {
+    rewrite(text, resolution, plain, view = null, escapes = false, isOwn = false) {
       const escaped = escapes && plain && text.includes(BACKSLASH);
       const signature = (plain ? signed(resolution) : '-') + (view ?? '') + (escaped ? '\\' : '');
       const hash = sampleHash(text);
       const known = cache.get(hash, signature, text);
       if (known) return known;
       const isFit = plain && !escaped && text.length <= maxParseBytes;
-      const again = isFit ? templates.again(signature, text) : null;
+      const again = isFit ? templates.again(signature, text, isOwn) : null;
       if (again) return again;
       const skeleton = isFit ? skeletonOf(text) : null;
-      const filled = skeleton && templates.fill(signature, skeleton);
+      const filled = skeleton && templates.fill(signature, skeleton, isOwn);
       if (filled) return filled;
       // A copy of our own: the client's bytes may lie in a chunk that is used again.
-      const own = ownCopy(text);
+      const own = isOwn ? text : ownCopy(text);
       const bytes = own.toString('latin1');
       if (!pattern?.test(bytes)) return unchanged(own, []);
       const seen = view === null ? tables : views[view];

@@ -1,5 +1,5 @@
 import { copyRange, ownCopy } from './bytes.js';
-import type { Skeleton, Spans } from './literals.js';
+import { isValid, type Skeleton, type Spans, spansLike, validityOf } from './literals.js';
 import type { Edit, Outcome, Rewrite, Shape, Target } from './outcome.js';
 
 /** A place in the text that a template was made of, and how many constants end before it. */
@@ -83,9 +83,12 @@ export class Template {
     return new Template(skeleton, rewrite, edits);
   }
 
-  /** The rewrite of another text of the skeleton. */
-  fill(text: Buffer, spans: Spans): Rewrite {
-    return new Filled(this, this.rewrite, ownCopy(text), spans);
+  /**
+   * The rewrite of another text of the skeleton.
+   * @param isOwn whether nobody else writes to the text's memory, ever; it is copied otherwise.
+   */
+  fill(text: Buffer, spans: Spans, isOwn: boolean): Rewrite {
+    return new Filled(this, this.rewrite, isOwn ? text : ownCopy(text), spans);
   }
 
   /** What is sent in place of a text. */
@@ -173,18 +176,28 @@ class Filled implements Rewrite {
   readonly shape?: Shape;
   private known: Edit[] | null = null;
   private made: Buffer | null = null;
+  private validity: number;
 
   constructor(
     private readonly template: Template,
     { outcome, touches, reason, refusal, shape }: Rewrite,
     readonly original: Buffer,
-    private readonly spans: Spans,
+    private held: Spans,
   ) {
+    this.validity = validityOf(held);
     this.outcome = outcome;
     this.touches = touches;
     this.reason = reason;
     this.refusal = refusal;
     if (shape) this.shape = shape;
+  }
+
+  /** Found once more where another text has been looked at meanwhile, as it was after one was sent. */
+  private get spans(): Spans {
+    if (isValid(this.validity)) return this.held;
+    this.held = spansLike(this.original, this.template.skeleton)!;
+    this.validity = validityOf(this.held);
+    return this.held;
   }
 
   get text(): Buffer {

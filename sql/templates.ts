@@ -35,20 +35,21 @@ export class Templates {
   private readonly recent: Recent[] = [];
 
   /** The same as `fill`, without a look at what the text is, if it is like one of those filled last. */
-  again(signature: string, text: Buffer): Rewrite | null {
+  again(signature: string, text: Buffer, isOwn = false): Rewrite | null {
     for (const recent of this.recent) {
       if (recent.signature !== signature) continue;
       const spans = spansLike(text, recent.skeleton);
-      if (spans) return recent.template.fill(text, spans);
+      if (spans) return recent.template.fill(text, spans, isOwn);
     }
     return null;
   }
 
   /**
    * @param signature under which texts have one meaning.
+   * @param isOwn whether nobody else writes to the text's memory, ever.
    * @returns null when the text has to be rewritten by itself.
    */
-  fill(signature: string, skeleton: Skeleton): Rewrite | null {
+  fill(signature: string, skeleton: Skeleton, isOwn = false): Rewrite | null {
     const known = this.skeletons.get(skeleton.hash, signature, skeleton);
     if (!(known instanceof Template)) return null;
     const { recent } = this;
@@ -56,7 +57,7 @@ export class Templates {
     if (place >= 0) recent.splice(place, 1);
     else if (recent.length === RECENT) recent.pop();
     recent.unshift({ signature, skeleton: known.skeleton, template: known });
-    return known.fill(skeleton.text, skeleton.spans);
+    return known.fill(skeleton.text, skeleton.spans, isOwn);
   }
 
   /**
@@ -92,5 +93,7 @@ function prove(
   const template = Template.of(skeleton, rewrite);
   const other = template && withOtherConstants(skeleton);
   if (!other) return null;
-  return sameRewrite(template.fill(other.text, other.spans), make(other.text)) ? template : null;
+  return sameRewrite(template.fill(other.text, other.spans, true), make(other.text))
+    ? template
+    : null;
 }

@@ -216,3 +216,43 @@ t.test('it knows whether what has passed ends with a whole message', async (t) =
   reader.run();
   t.equal(reader.atBoundary, true, 'a split header has not been passed');
 });
+
+t.test('a large message that is gathered lies in memory of its own', async (t) => {
+  const kept: Buffer[] = [];
+  const own: boolean[] = [];
+  const sink: FrameSink = {
+    frame(_type, _length, buf, at, end) {
+      if (at < 0) return HOLD;
+      own.push(reader.isOwn);
+      kept.push(buf.subarray(at, end));
+      return DROP;
+    },
+    holdBytes: () => 1 << 20,
+    steady: () => false,
+    valid: () => true,
+  };
+  const reader = new FrameReader(sink);
+  const body = (length: number) => {
+    return Array.from({ length }, (_, i) => String.fromCharCode(97 + ((i * 7 + length) % 26))).join(
+      '',
+    );
+  };
+  const lengths = [10, 3_000, 5_000, 130_000, 300_000, 900_000, 5_000];
+  const chunk = Buffer.alloc(64 * 1024);
+  for (const length of lengths) {
+    const whole = m('h', body(length));
+    // As from a socket: each read is in the same memory.
+    for (let at = 0, n = 3; at < whole.length; at += n, n = chunk.length) {
+      reader.feed(chunk.subarray(0, whole.copy(chunk, 0, at, Math.min(at + n, whole.length))));
+      t.equal(reader.run(), 'more');
+      chunk.fill(0);
+    }
+  }
+  t.same(
+    own,
+    lengths.map((length) => length >= 4_096),
+  );
+  for (const [i, length] of lengths.entries()) {
+    if (own[i]) t.ok(kept[i]!.toString() === body(length), `${length} bytes stay`);
+  }
+});
