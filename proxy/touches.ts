@@ -1,5 +1,7 @@
 import { IDLE, IN_TRANSACTION } from './ledger.js';
 
+const NONE: readonly number[] = Object.freeze([]);
+
 /** What `Touches` needs to know of the ledger. */
 export interface Progress {
   readonly pushed: number;
@@ -37,8 +39,14 @@ export class Touches {
   }
 
   /** Tables that messages after this one touch, without those that may be touched. */
-  since(seq: number): number[] {
-    return [...this.known].filter(([, { last }]) => last > seq).map(([oid]) => oid);
+  since(seq: number): readonly number[] {
+    let found: number[] | null = null;
+    for (const [oid, { last }] of this.known) {
+      if (last <= seq) continue;
+      found ??= [];
+      found.push(oid);
+    }
+    return found ?? NONE;
   }
 
   /** Whether something that has not ended touches a table of `oids`, or may. */
