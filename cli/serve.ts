@@ -1,8 +1,10 @@
 import { type Logger, pino } from 'pino';
+import type { Numbers } from '../metrics/aggregate.js';
 import { Metrics } from '../metrics/registry.js';
 import { Proxy as Relay } from '../proxy/proxy.js';
 import { loadParser, makeRewriter } from '../sql/rewriter.js';
 import { warmUp } from '../sql/warm.js';
+import { Coordination } from './coordination.js';
 import { type WorkerHealth, worstLease } from './keeper/health.js';
 import type { WorkerSettings } from './keeper/messages.js';
 import type { Peers } from './keeper/peers.js';
@@ -13,8 +15,9 @@ import { version } from './version.js';
 /** A proxy with all that belongs to it, which takes clients from whoever has accepted them. */
 export interface Serving {
   readonly proxy: Relay;
-  readonly metrics: Metrics;
   readonly log: Logger;
+  /** Its metrics, as plain data. */
+  numbers(): Promise<Numbers>;
   health(): WorkerHealth;
   /** Reads certificates and keys again; what cannot be used is logged, and the old ones stay. */
   reload(): void;
@@ -68,24 +71,32 @@ export async function serve(settings: WorkerSettings, peers: Peers): Promise<Ser
     return proxy.taken;
   });
   const leaving = new AbortController();
-  const resigning = new AbortController();
-  const signals = { leaving: leaving.signal, resigning: resigning.signal };
   const firstRules: Promise<void>[] = [];
+  // They have work at once; sessions wait for the rules only.
+  const ruled = targets.filter((target) => target.isRuled);
+  const urls = ruled.map(({ url }) => url);
+  const stray = (database: number) => ruled[database]!.stray();
+  const { logLevel } = settings;
+  const coordination = urls.length > 0 ? new Coordination({ urls, logLevel }, stray) : null;
   const runs = targets.map((target) => {
-    let ruled!: () => void;
+    let known!: () => void;
     firstRules.push(
       new Promise((resolve) => {
-        ruled = resolve;
+        known = resolve;
       }),
     );
-    return target.run(proxy, signals, ruled);
+    const moved = () => coordination?.moved(ruled.indexOf(target));
+    return target.run(proxy, leaving.signal, known, moved);
   });
   const followed = Promise.all(runs);
   await Promise.race([Promise.all(firstRules), followed]);
   return {
     proxy,
-    metrics,
     log,
+    numbers: async () => {
+      const told = await Promise.all([metrics.numbers(), coordination?.numbers()]);
+      return told.flatMap((numbers) => numbers ?? []);
+    },
     health: () => ({
       lease: worstLease(targets.map(({ lease }) => lease)),
       ...(targets.length > 1 && { databases: targets.map((target) => target.state()) }),
@@ -102,12 +113,12 @@ export async function serve(settings: WorkerSettings, peers: Peers): Promise<Ser
       }
     },
     async drain(graceMs, gently) {
-      // Another process may coordinate from now on.
-      resigning.abort();
+      const resigned = coordination?.resign();
       await proxy.close(graceMs, gently);
       // The rules are followed to the last session: until then others wait for its word.
       leaving.abort();
       await followed;
+      await resigned;
       await Promise.all(targets.map((target) => target.close()));
     },
   };

@@ -2,7 +2,6 @@ import { type Connection, open, survey } from '../db/connect.js';
 import { choose, describeKnown, parseTarget, type Target } from '../db/target.js';
 import type { Metrics } from '../metrics/registry.js';
 import type { Log } from '../migration/context.js';
-import { Coordinator } from '../migration/coordinator.js';
 import { UserError } from '../migration/errors.js';
 import { type Followed, Follower } from '../migration/follower.js';
 import { describeUpstream, type Upstream } from '../proxy/dial.js';
@@ -42,9 +41,9 @@ export class DatabaseTarget {
   following = false;
   private readonly follower: Follower | null;
   private relay: Relay | null = null;
+  private moved: () => void = () => undefined;
   /** Place whose rules are in force. */
   private term = 0;
-  private coordinator: Coordinator | null = null;
   private reached: { url: string; upstream: Upstream } | null = null;
 
   private constructor(
@@ -116,6 +115,16 @@ export class DatabaseTarget {
     return `${this.found.cluster} ${this.found.database}`;
   }
 
+  /** Of control. */
+  get url(): string {
+    return this.settings.url;
+  }
+
+  /** Somebody found that its address leads to another server than that which is followed. */
+  stray(): void {
+    this.follower?.stray();
+  }
+
   /** Whether migrations of it are carried out, and followed. */
   get isRuled(): boolean {
     return this.follower !== null;
@@ -125,7 +134,7 @@ export class DatabaseTarget {
   realm(): RealmOptions {
     const { database, cluster, url } = this.found;
     const common = { name: this.settings.name, database, verifierOf: this.verifierOf };
-    const stray = () => this.follower?.stray();
+    const stray = () => this.stray();
     if (!moves(this.target)) return { ...common, cluster, upstream: this.lead(url), stray };
     if (!this.follower) {
       const standby = this.target.attrs === 'standby' ? true : null;
@@ -138,15 +147,17 @@ export class DatabaseTarget {
 
   /**
    * Runs until `leaving` aborts; `first` is called when rules are in force.
-   * @param resigning from then on another process may coordinate; the rules are still followed.
+   * @param moved called when it is at another server.
    */
   async run(
     proxy: Relay,
-    { leaving: signal, resigning }: { leaving: AbortSignal; resigning: AbortSignal },
+    signal: AbortSignal,
     first: () => void,
+    moved: () => void,
   ): Promise<void> {
-    const { metrics, log } = this.house;
+    const { log } = this.house;
     const { url } = this.settings;
+    this.moved = moved;
     this.relay = proxy;
     const surveyed = moves(this.target) ? this.watch(proxy, signal) : undefined;
     if (!this.follower) {
@@ -154,13 +165,8 @@ export class DatabaseTarget {
       first();
       return await surveyed;
     }
-    // A coordinator has work at once; sessions wait for the rules only.
-    const stray = () => this.follower?.stray();
-    const coordinator = new Coordinator({ url, metrics, log, stray });
-    this.coordinator = coordinator;
     await Promise.all([
       this.follow(this.follower, proxy, signal, first),
-      coordinator.run(resigning),
       recordSightings(
         proxy.realm(this.settings.name),
         { url, proxy: this.follower.id, log },
@@ -229,7 +235,7 @@ export class DatabaseTarget {
 
   /** Nothing goes on at the server that was followed before. */
   private leaveBehind(): void {
-    this.coordinator?.moved();
+    this.moved();
     void this.verifiers?.close();
   }
 

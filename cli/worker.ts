@@ -57,9 +57,9 @@ async function start({ settings }: Extract<ToWorker, { kind: 'start' }>): Promis
     tell({ kind: 'failed', message, code }, () => process.exit(code));
     return;
   }
-  const { metrics, health } = serving;
+  const { health, numbers } = serving;
   peers.answer('health', health);
-  peers.answer('numbers', () => metrics.numbers());
+  peers.answer('numbers', numbers);
   tell({ kind: 'ready' });
 }
 
@@ -77,6 +77,6 @@ async function take(seat: Seat, socket: Socket | undefined): Promise<void> {
 
 async function end({ graceMs, gently }: Extract<ToWorker, { kind: 'drain' }>): Promise<void> {
   await serving?.drain(graceMs, gently);
-  const numbers = await serving?.metrics.numbers();
+  const numbers = await serving?.numbers();
   tell({ kind: 'ended', numbers }, () => process.exit(EXIT.ok));
 }

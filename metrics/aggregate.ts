@@ -51,6 +51,17 @@ export function withoutRelay(numbers: Numbers): Numbers {
   });
 }
 
+/**
+ * What a thread beside the relay has to say: it counts nothing but what has labels, and whatever has none is the relay's,
+ * 0 here.
+ */
+export function labelled(numbers: Numbers): Numbers {
+  const table: Record<string, MetricDefinition> = METRICS;
+  return numbers.filter(({ name, values }) => {
+    return values.length > 0 && (table[name]?.labels.length ?? 0) > 0;
+  });
+}
+
 function isGrowing({ type }: Numbers[number]): boolean {
   return type === 'counter' || type === 'histogram';
 }

@@ -6,7 +6,7 @@ import { combine } from '../../cli/keeper/health.js';
 import { Keeper, type KeeperOptions, pauseMs } from '../../cli/keeper/keeper.js';
 import { activated } from '../../cli/keeper/listeners.js';
 import { places } from '../../cli/options.js';
-import { combineNumbers, expose, growing, withoutRelay } from '../../metrics/aggregate.js';
+import { combineNumbers, expose, growing, labelled, withoutRelay } from '../../metrics/aggregate.js';
 import { Metrics } from '../../metrics/registry.js';
 import { IdleWatch } from '../../proxy/idle.js';
 import { until } from '../e2e/clients.js';
@@ -199,6 +199,33 @@ t.test('numbers of several processes become one', async (t) => {
   t.match(after, /pgtandem_client_connections 2\n/, 'and nothing else');
   a.forgetPhases();
   t.notMatch(await expose([await wire(a)]), /phase="ready"/);
+});
+
+t.test('what a thread beside the relay tells is added to what the relay does', async (t) => {
+  const [relay, thread, other] = [new Metrics(), new Metrics(), new Metrics()];
+  relay.set('pgtandem_client_connections', {}, 3);
+  relay.observe('pgtandem_request_seconds', {}, 0.001);
+  relay.count('pgtandem_errors_total', { kind: 'a' }, 1);
+  thread.count('pgtandem_errors_total', { kind: 'a' }, 2);
+  thread.set('pgtandem_replica_lag_seconds', { standby: 's' }, 7);
+  thread.observe('pgtandem_backfill_chunk_seconds', { migration: 'm' }, 0.5);
+  const told = labelled(await thread.numbers());
+  t.same(
+    told.map(({ name }) => name),
+    ['pgtandem_errors_total', 'pgtandem_backfill_chunk_seconds', 'pgtandem_replica_lag_seconds'],
+    'nothing of what it has not',
+  );
+  const worker = [...(await relay.numbers()), ...told];
+  const lines = (await expose([worker, await other.numbers()])).split('\n');
+  for (const line of [
+    'pgtandem_client_connections 3',
+    'pgtandem_request_seconds_count 1',
+    'pgtandem_errors_total{kind="a"} 3',
+    'pgtandem_replica_lag_seconds{standby="s"} 7',
+    'pgtandem_backfill_chunk_seconds_count{migration="m"} 1',
+  ]) {
+    t.equal(lines.filter((each) => each === line).length, 1, line);
+  }
 });
 
 t.test('a session is idle from the look on that first saw it so', async (t) => {
