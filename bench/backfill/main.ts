@@ -43,7 +43,7 @@ const options = new Command('bench/backfill')
   .option('--rows <list>', 'sizes of the table', (text) => list(text).map(Number), [1e6, 1e7])
   .option('--rounds <n>', 'runs of each, of which the median is shown', Number, 1)
   .option('--warm-up <n>', 'seconds of the load that are not counted', Number, 20)
-  .option('--seconds <n>', 'the load runs alone before the fill', Number, 10)
+  .option('--seconds <n>', 'the load runs alone before the fill, and after', Number, 10)
   .option('--only <list>', 'contenders: single, batches, pgroll, pgtandem', list, [])
   .option('--workers <list>', 'of pgtandem', (text) => list(text).map(Number), [1, 2])
   .option(
@@ -179,7 +179,8 @@ function shown(value: number, digits: number): string {
 
 function print(runs: ReadonlyMap<string, Figures[]>, loaded: boolean): void {
   const head = ['', 's', 'rows/s', 'of UPDATE', 'heap', 'indexes', 'WAL B/row', 'lag ms'];
-  if (loaded) head.push(...['tps', 'p99 ms'].flatMap((what) => [what, 'of before', 'of held']));
+  if (loaded)
+    head.push(...['tps', 'p99 ms'].flatMap((what) => [what, 'of before', 'of held', 'of after']));
   head.push('MB at 10%', 'at 100%', 'ETA off');
   const table = new Table({
     head,
@@ -209,7 +210,7 @@ function print(runs: ReadonlyMap<string, Figures[]>, loaded: boolean): void {
           middle(own, ({ services }) => services.get(state)?.[what] ?? Number.NaN);
         const during = of('filling');
         row.push(shown(during, what === 'tps' ? 0 : 1), shown(during / of('before'), 2));
-        row.push(shown(during / of('held'), 2));
+        row.push(shown(during / of('held'), 2), shown(during / of('after'), 2));
       }
     }
     const last = own.at(-1)!;

@@ -2,7 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describeProgress, describeShares, type Told } from '../../backfill/words.js';
 import { ProxyProcess } from '../../cli/demo/proxy-process.js';
 import { type Connection, connect } from '../../db/connect.js';
+import { ENDED } from '../../migration/phase.js';
 import type { Settings } from '../../migration/plan.js';
+import { requestMove } from '../../migration/request.js';
 import { loadMigration } from '../../migration/store.js';
 import { loadParser } from '../../sql/rewriter.js';
 import { startMigration } from '../../test/migration/drive.js';
@@ -23,6 +25,8 @@ export interface Manner {
   set: Partial<Settings>;
   /** Under load, seconds of filling: what it has filled by then is enough to know its pace. */
   atMost: number;
+  /** Seconds for which the load runs alone, before and after. */
+  seconds: number;
   /** Under load, seconds for which the fill is held and goes on by turns. */
   turn: number;
   /** Each progress is printed. */
@@ -123,9 +127,15 @@ async function fillByTurns(control: Connection, watch: Watch, manner: Manner): P
     isOver = filled.isOver;
   }
   await turn('held');
+  const toMs = Date.now();
   const { rows } = await control.query('SELECT rows_filled::float8 AS n FROM pgtandem.backfill');
+  await requestMove(control, 'bench', 'abort');
+  while (!ENDED.has((await phase()).name)) await sleep(EVERY_MS);
+  const alone = Date.now();
+  await sleep(manner.seconds * 1_000);
+  windows.push(...windowsOf('after', alone, Date.now(), manner.turn));
   const of = { resident: watch.resident, shares: sharesOf(told) };
-  return { fromMs, toMs: Date.now(), rows: rows[0].n, seconds, windows, ...of };
+  return { fromMs, toMs, rows: rows[0].n, seconds, windows, ...of };
 }
 
 async function readTimes(

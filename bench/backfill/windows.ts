@@ -4,9 +4,10 @@ import { type Done, dueWithin, p99Of, type Service, serviceOf } from './load.js'
 /**
  * What went on beside the application: nothing; a migration whose columns are written together and
  * nothing filled (`dual`: before the fill, `held`: between two stretches of it, with its signals
- * observed); the fill.
+ * observed); the fill; nothing again, once the migration has been aborted: what the time alone has changed
+ * since `before`.
  */
-export const STATES = ['before', 'dual', 'held', 'filling'] as const;
+export const STATES = ['before', 'dual', 'held', 'filling', 'after'] as const;
 
 export type State = (typeof STATES)[number];
 
