@@ -79,12 +79,14 @@ const BUDGET_MS = IS_LONG ? Number.POSITIVE_INFINITY : 40_000;
 const ONLY = process.env.WORLD === undefined ? null : Number(process.env.WORLD);
 /** Cases in each stage: to make a world costs as much as some hundred statements. */
 const CASES = IS_LONG ? 16 : 8;
+/** After so many worlds that show a difference no other begins: of an hour's run one is not all there is to know. */
+const FAILURES = IS_LONG ? 10 : 1;
 /** Worlds at once: a migration mostly waits. */
 const AT_ONCE = 3;
 /** Every third world is on the oldest server. */
 const majorOf = (world: number) => (world % 3 === 2 ? 14 : 18);
 
-t.setTimeout(IS_LONG ? 7_200_000 : 280_000);
+t.setTimeout(IS_LONG ? 14_400_000 : 280_000);
 
 t.test(`through the proxy as on a plain table, seed ${seed}`, async (t) => {
   await loadParser();
@@ -94,11 +96,11 @@ t.test(`through the proxy as on a plain table, seed ${seed}`, async (t) => {
   const settings = { synchronous_commit: 'off', full_page_writes: 'off', jit: 'off' };
   for (const major of [14, 18]) clusters.set(major, await Cluster.create({ major, settings }));
   let next = ONLY ?? 0;
-  let failed = false;
+  let failed = 0;
   let refused = 0;
   const started = performance.now();
   const isEnough = () => counts.statements >= STATEMENTS || performance.now() - started > BUDGET_MS;
-  const isOver = () => failed || (ONLY === null ? isEnough() : next > ONLY);
+  const isOver = () => failed >= FAILURES || (ONLY === null ? isEnough() : next > ONLY);
   const work = async () => {
     while (!isOver()) {
       const number = next++;
@@ -106,7 +108,7 @@ t.test(`through the proxy as on a plain table, seed ${seed}`, async (t) => {
       const found = await runWorld(cluster, number, { seed, cases: CASES, steps: 16, counts });
       if (found === null) refused++;
       for (const wrong of found ?? []) t.comment(report(wrong));
-      failed ||= (found?.length ?? 0) > 0;
+      if (found && found.length > 0) failed++;
       if (found) t.equal(found.length, 0, `world ${number} of seed ${seed} shows no difference`);
     }
   };
