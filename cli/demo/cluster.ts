@@ -33,6 +33,8 @@ const BASE_SETTINGS: Settings = {
   hot_standby: true,
 };
 
+/** So much of a server's log is kept at least, characters. */
+const LOG_LENGTH = 1 << 20;
 /** Backends outlive a postmaster that was killed for a moment; until then it cannot be started. */
 const DYING = /pre-existing shared memory block/;
 
@@ -128,7 +130,7 @@ export class Cluster {
     return client;
   }
 
-  /** The server's log so far. */
+  /** The end of the server's log so far: all of it, of one that has not said much. */
   get output(): string {
     return this.log;
   }
@@ -175,10 +177,15 @@ export class Cluster {
     process.once('exit', this.onExit);
     return new Promise((resolve, reject) => {
       let seen = '';
+      let isReady = false;
       child.stderr!.setEncoding('utf8').on('data', (text: string) => {
         this.log += text;
+        if (this.log.length > 2 * LOG_LENGTH) this.log = this.log.slice(-LOG_LENGTH);
+        // A server that says much for hours is not to be read from its start each time.
+        if (isReady) return;
         seen += text;
-        if (seen.includes(this.ready)) resolve();
+        isReady = seen.includes(this.ready);
+        if (isReady) resolve();
       });
       child.once('error', reject);
       child.once('exit', (code) => reject(new Error(`postgres ended (${code}):\n${seen}`)));
