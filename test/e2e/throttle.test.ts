@@ -61,6 +61,12 @@ t.test('the thresholds are shown and changed while it runs', async (t) => {
   const action = 'ALTER TABLE orders ALTER COLUMN amount TYPE bigint';
   t.equal(pgtandem('start', '-e', action, '--name', 'm').code, 0);
   await waits(/^standby-lost: ghost/);
+  // Told by the coordinators' thread, by way of the worker and its keeper.
+  const waiting = 'pgtandem_backfill_waiting{migration="m",reason="standby-lost"} 1\n';
+  await until('the metrics tell it, too', async () => {
+    const told = await (await fetch(`${rig.proxy.metricsUrl}/metrics`)).text();
+    return told.includes(waiting) && told.includes('phase="backfilling"} 1\n');
+  });
 
   const shown = pgtandem('throttle', 'm');
   t.equal(shown.code, 0, shown.err);
