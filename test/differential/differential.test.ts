@@ -30,7 +30,7 @@ import { Counts } from './trial.js';
  * - The moment at which a constant is out of range (Bind or Execute), if the error is the same.
  * - Which of two mistakes of a text is told: types that do not fit, constants that are none of theirs.
  * - The words for a set or aggregate in SET ("in VALUES"); the place of what is wrong in a sorted VALUES.
- * - A row that its partition refuses anyway: 0A000 of the guard's trigger in place of 23514 or 23502.
+ * - A row that its partition refuses anyway: 0A000 of the guard's trigger in place of 23514, 23502 or 22P05.
  * - Which of two columns that may not be NULL is told, or in which partition (23502).
  * - A Bind with a wrong number of values, in a failed transaction, of what has to be prepared again.
  * - Hidden columns beside all others, where docs/limits.md lets them be seen (hidden.ts; counted).
