@@ -1,4 +1,4 @@
-import { mixed, sameRange } from './bytes.js';
+import { mixed } from './bytes.js';
 import type { ByteString } from './tree.js';
 
 /**
@@ -49,13 +49,12 @@ const AMPERSAND = 0x26;
 const SPACE = 0x20;
 const BRACKET = 0x5b;
 const PARENTHESIS = 0x28;
+const CLOSING = 0x29;
 const ZERO = 0x30;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 /** Digits of which any integer fits four bytes, whatever they are. */
 const INTEGER_DIGITS = 9;
-/** So much of a text is compared before anything else. */
-const HEAD_BYTES = 32;
 /** A string is first looked through for its end in the plain way, as most are short. */
 const SHORT_BYTES = 64;
 
@@ -72,60 +71,8 @@ export function skeletonOf(text: Buffer): Skeleton | null {
   return scan.run() && scan.count > 0 ? scan.skeleton() : null;
 }
 
-/** What `spansLike` has found, until it is called again: a bulk INSERT has thousands of constants. */
-let likeSpans = new Int32Array(128);
-/** How many numbers are kept for the next text at most. */
-const KEPT_SPANS = 1 << 16;
-/** How often `spansLike` has been called. */
-let turn = 0;
-const ALWAYS = 0;
-
-/** For how long spans are valid: the number to ask `isValid` for. */
-export function validityOf(spans: Spans): number {
-  return spans === likeSpans ? turn : ALWAYS;
-}
-
-export function isValid(validity: number): boolean {
-  return validity === ALWAYS || validity === turn;
-}
-
-function spansFor(count: number): Spans {
-  if (count <= likeSpans.length) return likeSpans;
-  const fresh = new Int32Array(2 * count);
-  if (fresh.length <= KEPT_SPANS) likeSpans = fresh;
-  return fresh;
-}
-
-/**
- * The spans of a text that differs from the model in nothing but its constants; null where it does, or
- * where that has to be found out by `skeletonOf`: a text with a backslash. It looks at each byte once.
- * @returns what is valid until it is called again (`validityOf`), and may have more behind its end.
- */
-export function spansLike(text: Buffer, model: Skeleton): Spans | null {
-  const { text: own, kinds, spans } = model;
-  turn++;
-  // Most that are not like it are told by their first bytes: the arrays are made for the others.
-  const head = Math.min(spans[0]!, HEAD_BYTES);
-  if (text.length < head || !sameRange(text, 0, own, 0, head)) return null;
-  if (text.includes(BACKSLASH)) return null;
-  const found = spansFor(spans.length);
-  let [at, ownAt] = [0, 0];
-  for (let i = 0; i < kinds.length; i++) {
-    const gap = spans[2 * i]! - ownAt;
-    if (text.length - at < gap) return null;
-    for (const end = at + gap; at < end; at++, ownAt++) if (text[at] !== own[ownAt]) return null;
-    found[2 * i] = at;
-    at = constantEnd(text, at, kinds[i]!);
-    if (at < 0) return null;
-    found[2 * i + 1] = at;
-    ownAt = spans[2 * i + 1]!;
-  }
-  const rest = text.length - at;
-  return rest === own.length - ownAt && sameRange(text, at, own, ownAt, rest) ? found : null;
-}
-
 /** Where the constant of a kind ends that begins at `start`; -1 when there is none. */
-function constantEnd(text: Buffer, start: number, kind: number): number {
+export function constantEnd(text: Buffer, start: number, kind: number): number {
   switch (kind) {
     case INTEGER:
     case DECIMAL:
@@ -183,21 +130,6 @@ function commentEnd(text: Buffer, start: number): number {
   return -1;
 }
 
-/** Whether two texts differ in nothing but their constants. */
-export function sameSkeleton(a: Skeleton, b: Skeleton): boolean {
-  if (a.kinds.length !== b.kinds.length) return false;
-  let [atA, atB] = [0, 0];
-  for (let i = 0; i < a.kinds.length; i++) {
-    const length = a.spans[2 * i]! - atA;
-    if (a.kinds[i] !== b.kinds[i] || length !== b.spans[2 * i]! - atB) return false;
-    if (!sameRange(a.text, atA, b.text, atB, length)) return false;
-    atA = a.spans[2 * i + 1]!;
-    atB = b.spans[2 * i + 1]!;
-  }
-  const rest = a.text.length - atA;
-  return rest === b.text.length - atB && sameRange(a.text, atA, b.text, atB, rest);
-}
-
 /** What a scan has found so far; there is one at a time. */
 let foundKinds = new Uint8Array(64);
 let foundSpans = new Int32Array(128);
@@ -210,6 +142,19 @@ function growFound(): void {
   foundSpans.set(spans);
 }
 
+const BY = Buffer.from('by');
+const DISTINCT = Buffer.from('distinct');
+const ON = Buffer.from('on');
+/** Of a letter: the bit that is set in a small one. */
+const SMALL = 0x20;
+
+function isWord(text: Buffer, at: number, word: Buffer): boolean {
+  return word.every((byte, i) => (text[at + i]! | SMALL) === byte);
+}
+
+/** Words behind which no list of BY or DISTINCT ON goes on. */
+const BEHIND_LIST = /^(?:limit|offset|fetch|for|having|returning|on|union|intersect|except)$/i;
+
 /** One pass over a text, which begins at the start of a token each time. */
 class Scan {
   /** How many constants there are. */
@@ -218,6 +163,12 @@ class Scan {
   private copied = 0;
   /** What a constant subscript does may depend on its value: it stays where it is. */
   private subscript = false;
+  /** How many parentheses are open, and how many are where a list of ordinals is; below 0: there is none. */
+  private depth = 0;
+  private list = -1;
+  /** Where the word before this one begins and ends. */
+  private wordStart = 0;
+  private wordEnd = 0;
   /** Where the next backslash is. */
   private backslash = -1;
 
@@ -251,10 +202,33 @@ class Scan {
       else if (byte === SEMICOLON) at = this.isBlank(at + 1) ? length : -1;
       else {
         this.subscript = byte === BRACKET || (this.subscript && isInSubscript(byte));
+        if (byte === PARENTHESIS) this.depth++;
+        else if (byte === CLOSING && --this.depth < this.list) this.list = -1;
         at++;
       }
     }
     return at >= 0;
+  }
+
+  /**
+   * An integer of ORDER BY, GROUP BY or DISTINCT ON may be the number of a column: it stays where it is.
+   * All of these lists do.
+   */
+  private ordinals(start: number, end: number): void {
+    const { text, wordStart, wordEnd } = this;
+    this.wordStart = start;
+    this.wordEnd = end;
+    const length = end - start;
+    if (this.list >= 0) {
+      if (this.depth === this.list && BEHIND_LIST.test(text.toString('latin1', start, end))) {
+        this.list = -1;
+      }
+    } else if (length === 2 && isWord(text, start, BY)) {
+      this.list = this.depth;
+    } else if (length === 2 && wordEnd - wordStart === DISTINCT.length) {
+      const isList = isWord(text, wordStart, DISTINCT) && isWord(text, start, ON);
+      if (isList) this.list = this.depth + 1;
+    }
   }
 
   /** A word that belongs to the constant behind it (E'', B'', X'', N'', U&'', date'') is not read. */
@@ -264,6 +238,7 @@ class Scan {
     while (CLASS[text[at] ?? 0] || text[at] === DOLLAR) at++;
     if (text[at] === QUOTE || (at === start + 1 && text[at] === AMPERSAND)) return -1;
     this.subscript = false;
+    this.ordinals(start, at);
     return at;
   }
 
@@ -315,7 +290,7 @@ class Scan {
   }
 
   private take(start: number, end: number, kind: number): void {
-    if (this.subscript && kind <= STRING) return;
+    if ((this.subscript || this.list >= 0) && kind <= STRING) return;
     this.mix(this.copied, start);
     this.hash = mixed(this.hash, kind);
     if (this.count === foundKinds.length) growFound();
@@ -344,8 +319,13 @@ function isInSubscript(byte: number): boolean {
   return byte === PARENTHESIS || byte === MINUS;
 }
 
-/** The same text with other constants of the same kinds, most of another length. */
-export function withOtherConstants({ text, kinds, spans, hash }: Skeleton): Skeleton {
+/**
+ * The same text with other constants of the same kinds, most of another length: no two of a kind alike, or all.
+ */
+export function withOtherConstants(
+  { text, kinds, spans, hash }: Skeleton,
+  manner: 'unlike' | 'alike',
+): Skeleton {
   const bytes = text.toString('latin1');
   const others: number[] = [];
   let result = '';
@@ -354,7 +334,8 @@ export function withOtherConstants({ text, kinds, spans, hash }: Skeleton): Skel
     const [start, end] = [spans[2 * i]!, spans[2 * i + 1]!];
     result += bytes.slice(copied, start);
     others.push(result.length);
-    result += other(bytes.slice(start, end), kind);
+    const constant = bytes.slice(start, end);
+    result += manner === 'alike' ? alike(constant, kind) : unlike(constant, kind, i);
     others.push(result.length);
     copied = end;
   });
@@ -362,16 +343,29 @@ export function withOtherConstants({ text, kinds, spans, hash }: Skeleton): Skel
   return { text: Buffer.from(result, 'latin1'), kinds, spans: Int32Array.from(others), hash };
 }
 
-function other(constant: ByteString, kind: number): ByteString {
+function unlike(constant: ByteString, kind: number, place: number): ByteString {
   switch (kind) {
     case INTEGER: {
-      const value = Number(constant);
-      return String(value < 900_000_000 ? value + 91 : value - 91);
+      const value = 400_000_000 + place;
+      return String(value === Number(constant) ? value + 100_000_000 : value);
     }
     case DECIMAL:
-      return `${constant}17`;
+      return `${place}.17`;
     case STRING:
-      return `${constant.slice(0, -1)}pgtandem'`;
+      return `${constant.slice(0, -1)}pgtandem${place}'`;
+    default:
+      return constant;
+  }
+}
+
+function alike(constant: ByteString, kind: number): ByteString {
+  switch (kind) {
+    case INTEGER:
+      return '7';
+    case DECIMAL:
+      return '7.5';
+    case STRING:
+      return "'pgtandem'";
     default:
       return constant;
   }

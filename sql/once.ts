@@ -2,13 +2,13 @@ import type { Node, SelectStmt } from 'libpg-query';
 import { checkMovable } from './cells.js';
 import { join, joinWith, type Piece } from './edits.js';
 import { castTo, columnOf, type Fragment } from './fragment.js';
-import { Inner, ONCE } from './inner.js';
+import { Inner, ONCE, placed } from './inner.js';
 import { type Addition, additionsTo, fallbackOf, sameDefaults } from './pairs.js';
 import { type Plan, Unsure } from './plan.js';
 import { columnOfTable, type PreparedTable } from './prepared.js';
 import type { Cell, Layout, Rows } from './rows.js';
 import { quoteIdentifier } from './rules.js';
-import { isRepeatable, isScalar } from './safety.js';
+import { isRepeatable, isScalar, isUntyped } from './safety.js';
 import { type ByteString, stringNodes, toBytes } from './tree.js';
 import { typedCells } from './typed.js';
 
@@ -37,7 +37,7 @@ export function insertOnce(plan: Plan, layout: Layout, rows: Rows): boolean {
   const single = rows.cells.length === 1;
   const { outputs, from } = single
     ? oneRow(layout, rows.cells[0]!, kept, inner)
-    : manyRows(layout, rows, kept, inner);
+    : manyRows(plan, layout, rows, kept, inner);
   write(plan, layout, rows, outputs, inner, from);
   return true;
 }
@@ -140,6 +140,7 @@ function oneRow(
 
 /** Rows of a VALUES list in FROM: each cell is evaluated once, but its type is fixed there. */
 function manyRows(
+  plan: Plan,
   layout: Layout,
   rows: Rows,
   kept: readonly ByteString[],
@@ -155,7 +156,9 @@ function manyRows(
   if (sharesParameter(typed)) throw new Unsure('volatile');
   const given = kept.map((column, i) => {
     const name = `${ROWS} ${i + 1}`;
-    return { column, value: inner.output(column, columnOf([ROWS], name)) };
+    const place = firstTyped(plan, rows, columns.indexOf(column));
+    const value = placed(columnOf([ROWS], name), place);
+    return { column, value: inner.output(column, value) };
   });
   const additions = additionsWith(layout, kept, inner, (column) => {
     const { type, rule } = columnOfTable(table, column);
@@ -166,6 +169,19 @@ function manyRows(
   const names = kept.map((_, i) => `${ROWS} ${i + 1}`);
   const cells = rows.cells.map((_, row) => typed.map((column) => column[row]!));
   return { outputs: withDefaults(layout, given, inner, additions), from: { names, cells } };
+}
+
+/**
+ * Where the first value of a column is that has a type of its own: where the server says that it is of the
+ * wrong one.
+ */
+function firstTyped(plan: Plan, rows: Rows, place: number): number | undefined {
+  const row = rows.cells.findIndex((cells) => {
+    const cell = cells[place];
+    return cell !== undefined && cell !== 'default' && !isUntyped(cell.node);
+  });
+  const span = rows.spans[row]?.[place];
+  return span && plan.source.valueStart(span.first);
 }
 
 /** Whether two columns use one parameter: the casts would hide that it cannot be of both types. */

@@ -1,5 +1,6 @@
 import { copyRange, ownCopy } from './bytes.js';
-import { isValid, type Skeleton, type Spans, spansLike, validityOf } from './literals.js';
+import { isValid, spansLike, validityOf } from './likeness.js';
+import type { Skeleton, Spans } from './literals.js';
 import type { Edit, Outcome, Rewrite, Shape, Target } from './outcome.js';
 
 /** A place in the text that a template was made of, and how many constants end before it. */
@@ -8,11 +9,14 @@ interface Place {
   after: number;
 }
 
-/** What an edit puts in: text of ours, then a copy of the client's, and so on. */
+/**
+ * What an edit puts in: text of ours, then a copy of the client's, and so on. `mark`: nothing is copied, but so many
+ * bytes of ours that follow have a place of the client's (below 0: none), for errors about them.
+ */
 interface EditTemplate {
   start: Place;
   end: Place;
-  parts: { before: Buffer; from: Place; to: Place }[];
+  parts: { before: Buffer; from: Place; to: Place; mark: number | null }[];
   tail: Buffer;
 }
 
@@ -141,11 +145,11 @@ export class Template {
     return this.edits.map((edit): Edit => {
       const [start, end] = [this.place(edit.start, spans), this.place(edit.end, spans)];
       let at = 0;
-      const copies = edit.parts.map(({ before, from, to }) => {
+      const copies = edit.parts.map(({ before, from, to, mark }) => {
         at += before.length;
         const first = this.place(from, spans);
-        const copy = { at, from: first, length: this.place(to, spans) - first };
-        at += copy.length;
+        const copy = { at, from: first, length: mark ?? this.place(to, spans) - first };
+        if (mark === null) at += copy.length;
         return copy;
       });
       return { start, end, length: at + edit.tail.length, copies };
@@ -220,14 +224,23 @@ function editOf(text: Buffer, spans: Spans, edit: Edit, inserted: Buffer): EditT
   const parts: EditTemplate['parts'] = [];
   let at = 0;
   for (const copy of edit.copies) {
-    const [from, to] = [placeOf(copy.from, spans), placeOf(copy.from + copy.length, spans)];
-    const original = text.subarray(copy.from, copy.from + copy.length);
+    const mark = isCopied(text, inserted, copy) ? null : copy.length;
+    const from = placeOf(copy.from, spans);
+    const to = mark === null ? placeOf(copy.from + copy.length, spans) : from;
     if (copy.at < at || !from || !to) return null;
-    if (!inserted.subarray(copy.at, copy.at + copy.length).equals(original)) return null;
-    parts.push({ before: inserted.subarray(at, copy.at), from, to });
-    at = copy.at + copy.length;
+    parts.push({ before: inserted.subarray(at, copy.at), from, to, mark });
+    at = mark === null ? copy.at + copy.length : copy.at;
   }
   return start && end ? { start, end, parts, tail: inserted.subarray(at) } : null;
+}
+
+function isCopied(
+  text: Buffer,
+  inserted: Buffer,
+  { at, from, length }: Edit['copies'][0],
+): boolean {
+  if (from < 0) return false;
+  return inserted.subarray(at, at + length).equals(text.subarray(from, from + length));
 }
 
 /** null within a constant. */

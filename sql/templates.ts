@@ -1,6 +1,7 @@
 import { ownCopy } from './bytes.js';
 import { KeyedCache } from './keyed-cache.js';
-import { type Skeleton, sameSkeleton, spansLike, withOtherConstants } from './literals.js';
+import { sameSkeleton, spansLike } from './likeness.js';
+import { type Skeleton, withOtherConstants } from './literals.js';
 import { isOpaque } from './opaque.js';
 import type { Rewrite } from './outcome.js';
 import { sameRewrite, Template } from './template.js';
@@ -26,8 +27,8 @@ type Known = 'once' | Template | 'none';
 
 /**
  * The templates of a rule set. A skeleton gets one when it is seen for the second time, and only if
- * that is proved: the template is filled with other constants, and what comes out has to be to the
- * byte what the rewriter makes of that text itself.
+ * that is proved: the template is filled with constants that all differ, and with such as are all the same, and
+ * what comes out has to be to the byte what the rewriter makes of these texts itself.
  */
 export class Templates {
   private readonly skeletons = new KeyedCache<Skeleton, Known>(ENTRIES, BYTES, sameSkeleton);
@@ -91,9 +92,10 @@ function prove(
   make: (text: Buffer) => Rewrite,
 ): Template | null {
   const template = Template.of(skeleton, rewrite);
-  const other = template && withOtherConstants(skeleton);
-  if (!other) return null;
-  return sameRewrite(template.fill(other.text, other.spans, true), make(other.text))
-    ? template
-    : null;
+  if (!template) return null;
+  for (const manner of ['unlike', 'alike'] as const) {
+    const { text, spans } = withOtherConstants(skeleton, manner);
+    if (!sameRewrite(template.fill(text, spans, true), make(text))) return null;
+  }
+  return template;
 }
