@@ -6,7 +6,13 @@ import { combine } from '../../cli/keeper/health.js';
 import { Keeper, type KeeperOptions, pauseMs } from '../../cli/keeper/keeper.js';
 import { activated } from '../../cli/keeper/listeners.js';
 import { places } from '../../cli/options.js';
-import { combineNumbers, expose, growing, labelled, withoutRelay } from '../../metrics/aggregate.js';
+import {
+  combineNumbers,
+  expose,
+  growing,
+  labelled,
+  withoutRelay,
+} from '../../metrics/aggregate.js';
 import { Metrics } from '../../metrics/registry.js';
 import { IdleWatch } from '../../proxy/idle.js';
 import { until } from '../e2e/clients.js';
