@@ -181,7 +181,13 @@ function firstTyped(plan: Plan, rows: Rows, place: number): number | undefined {
     return cell !== undefined && cell !== 'default' && !isUntyped(cell.node);
   });
   const span = rows.spans[row]?.[place];
-  return span && plan.source.valueStart(span.first);
+  const cell = rows.cells[row]?.[place];
+  if (!span || !cell || cell === 'default') return undefined;
+  // Of a constant that is cast it is the constant's.
+  let { node } = cell;
+  while ('TypeCast' in node && node.TypeCast.arg) node = node.TypeCast.arg;
+  const constant = 'A_Const' in node ? node.A_Const.location : undefined;
+  return constant ?? plan.source.valueStart(span.first);
 }
 
 /** Whether two columns use one parameter: the casts would hide that it cannot be of both types. */

@@ -9,7 +9,7 @@ import type { RuleSet } from '../../sql/rules.js';
  * Errors about what a VALUES list gives that is sorted or limited: the server tells no position, and
  * so it has to be of the text that is sent. So it is with what TABLE gives. Broken: the star, or the column,
  * has a place; the star of TABLE has one, of the table itself and of others; that of a first arm has none;
- * a star that was spelled out is not where it was.
+ * a star that was spelled out is not where it was; a value of several rows is where VALUES is.
  */
 
 const RULES: RuleSet = (() => {
@@ -39,6 +39,16 @@ const STATEMENTS = [
   "INSERT INTO orders VALUES (1, date '2020-01-01', 5) LIMIT 1",
   'INSERT INTO orders (id, at) SELECT 1, true LIMIT 1',
   "INSERT INTO orders (id, at) SELECT DISTINCT 'x', now()",
+];
+
+/** Several rows of which something may be evaluated only once; a value is of the wrong type. */
+const ROWS = [
+  "INSERT INTO orders (id, at) VALUES (random()::int, NULL), (random()::int, '5' :: text)",
+  "INSERT INTO orders (at, id) VALUES (NULL, random()::int), ((('5'::text)), random()::int)",
+  "INSERT INTO orders (id, at) VALUES (random()::int, upper('a')), (random()::int, upper('a'))",
+  "INSERT INTO orders (id, at) VALUES (random()::int, CAST ('a' AS text)), (random()::int, NULL)",
+  'INSERT INTO orders (id, at) VALUES (random()::int, 5), (random()::int, 6)',
+  'INSERT INTO orders (id, at) VALUES (random()::int, NULL), (random()::int, (true))',
 ];
 
 /** Of `x (a text, b date)`, `y (a integer, b integer)`, `b` being what does not fit, and of the table itself. */
@@ -106,7 +116,7 @@ for (const major of [14, 18])
       );
     };
     let without = 0;
-    for (const text of [...STATEMENTS, ...STARS]) {
+    for (const text of [...STATEMENTS, ...ROWS, ...STARS]) {
       const { code, message, position } = await errorOf('plain', text);
       const rewrite = rewriter.rewrite(
         Buffer.from(text),
