@@ -62,6 +62,7 @@ const SHAPES: Readonly<Record<string, string>> = {
   upsert:
     'INSERT INTO orders (id, amount) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET amount = excluded.amount',
   'INSERT of 100 rows': `INSERT INTO orders (id, customer, amount, note) VALUES ${rows(100)}`,
+  'INSERT, once': "INSERT INTO orders (amount, customer) VALUES (nextval('s'), 'x')",
   'SELECT *': 'SELECT * FROM orders WHERE id = $1',
   'SELECT of 5 KB': `SELECT o.id, c.name FROM orders o, customers c WHERE ${filters.join(' OR ')}`,
 };
