@@ -246,59 +246,6 @@ t.test('a text is copied unless it lies in memory of its own', async (t) => {
   t.equal(copied?.original?.toString(), text().toString());
 });
 
-/** `@` in turn is each number of a column, and some that are of none. */
-const ORDINALS = [
-  'INSERT INTO orders (id, email) SELECT 1, $1 ORDER BY @',
-  "INSERT INTO orders (id, email) SELECT a, 'x' FROM x ORDER /**/ by  (@) DESC LIMIT 5",
-  "INSERT INTO orders (id, email, note) SELECT max(a), 'k', 'l' AS label FROM x GROUP BY @, b",
-  'INSERT INTO orders (id, email) SELECT Distinct /* a */ On (@) a, $1 FROM x',
-  "INSERT INTO orders (id, email) SELECT DISTINCT ON (b, @) a, 'k' FROM x ORDER BY @, a",
-  "INSERT INTO orders (id, email) SELECT a, 'k' FROM x GROUP BY GROUPING SETS ((a), (@, f(@)))",
-  "INSERT INTO orders (id, email) (SELECT a, 'k' FROM x ORDER BY b, CASE WHEN a THEN @ END)",
-];
-
-t.test('the number of a column is no constant like another', async (t) => {
-  const file = FILES.find(({ name }) => name === 'query.sql')!;
-  const make = makerOf(file);
-  const rewriter = makeRewriter({ epoch: 1, tables: [file.table] });
-  const resolution = new Map([[file.table.name, file.table.oid]]);
-  for (const text of ORDINALS) {
-    for (const ordinal of [1, 7, 8, 1, 2, 3, 9, 4, 2, 11, 12]) {
-      const sent = Buffer.from(text.replaceAll('@', String(ordinal)));
-      const made = rewriter.rewrite(sent, resolution, true);
-      t.ok(sameRewrite(made, make(sent)), `${sent}`);
-    }
-  }
-  // What is behind such a list is one again.
-  const [one, two] = [5, 6].map((n) => {
-    return skeleton(
-      `SELECT (SELECT 1 ORDER BY a, ${n}), ${n} FROM orders ORDER BY ${n} LIMIT ${n}`,
-    );
-  });
-  t.same(
-    [one, two].map((found) => found!.kinds.length),
-    [3, 3],
-  );
-  t.not(one!.hash, two!.hash);
-  t.equal(skeleton('SELECT DISTINCT ON (a, 1) 5 FROM orders')!.kinds.length, 1);
-});
-
-t.test('constants that are alike are no reason for constants that are not', async (t) => {
-  const file = FILES.find(({ name }) => name === 'once.sql')!;
-  const make = makerOf(file);
-  const resolution = new Map([[file.table.name, file.table.oid]]);
-  for (const pairs of ['5,5 7,7 5,6 8,8', '5,6 6,5 7,7 8,9']) {
-    const rewriter = makeRewriter({ epoch: 1, tables: [file.table] });
-    for (const pair of pairs.split(' ')) {
-      const [first, second] = pair.split(',');
-      const sent = Buffer.from(`INSERT INTO orders (id, email)
-        VALUES (nextval('s'), substr('a', ${first})), (nextval('s'), substr('a', ${second}))`);
-      const made = rewriter.rewrite(sent, resolution, true);
-      t.ok(sameRewrite(made, make(sent)), `${pairs}: ${pair}`);
-    }
-  }
-});
-
 /** What differs with a constant's value, or is no statement. */
 const WITHOUT = [
   "UPDATE orders SET email = 'a' WHERE",
