@@ -37,3 +37,10 @@ t.test('after a cutover, a row in a column of a row (seed 789420)', async (t) =>
   t.ok(isMore([[row(9)]], wanted));
   t.notOk(isMore([['(9,x,1,2,"(8,x,1,2,r8,x|1,r8)",x|1)']], wanted));
 });
+
+t.test('an array is no object (seed 2779)', async (t) => {
+  t.notOk(isMore([['{1,2}', '1']], [['{1,3}']]));
+  t.ok(isMore([['{1,2}', '(1,a,7)']], [['{1,2}', '(1,a)']]));
+  t.ok(isMore([['{"a": 1, "b": 2}']], [['{"a": 1}']]));
+  t.notOk(isMore([['{"a": 1, "b": 2}']], [['{"c": 1}']]));
+});

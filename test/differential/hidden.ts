@@ -104,10 +104,8 @@ function isWiderRow(have: string, want: string): boolean {
     return extras(cells(have), cells(want)) !== null;
   }
   if (have.startsWith('={') && want.startsWith('={')) {
-    const [more, less] = [have, want].map((text) =>
-      Object.entries(JSON.parse(text.slice(1))).map((entry) => JSON.stringify(entry)),
-    ) as [string[], string[]];
-    return extras(more, less) !== null;
+    const [more, less] = [membersOf(have), membersOf(want)];
+    return more !== null && less !== null && extras(more, less) !== null;
   }
   const [more, less] = [have, want].map((text) => Buffer.from(text.slice(1), 'latin1')) as [
     Buffer,
@@ -119,6 +117,15 @@ function isWiderRow(have: string, want: string): boolean {
   // A number is no row, whatever its bytes are.
   const isRow = all.length === more.readInt32BE(0) && some.length === less.readInt32BE(0);
   return isRow && extras(all, some) !== null;
+}
+
+/** The members of a JSON object; null of what only looks like one, an array (`{1,2}`). */
+function membersOf(text: string): string[] | null {
+  try {
+    return Object.entries(JSON.parse(text.slice(1))).map((entry) => JSON.stringify(entry));
+  } catch {
+    return null;
+  }
 }
 
 /** The fields of a row as text; one that is a row itself as a value of its own. */
