@@ -103,9 +103,9 @@ function isWiderRow(have: string, want: string): boolean {
   if (have.startsWith('=(') && want.startsWith('=(')) {
     return extras(cells(have), cells(want)) !== null;
   }
-  if (have.startsWith('={') && want.startsWith('={')) {
-    const [more, less] = [membersOf(have), membersOf(want)];
-    return more !== null && less !== null && extras(more, less) !== null;
+  if (/^=[[{]/.test(have) && /^=[[{]/.test(want)) {
+    const [more, less] = [have, want].map(jsonOf);
+    return more !== undefined && less !== undefined && isWiderJson(more, less);
   }
   const [more, less] = [have, want].map((text) => Buffer.from(text.slice(1), 'latin1')) as [
     Buffer,
@@ -119,13 +119,28 @@ function isWiderRow(have: string, want: string): boolean {
   return isRow && extras(all, some) !== null;
 }
 
-/** The members of a JSON object; null of what only looks like one, an array (`{1,2}`). */
-function membersOf(text: string): string[] | null {
+/** undefined of what only looks like JSON, an array (`{1,2}`). */
+function jsonOf(text: string): unknown {
   try {
-    return Object.entries(JSON.parse(text.slice(1))).map((entry) => JSON.stringify(entry));
+    return JSON.parse(text.slice(1));
   } catch {
-    return null;
+    return undefined;
   }
+}
+
+/** Whether rows as JSON objects, in an array too (`json_agg`), have all members of others. */
+function isWiderJson(have: unknown, want: unknown): boolean {
+  if (Array.isArray(have) && Array.isArray(want)) {
+    return have.length === want.length && want.every((each, i) => isWiderJson(have[i], each));
+  }
+  if (!isObject(have) || !isObject(want)) return JSON.stringify(have) === JSON.stringify(want);
+  return Object.entries(want).every(([name, value]) => {
+    return name in have && isWiderJson(have[name], value);
+  });
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** The fields of a row as text; one that is a row itself as a value of its own. */
