@@ -35,9 +35,23 @@ t.before(async () => {
 });
 t.teardown(() => cluster.destroy());
 
+async function coordinators(): Promise<number[]> {
+  const client = await cluster.client();
+  const { rows } = await client.query(
+    `SELECT pid FROM pg_stat_activity WHERE application_name = 'pgtandem coordinator'`,
+  );
+  await client.end();
+  return rows.map(({ pid }) => pid);
+}
+
 async function start(t: Test, ...options: string[]) {
+  const before = new Set(await coordinators());
   const proxy = await ProxyProcess.start(cluster.url(), undefined, options);
   t.teardown(() => proxy.end('SIGKILL'));
+  // Its files are counted: what its coordinators' thread opens is to be open.
+  await until('its coordinator is there', async () => {
+    return (await coordinators()).some((pid) => !before.has(pid));
+  });
   return { proxy, port: Number(proxy.address.split(':').at(-1)) };
 }
 

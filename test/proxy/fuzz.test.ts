@@ -150,12 +150,12 @@ class Relay {
   }
 
   private checkMemory(side: Side, result: RunResult, fed: number): void {
-    const reader = this.readers[side] as unknown as Record<'parts', Buffer[]> &
+    const reader = this.readers[side] as unknown as Record<'gathering', Buffer> &
       Record<'message' | 'chunk', Buffer | null> &
       Record<'type', number>;
-    const gathered = reader.parts.reduce((sum, { length }) => sum + length, 0);
     const most = this.sinks[side].holdBytes(reader.type);
-    const held = gathered + (reader.message?.length ?? 0);
+    // What is gathered takes the room that it has, filled or not.
+    const held = reader.gathering.length + (reader.message?.length ?? 0);
     if (held > Math.max(most, 6)) throw new Error(`${held} bytes are held, of ${most}`);
     const kept = result === 'more' ? 0 : fed;
     if (reader.chunk!.length > kept) throw new Error('more than the chunk is kept');
