@@ -39,6 +39,14 @@ t.before(async () => {
   cluster = await Cluster.create();
   proxy = await ProxyProcess.start(cluster.url());
   control = await cluster.client();
+  // The thread of coordinators takes memory of its own, which is no growth.
+  await until('its coordinator is at work', async () => {
+    const { rowCount } = await control.query(
+      `SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+       WHERE l.locktype = 'advisory' AND l.granted AND a.application_name = 'pgtandem coordinator'`,
+    );
+    return rowCount === 1;
+  });
 });
 t.teardown(async () => {
   await control.end();
