@@ -166,6 +166,8 @@ class Scan {
   /** How many parentheses are open, and how many are where a list of ordinals is; below 0: there is none. */
   private depth = 0;
   private list = -1;
+  /** Behind a dot any word is a name. */
+  private dotted = false;
   /** Where the word before this one begins and ends. */
   private wordStart = 0;
   private wordEnd = 0;
@@ -202,6 +204,7 @@ class Scan {
       else if (byte === SEMICOLON) at = this.isBlank(at + 1) ? length : -1;
       else {
         this.subscript = byte === BRACKET || (this.subscript && isInSubscript(byte));
+        this.dotted = byte === DOT;
         if (byte === PARENTHESIS) this.depth++;
         else if (byte === CLOSING && --this.depth < this.list) this.list = -1;
         at++;
@@ -215,12 +218,17 @@ class Scan {
    * All of these lists do.
    */
   private ordinals(start: number, end: number): void {
-    const { text, wordStart, wordEnd } = this;
+    const { text, wordStart, wordEnd, dotted } = this;
     this.wordStart = start;
     this.wordEnd = end;
+    this.dotted = false;
     const length = end - start;
     if (this.list >= 0) {
-      if (this.depth === this.list && BEHIND_LIST.test(text.toString('latin1', start, end))) {
+      if (
+        !dotted &&
+        this.depth === this.list &&
+        BEHIND_LIST.test(text.toString('latin1', start, end))
+      ) {
         this.list = -1;
       }
     } else if (length === 2 && isWord(text, start, BY)) {

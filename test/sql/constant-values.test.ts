@@ -35,6 +35,7 @@ const ORDINALS = [
   "INSERT INTO orders (id, email, note) SELECT max(a), 'k', 'l' AS label FROM x GROUP BY @, b",
   'INSERT INTO orders (id, email) SELECT Distinct /* a */ On (@) a, $1 FROM x',
   "INSERT INTO orders (id, email) SELECT DISTINCT ON (b, @) a, 'k' FROM x ORDER BY @, a",
+  "INSERT INTO orders (id, email) SELECT a, 'k' FROM x GROUP BY x . /**/ limit, x.a, @",
   "INSERT INTO orders (id, email) SELECT a, 'k' FROM x GROUP BY GROUPING SETS ((a), (@, f(@)))",
   "INSERT INTO orders (id, email) (SELECT a, 'k' FROM x ORDER BY b, CASE WHEN a THEN @ END)",
 ];
