@@ -57,7 +57,7 @@ export interface Result {
 }
 
 /** How long it stands still before the question is asked again, milliseconds. */
-const TICK_MS = 200;
+const TICK_MS = 250;
 /** The same while VACUUM runs, which others may want to end. */
 const VACUUM_TICK_MS = 100;
 /** At most so long between two looks while it waits for chunks and rests to end. */

@@ -98,7 +98,7 @@ export class LagReader {
 
   private async observe(): Promise<void> {
     const atMs = performance.now();
-    const replication = await readReplication(this.connection);
+    const replication = await this.catalog.ask(this.connection, atMs);
     const standbys = streamingStandbys(replication.walSenders);
     this.history.record(atMs, replication.flushed);
     const lags = lagOf(replication, atMs, this.history);
@@ -111,7 +111,6 @@ export class LagReader {
       await rememberStandbys(this.connection, [...standbys.keys()]);
       this.rememberedMs = atMs;
     }
-    await this.catalog.ask(this.connection, atMs);
     if (this.closed) return;
     this.publish(lags);
     this.look = { atMs, replication, lags };

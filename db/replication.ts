@@ -30,8 +30,9 @@ export interface Replication {
   known: string[];
 }
 
-const SQL = `
-SELECT quote_ident(current_user) AS role,
+/** The columns of a query that gives a `Replication`. */
+export const REPLICATION_SQL = `
+  quote_ident(current_user) AS role,
   (pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::float8 AS inserted,
   (pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::float8 AS flushed,
   (SELECT coalesce(json_agg(json_build_object(
@@ -59,8 +60,7 @@ SELECT quote_ident(current_user) AS role,
 
 /** @throws DatabaseError 55000 on a server that is in recovery. */
 export async function readReplication(connection: Connection): Promise<Replication> {
-  // Prepared: planning it takes longer than running it, and it is asked for each chunk.
-  return (await connection.query({ name: 'replication', text: SQL })).rows[0];
+  return (await connection.query(`SELECT ${REPLICATION_SQL}`)).rows[0];
 }
 
 /** Records standbys as known, or as seen again. */

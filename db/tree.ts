@@ -26,7 +26,8 @@ export async function readTrees(
   connection: Connection,
   oids: readonly number[],
 ): Promise<Map<number, Member[]>> {
-  const { rows } = await connection.query(TREES_QUERY, [oids]);
+  // Prepared: the coordinator asks it each second, and planning it takes longer than running it.
+  const { rows } = await connection.query({ name: 'trees', text: TREES_QUERY, values: [oids] });
   const trees = new Map<number, Member[]>(oids.map((oid) => [oid, []]));
   for (const { root, level: _, ...member } of rows) trees.get(Number(root))!.push(toMember(member));
   return trees;

@@ -2,8 +2,9 @@ import { type Connection, connect, instanceOf, sqlState } from '../db/connect.js
 import { CHANNEL, installSchema } from '../db/schema.js';
 import type { Metrics } from '../metrics/registry.js';
 import { type Context, type Log, StoppedError } from './context.js';
-import { followNames } from './observe.js';
+import { followNames, lookAround } from './observe.js';
 import { refreshOrder } from './order.js';
+import { rulesNow } from './parts.js';
 import { ENDED } from './phase.js';
 import { ownName } from './plan.js';
 import { trimSeen } from './seen.js';
@@ -107,6 +108,8 @@ export class Coordinator {
     let trimAt = 0;
     try {
       while (!signal.aborted && moves === this.moves) {
+        const isDue = performance.now() >= countersAt;
+        const rules = isDue ? await rulesNow(connection) : null;
         const migrations = await listMigrations(connection);
         for (const migration of migrations) {
           const running = tasks.get(migration.id);
@@ -127,9 +130,10 @@ export class Coordinator {
           await trimSeen(connection);
           trimAt = performance.now() + TRIM_MS;
         }
-        if (performance.now() >= countersAt) {
-          await followNames(connection);
-          await pauseForStrays(connection, migrations);
+        if (rules) {
+          const around = await lookAround(connection, rules, migrations);
+          await followNames(connection, around);
+          await pauseForStrays(connection, around);
           for (const migration of migrations) {
             await this.readCounters(connection, migration);
             if (ENDED.has(migration.phase.name) && migration.stage.name === 'ordered') {
@@ -158,12 +162,13 @@ export class Coordinator {
   private async readCounters(connection: Connection, migration: Migration): Promise<void> {
     if (ENDED.has(migration.phase.name) || migration.stage.name === 'none') return;
     const oid = migration.plan.table.oid;
-    const { rows } = await connection.query(
-      `SELECT c.relname AS name, pg_sequence_last_value(c.oid) AS value
-       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-       WHERE n.nspname = 'pgtandem' AND c.relname = ANY ($1)`,
-      [[ownName('repairs', oid), ownName('misfits', oid)]],
-    );
+    const { rows } = await connection.query({
+      name: 'counters',
+      text: `SELECT c.relname AS name, pg_sequence_last_value(c.oid) AS value
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'pgtandem' AND c.relname = ANY ($1)`,
+      values: [[ownName('repairs', oid), ownName('misfits', oid)]],
+    });
     const value = (kind: 'repairs' | 'misfits') =>
       Number(rows.find((row) => row.name === ownName(kind, oid))?.value ?? 0);
     const [repairs, misfits] = [value('repairs'), value('misfits')];

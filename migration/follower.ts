@@ -192,8 +192,9 @@ export class Follower {
     const acknowledged = isNew ? 0 : this.acknowledged;
     this.unproved = [...this.unproved, ...(this.options.newcomers?.() ?? [])];
     const asked = this.unproved;
-    const { rows } = await connection.query(
-      `WITH renewed AS (
+    const { rows } = await connection.query({
+      name: 'lease',
+      text: `WITH renewed AS (
          INSERT INTO pgtandem.proxy AS p (id, address, version, lease_until, epoch)
          SELECT $1::uuid, $2, $3, clock_timestamp() + $4 * interval '1 ms', least($5::bigint, epoch)
          FROM pgtandem.rules
@@ -202,8 +203,8 @@ export class Follower {
        SELECT rule_set, ARRAY(SELECT pid FROM unnest($7::int[]) AS p (pid)
          WHERE NOT EXISTS (SELECT FROM pg_stat_get_activity(p.pid))) AS missing
        FROM pgtandem.rules`,
-      [this.id, address, version, LEASE_MS, acknowledged, isNew, asked],
-    );
+      values: [this.id, address, version, LEASE_MS, acknowledged, isNew, asked],
+    });
     this.unproved = rows[0].missing;
     if (acknowledged > this.told) {
       this.told = acknowledged;

@@ -1,11 +1,12 @@
 import { type Connection, transaction } from '../db/connect.js';
-import { readTrees } from '../db/tree.js';
-import type { PartRule, TableRule } from '../sql/rules.js';
+import { type Member, readTrees } from '../db/tree.js';
+import type { PartRule, RuleSet, TableRule } from '../sql/rules.js';
 import { UserError } from './errors.js';
 import { type ObservedTable, readObserved } from './observed.js';
-import { readParts, rulesNow, sameParts } from './parts.js';
+import { readParts, sameParts } from './parts.js';
+import { ENDED } from './phase.js';
 import { publishAgain } from './publish.js';
-import { listMigrations } from './store.js';
+import type { Migration } from './store.js';
 
 /**
  * Lets the proxies record the statements on a table, or (`on` false) no longer. What was recorded
@@ -64,21 +65,42 @@ function expectedParts(
   return parts.filter(({ oid }) => own.has(oid) || !spokenOf.has(oid));
 }
 
+/** What is compared each second: rules and migrations, and what the catalog says then of their tables. */
+export interface Followed {
+  /** Read before the migrations: those know of all that is in it. */
+  rules: RuleSet;
+  migrations: readonly Migration[];
+  /** By oid of the table. */
+  trees: ReadonlyMap<number, Member[]>;
+}
+
+/** @param rules read before the migrations. */
+export async function lookAround(
+  connection: Connection,
+  rules: RuleSet,
+  migrations: readonly Migration[],
+): Promise<Followed> {
+  const going = migrations.filter(({ phase }) => !ENDED.has(phase.name));
+  const tables = [...rules.tables, ...going.map(({ plan }) => plan.table)];
+  const oids = [...new Set(tables.map(({ oid }) => oid))];
+  const trees = oids.length > 0 ? await readTrees(connection, oids) : new Map();
+  return { rules, migrations, trees };
+}
+
 /**
  * Follows the catalog: tables of the rules, and partitions of theirs, that have another name or
  * schema than they had, came or went are published anew, and observed ones that are gone forgotten.
  * @returns whether anything was.
  */
-export async function followNames(connection: Connection): Promise<boolean> {
-  const rules = await rulesNow(connection);
+export async function followNames(
+  connection: Connection,
+  { rules, migrations, trees }: Followed,
+): Promise<boolean> {
   if (rules.tables.length === 0) return false;
-  const plans = (await listMigrations(connection))
-    .filter(({ stage }) => stage.name !== 'none')
-    .map(({ plan }) => plan);
-  const oids = rules.tables.map(({ oid }) => oid);
-  const trees = await readTrees(connection, oids);
-  const parts = await readParts(connection, oids, plans, rules);
-  const { rows } = await connection.query('SELECT table_oid::int8 AS oid FROM pgtandem.observed');
+  const plans = migrations.filter(({ stage }) => stage.name !== 'none').map(({ plan }) => plan);
+  const parts = await readParts(connection, trees, plans, rules);
+  const text = 'SELECT table_oid::int8 AS oid FROM pgtandem.observed';
+  const { rows } = await connection.query({ name: 'observed', text });
   const observed = new Set(rows.map((row) => Number(row.oid)));
   const spokenOf = new Set(
     rules.tables.flatMap(({ oid, parts }) => [oid, ...(parts ?? []).map((part) => part.oid)]),

@@ -1,5 +1,5 @@
 import type { Connection } from '../db/connect.js';
-import { childrenOf, type Member, readTree, readTrees } from '../db/tree.js';
+import { childrenOf, type Member, readTree } from '../db/tree.js';
 import type { PartRule, RuleSet } from '../sql/rules.js';
 import { hasMembers, ownColumns, type Plan } from './plan.js';
 
@@ -37,16 +37,16 @@ export function strayChild(members: readonly Member[], plan: Plan): Member | und
 /**
  * What the rules are to say of partitions and children now, by oid of the table: those that are there,
  * and those that were detached and have a column of the migration's yet, which is to stay hidden.
+ * @param trees the tables with their partitions and children, by oid of the table.
  * @param plans of the migrations under way.
  * @param before the rules in force.
  */
 export async function readParts(
   connection: Connection,
-  oids: readonly number[],
+  trees: ReadonlyMap<number, Member[]>,
   plans: readonly Plan[],
   before: RuleSet,
 ): Promise<Map<number, PartRule[]>> {
-  const trees = await readTrees(connection, oids);
   const parts = new Map<number, PartRule[]>();
   const planOf = new Map(plans.map((plan) => [plan.table.oid, plan]));
   for (const [oid, members] of trees) parts.set(oid, namedParts(members, planOf.get(oid)));
@@ -96,7 +96,8 @@ export async function unknownParts(connection: Connection, plan: Plan): Promise<
 
 /** The rules in force. */
 export async function rulesNow(connection: Connection): Promise<RuleSet> {
-  return (await connection.query('SELECT rule_set FROM pgtandem.rules')).rows[0].rule_set;
+  const text = 'SELECT rule_set FROM pgtandem.rules';
+  return (await connection.query({ name: 'rules', text })).rows[0].rule_set;
 }
 
 /** Whether two lists name the same partitions or children by the same names. Pure. */

@@ -1,4 +1,5 @@
 import { type Connection, transaction } from '../db/connect.js';
+import { readTrees } from '../db/tree.js';
 import type { PartRule, RuleSet, TableRule } from '../sql/rules.js';
 import { type ObservedTable, readObserved } from './observed.js';
 import { readParts, rulesNow } from './parts.js';
@@ -48,7 +49,8 @@ async function writeRules(connection: Connection, epoch: number): Promise<void> 
   const observed = await readObserved(connection);
   const plans: Plan[] = rows.map((row) => row.plan);
   const oids = [...plans.map(({ table }) => table.oid), ...observed.map(({ oid }) => oid)];
-  const parts = await readParts(connection, oids, plans, await rulesNow(connection));
+  const trees = await readTrees(connection, oids);
+  const parts = await readParts(connection, trees, plans, await rulesNow(connection));
   const ruleSet = makeRuleSet(epoch, rows, observed, parts);
   await connection.query(
     'UPDATE pgtandem.rules SET epoch = $1, rule_set = $2, published_at = clock_timestamp()',

@@ -28,10 +28,11 @@ export class Recorder {
   /** Never throws: what is reported next has it, too. @param latencies counts by oid and bucket. */
   async report(latencies: Record<string, Record<string, number>>): Promise<void> {
     await this.attempt((connection) =>
-      connection.query(
-        `UPDATE pgtandem.proxy SET latency = $2, latency_at = clock_timestamp() WHERE id = $1`,
-        [this.options.proxy, JSON.stringify(latencies)],
-      ),
+      connection.query({
+        name: 'latency',
+        text: 'UPDATE pgtandem.proxy SET latency = $2, latency_at = clock_timestamp() WHERE id = $1',
+        values: [this.options.proxy, JSON.stringify(latencies)],
+      }),
     );
   }
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type Connection, transaction } from '../db/connect.js';
+import type { Connection } from '../db/connect.js';
 
 /** A statement that was seen on a table, to be added to what is kept of it. */
 export interface Sighted {
@@ -53,22 +53,19 @@ export async function saveSeen(
   proxy: string,
   sighted: readonly Sighted[],
 ): Promise<void> {
-  await transaction(connection, async () => {
-    await connection.query(
-      `INSERT INTO pgtandem.seen AS s (table_oid, key, statement, whole, outcome, reason, named,
-         application, role, count)
-       SELECT r."table", r.key, r.statement, r."isWhole", r.outcome, r.reason,
-         CASE WHEN r.named IS NOT NULL THEN ARRAY (SELECT jsonb_array_elements_text(r.named)) END,
-         r.application, r."user", r.count
-       FROM jsonb_to_recordset($1) AS r ("table" oid, key text, statement text, "isWhole" boolean,
-         outcome text, reason text, named jsonb, application text, "user" text, count bigint)
-       ON CONFLICT (table_oid, key) DO UPDATE
-       SET count = s.count + excluded.count, last_seen = clock_timestamp()`,
-      [JSON.stringify(merged(sighted))],
-    );
-    await connection.query('UPDATE pgtandem.proxy SET seen_at = clock_timestamp() WHERE id = $1', [
-      proxy,
-    ]);
+  await connection.query({
+    name: 'seen',
+    text: `WITH told AS (UPDATE pgtandem.proxy SET seen_at = clock_timestamp() WHERE id = $2)
+      INSERT INTO pgtandem.seen AS s (table_oid, key, statement, whole, outcome, reason, named,
+        application, role, count)
+      SELECT r."table", r.key, r.statement, r."isWhole", r.outcome, r.reason,
+        CASE WHEN r.named IS NOT NULL THEN ARRAY (SELECT jsonb_array_elements_text(r.named)) END,
+        r.application, r."user", r.count
+      FROM jsonb_to_recordset($1) AS r ("table" oid, key text, statement text, "isWhole" boolean,
+        outcome text, reason text, named jsonb, application text, "user" text, count bigint)
+      ON CONFLICT (table_oid, key) DO UPDATE
+      SET count = s.count + excluded.count, last_seen = clock_timestamp()`,
+    values: [JSON.stringify(merged(sighted)), proxy],
   });
 }
 

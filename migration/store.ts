@@ -89,7 +89,9 @@ function refuseConflict(other: Migration, name: string, plan: Plan): void {
 }
 
 export async function listMigrations(connection: Connection): Promise<Migration[]> {
-  const { rows } = await connection.query(`SELECT ${COLUMNS} FROM pgtandem.migration ORDER BY id`);
+  // Prepared: the coordinator asks each second.
+  const text = `SELECT ${COLUMNS} FROM pgtandem.migration ORDER BY id`;
+  const { rows } = await connection.query({ name: 'migrations', text });
   return rows.map(toMigration);
 }
 
@@ -195,11 +197,12 @@ export async function saveProgress(
   id: number,
   progress: Record<string, unknown>,
 ): Promise<void> {
-  await connection.query(
-    `UPDATE pgtandem.migration SET progress = progress || $2
-     FROM (SELECT pg_catalog.set_config('synchronous_commit', 'off', true)) AS waits WHERE id = $1`,
-    [id, progress],
-  );
+  await connection.query({
+    name: 'progress',
+    text: `UPDATE pgtandem.migration SET progress = progress || $2
+      FROM (SELECT pg_catalog.set_config('synchronous_commit', 'off', true)) AS waits WHERE id = $1`,
+    values: [id, progress],
+  });
 }
 
 export interface HistoryEntry {

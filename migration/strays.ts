@@ -1,9 +1,9 @@
 import type { Connection } from '../db/connect.js';
-import { readTrees } from '../db/tree.js';
+import type { Followed } from './observe.js';
 import { strayChild } from './parts.js';
 import { ENDED, type PhaseName } from './phase.js';
 import { describeStray } from './shape.js';
-import { type Migration, setPaused } from './store.js';
+import { setPaused } from './store.js';
 
 /**
  * Phases in which a child that the plan does not know takes nothing away: what is ours goes from the
@@ -20,15 +20,10 @@ const HARMLESS: ReadonlySet<PhaseName> = new Set([
 /** Pauses those migrations whose table has got a child without a guard since it was planned. */
 export async function pauseForStrays(
   connection: Connection,
-  migrations: readonly Migration[],
+  { migrations, trees }: Followed,
 ): Promise<void> {
   const going = migrations.filter(
     ({ paused, phase }) => paused === null && !HARMLESS.has(phase.name) && !ENDED.has(phase.name),
-  );
-  if (going.length === 0) return;
-  const trees = await readTrees(
-    connection,
-    going.map(({ plan }) => plan.table.oid),
   );
   for (const { id, phase, plan } of going) {
     const stray = strayChild(trees.get(plan.table.oid)!, plan);

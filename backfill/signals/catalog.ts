@@ -1,5 +1,6 @@
 import { ACTIVE_OTHERS_SQL } from '../../db/backend.js';
 import type { Connection } from '../../db/connect.js';
+import { REPLICATION_SQL, type Replication } from '../../db/replication.js';
 import { Control } from '../control.js';
 import { DEFAULT_THROTTLE, type ThrottleSettings } from '../job.js';
 import { Others } from '../others.js';
@@ -35,22 +36,28 @@ export class CatalogLook {
     this.sources = [...all, ...latency(namedOid, this.control)] as Source[];
   }
 
-  /** @throws Error when the connection is lost: the catalogs themselves refuse nobody. */
-  async ask(connection: Connection, atMs: number): Promise<void> {
+  /**
+   * Looks at replication and at all of these, in one round trip: each is work for three processes.
+   * @param atMs when it is begun.
+   * @throws DatabaseError 55000 on a server that is in recovery.
+   * @throws Error when the connection is lost: the catalogs themselves refuse nobody.
+   */
+  async ask(connection: Connection, atMs: number): Promise<Replication> {
     const wanted = this.sources.filter((source) => isWanted(source, this.settings));
-    const answers = new Map<Source, unknown>();
     const asked = wanted.map(({ sql }, i) => `, ${sql} AS s${i}`).join('');
     const { rows } = await connection.query({
-      // Prepared, under a name for each choice of signals: see `readReplication`.
-      name: `catalogs ${wanted.map((source) => this.sources.indexOf(source)).join(' ')}`,
-      text: `SELECT $1::oid AS oid, ${ACTIVE_OTHERS_SQL} AS others${asked}`,
+      // Prepared, under a name for each choice of signals: planning it takes longer than running it.
+      name: `look ${wanted.map((source) => this.sources.indexOf(source)).join(' ')}`,
+      text: `SELECT ${REPLICATION_SQL}, $1::oid AS oid, ${ACTIVE_OTHERS_SQL} AS others${asked}`,
       values: [this.tableOid],
     });
+    const answers = new Map<Source, unknown>();
     for (const [i, source] of wanted.entries()) {
       answers.set(source, source.take(rows[0][`s${i}`], atMs));
     }
     this.others.take(rows[0].others, atMs);
     this.look = { atMs, answers };
+    return rows[0];
   }
 
   /** What the last look means; what it did not ask yet is as old as can be. */

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { DEFAULT_THROTTLE } from '../../backfill/job.js';
 import { describeProgress, describeShares, type Told } from '../../backfill/words.js';
 import { ProxyProcess } from '../../cli/demo/proxy-process.js';
 import { type Connection, connect } from '../../db/connect.js';
@@ -91,8 +92,11 @@ async function untilFilled(control: Connection, watch: Watch): Promise<Filled> {
   }
 }
 
-/** A throttle query holds the fill; whatever else it has learned it keeps meanwhile. */
-const HELD: Partial<Settings> = { query: 'SELECT 1', queryMax: 0 };
+/**
+ * A limit that no standby keeps holds the fill; whatever else it has learned it keeps meanwhile. It is of what
+ * is looked at anyway: nothing is asked that the default settings do not ask.
+ */
+const HELD: Partial<Settings> = { maxLagBytes: -1 };
 
 /** Fills and holds the fill by turns, so that the one can be compared with the other. */
 async function fillByTurns(control: Connection, watch: Watch, manner: Manner): Promise<Filled> {
@@ -105,8 +109,8 @@ async function fillByTurns(control: Connection, watch: Watch, manner: Manner): P
   const turnMs = manner.turn * 1_000 + SKIPPED_MS;
   const turn = async (state: 'held' | 'filling') => {
     await control.query(
-      `UPDATE pgtandem.migration SET settings = settings || jsonb_build_object('queryMax', $1::int)`,
-      [state === 'held' ? 0 : 1],
+      `UPDATE pgtandem.migration SET settings = settings || jsonb_build_object('maxLagBytes', $1::int)`,
+      [state === 'held' ? HELD.maxLagBytes : DEFAULT_THROTTLE.maxLagBytes],
     );
     const fromMs = Date.now();
     let toMs: number | null = null;
