@@ -22,7 +22,7 @@ export interface BackfillJob {
 export type Level = 'soft' | 'hard' | 'critical';
 
 /**
- * Thresholds, read again from the database before each chunk, so that they can be retuned; null
+ * Thresholds, asked for before each chunk, so that they can be retuned while it runs; null
  * where a signal is not asked for.
  */
 export interface ThrottleSettings {

@@ -30,16 +30,14 @@ export class LagReader {
   private failure: unknown = null;
   private closed = false;
   private rememberedMs = Number.NEGATIVE_INFINITY;
-  private readonly timer: NodeJS.Timeout;
+  private timer: NodeJS.Timeout;
 
   private constructor(
     private readonly connection: Connection,
     private readonly metrics: Metrics,
     private readonly catalog: CatalogLook,
   ) {
-    this.timer = setInterval(() => {
-      if (performance.now() - this.lookedMs >= POLL_MS) void this.poll();
-    }, POLL_MS / 3);
+    this.timer = this.pollAfter(POLL_MS);
   }
 
   /** @throws Error of `pg`, when the server cannot be reached or refuses the login. */
@@ -78,9 +76,17 @@ export class LagReader {
   /** Ends the connection at once, and takes its series out of the metrics: they would freeze. */
   async close(): Promise<void> {
     this.closed = true;
-    clearInterval(this.timer);
+    clearTimeout(this.timer);
     this.publish([]);
     await endsWithin(this.connection.end(), 1_000);
+  }
+
+  private pollAfter(ms: number): NodeJS.Timeout {
+    return setTimeout(async () => {
+      if (performance.now() - this.lookedMs >= POLL_MS) await this.poll();
+      if (this.failure || this.closed) return;
+      this.timer = this.pollAfter(Math.max(1, this.lookedMs + POLL_MS - performance.now()));
+    }, ms);
   }
 
   /** One look at a time; never rejects. */
@@ -88,7 +94,7 @@ export class LagReader {
     this.inFlight ??= this.observe()
       .catch((error: unknown) => {
         this.failure ??= error;
-        clearInterval(this.timer);
+        clearTimeout(this.timer);
       })
       .finally(() => {
         this.inFlight = null;

@@ -21,7 +21,12 @@ export class Metrics {
   /** @param processMetrics whether to add prom-client's own metrics of the Node process. */
   constructor(processMetrics = false) {
     if (processMetrics) {
-      collectDefaultMetrics({ register: this.registry, prefix: 'pgtandem_' });
+      collectDefaultMetrics({
+        register: this.registry,
+        prefix: 'pgtandem_',
+        // By default an idle process wakes up a hundred times a second to see whether it can.
+        eventLoopMonitoringPrecision: 50,
+      });
       // Gauges with the name of a counter, which Prometheus' own linter refuses; each is the sum of
       // a gauge with labels that stays.
       for (const what of ['handles', 'requests', 'resources']) {

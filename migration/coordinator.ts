@@ -2,9 +2,8 @@ import { type Connection, connect, instanceOf, sqlState } from '../db/connect.js
 import { CHANNEL, installSchema } from '../db/schema.js';
 import type { Metrics } from '../metrics/registry.js';
 import { type Context, type Log, StoppedError } from './context.js';
-import { followNames, lookAround } from './observe.js';
+import { followNames, lookAround, readRules } from './observe.js';
 import { refreshOrder } from './order.js';
-import { rulesNow } from './parts.js';
 import { ENDED } from './phase.js';
 import { ownName } from './plan.js';
 import { trimSeen } from './seen.js';
@@ -109,7 +108,7 @@ export class Coordinator {
     try {
       while (!signal.aborted && moves === this.moves) {
         const isDue = performance.now() >= countersAt;
-        const rules = isDue ? await rulesNow(connection) : null;
+        const now = isDue ? await readRules(connection) : null;
         const migrations = await listMigrations(connection);
         for (const migration of migrations) {
           const running = tasks.get(migration.id);
@@ -130,8 +129,8 @@ export class Coordinator {
           await trimSeen(connection);
           trimAt = performance.now() + TRIM_MS;
         }
-        if (rules) {
-          const around = await lookAround(connection, rules, migrations);
+        if (now) {
+          const around = await lookAround(connection, now, migrations);
           await followNames(connection, around);
           await pauseForStrays(connection, around);
           for (const migration of migrations) {

@@ -10,6 +10,7 @@ import { leavesOf, readTree } from '../db/tree.js';
 import { printExpression } from '../sql/rules.js';
 import { type Context, stopIfAborted } from './context.js';
 import { hasMembers } from './plan.js';
+import { Remembered } from './remembered.js';
 import { sides } from './sides.js';
 import { type Migration, reload, reloadSettings, saveProgress } from './store.js';
 
@@ -68,6 +69,9 @@ export async function fill(context: Context, migration: Migration): Promise<Told
 /** How often the progress is saved for people, milliseconds. */
 const PROGRESS_MS = 500;
 
+/** How old the settings may be where they were changed and nobody has said so, milliseconds. */
+const SETTINGS_MS = 1_000;
+
 /** Runs of the engine, one after another, that are told of as one. */
 class Filling {
   last: Told;
@@ -75,18 +79,21 @@ class Filling {
   private readonly lines = new LogPace();
   private readonly pacer = new Pacer();
   private watch: SignalWatch | null = null;
+  /** Who changes them says so on our channel, or is heard within a second. */
+  private readonly settings = new Remembered(() => this.readSettings(), SETTINGS_MS);
 
   constructor(
     private readonly context: Context,
     private readonly migration: Migration,
   ) {
     this.last = (migration.progress.backfill ?? {}) as Told;
+    context.connection.on('notification', this.settings.forget);
   }
 
   /** @returns what the engine told last, before `shown` made something else of it. */
   async run(job: BackfillJob, shown: (progress: Progress) => Told): Promise<Progress | null> {
     const { metrics, signal, url, instance } = this.context;
-    const settings = () => this.settings();
+    const settings = () => this.settings.value();
     let own: Progress | null = null;
     const { pacer } = this;
     const spent = this.last.spent ?? null;
@@ -104,10 +111,11 @@ class Filling {
   }
 
   async close(): Promise<void> {
+    this.context.connection.off('notification', this.settings.forget);
     await this.watch?.close();
   }
 
-  private async settings(): Promise<ThrottleSettings> {
+  private async readSettings(): Promise<ThrottleSettings> {
     const now = await reloadSettings(this.context.connection, this.migration.id);
     return { ...DEFAULT_THROTTLE, ...(now ?? this.migration.settings) };
   }

@@ -69,22 +69,37 @@ function expectedParts(
 export interface Followed {
   /** Read before the migrations: those know of all that is in it. */
   rules: RuleSet;
+  /** oids of the tables that are observed. */
+  observed: ReadonlySet<number>;
   migrations: readonly Migration[];
   /** By oid of the table. */
   trees: ReadonlyMap<number, Member[]>;
 }
 
-/** @param rules read before the migrations. */
+/** @param now rules and observed tables, read before the migrations. */
 export async function lookAround(
   connection: Connection,
-  rules: RuleSet,
+  { rules, observed }: Pick<Followed, 'rules' | 'observed'>,
   migrations: readonly Migration[],
 ): Promise<Followed> {
   const going = migrations.filter(({ phase }) => !ENDED.has(phase.name));
   const tables = [...rules.tables, ...going.map(({ plan }) => plan.table)];
   const oids = [...new Set(tables.map(({ oid }) => oid))];
   const trees = oids.length > 0 ? await readTrees(connection, oids) : new Map();
-  return { rules, migrations, trees };
+  return { rules, observed, migrations, trees };
+}
+
+/** The rules in force, with the tables that are observed. */
+export async function readRules(
+  connection: Connection,
+): Promise<Pick<Followed, 'rules' | 'observed'>> {
+  const { rows } = await connection.query({
+    name: 'rules and observed',
+    text: `SELECT rule_set AS rules,
+      ARRAY(SELECT table_oid::int8 FROM pgtandem.observed)::text[] AS observed FROM pgtandem.rules`,
+  });
+  const { rules, observed } = rows[0];
+  return { rules, observed: new Set<number>(observed.map(Number)) };
 }
 
 /**
@@ -94,14 +109,11 @@ export async function lookAround(
  */
 export async function followNames(
   connection: Connection,
-  { rules, migrations, trees }: Followed,
+  { rules, observed, migrations, trees }: Followed,
 ): Promise<boolean> {
   if (rules.tables.length === 0) return false;
   const plans = migrations.filter(({ stage }) => stage.name !== 'none').map(({ plan }) => plan);
   const parts = await readParts(connection, trees, plans, rules);
-  const text = 'SELECT table_oid::int8 AS oid FROM pgtandem.observed';
-  const { rows } = await connection.query({ name: 'observed', text });
-  const observed = new Set(rows.map((row) => Number(row.oid)));
   const spokenOf = new Set(
     rules.tables.flatMap(({ oid, parts }) => [oid, ...(parts ?? []).map((part) => part.oid)]),
   );

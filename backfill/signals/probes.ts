@@ -26,7 +26,7 @@ export class Probes {
   private readonly answers = new Map<Probe<unknown>, Answer>();
   private readonly asking = new Set<Probe<unknown>>();
   private readonly all = [walSize(), tableSize(), query(), http()] as unknown as Probe<unknown>[];
-  private readonly timer: NodeJS.Timeout;
+  private timer: NodeJS.Timeout | null = null;
   private opened: Promise<Connection> | null = null;
   private closed = false;
 
@@ -34,14 +34,15 @@ export class Probes {
     private readonly opener: Opener,
     /** What is asked from now on is of this table. */
     public tableOid: number,
-  ) {
-    this.timer = setInterval(() => this.askAll(), EVERY_MS);
-  }
+  ) {}
 
   /** What is asked from now on. */
   follow(settings: ThrottleSettings): void {
     this.settings = settings;
     this.askAll(true);
+    const isWantedAny = this.all.some((probe) => isWanted(probe, settings));
+    if (isWantedAny && !this.closed) this.timer ??= setInterval(() => this.askAll(), EVERY_MS);
+    else this.rest();
   }
 
   signals(settings: ThrottleSettings, nowMs: number): Signal[] {
@@ -63,9 +64,15 @@ export class Probes {
 
   async close(): Promise<void> {
     this.closed = true;
-    clearInterval(this.timer);
+    this.rest();
     const end = this.opened?.then((connection) => connection.end());
     if (end) await endsWithin(end, 1_000);
+  }
+
+  /** Where nothing is to be asked nobody wakes up for it. */
+  private rest(): void {
+    if (this.timer) clearInterval(this.timer);
+    this.timer = null;
   }
 
   /** @param onlyNew those that have no answer under these settings yet. */
