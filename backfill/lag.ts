@@ -14,8 +14,8 @@ import { lagOf, lostStandbys, signalsOf, streamingStandbys } from './standbys.js
 import type { Signal } from './throttle.js';
 import { endsWithin } from './wait.js';
 
-/** When nobody has asked for a look for so long, one is taken. */
-const POLL_MS = 240;
+/** When nobody has asked for a look for so long, one is taken: a little longer than who stands still waits. */
+const POLL_MS = 300;
 /** How often `last_seen` of the known standbys is brought up to date. */
 const REMEMBER_MS = 10_000;
 
