@@ -84,13 +84,13 @@ export function retryWaitMs(failures: number): number {
 /** What a chunk takes at most where others are at work, milliseconds. */
 const BESIDE_OTHERS_MS = 10;
 /** What it takes at least, where it is slowed down: a shorter one is mostly its transaction. */
-const SLOWED_MS = 5;
+const SLOWED_MS = 2;
 
 /**
  * What a chunk should take: as long as is set where nobody else is at work, and hardly longer than a
  * transaction takes where at least one session on average is, since who meets a chunk waits for it,
  * for its rows' locks, a core or the WAL, for as long as it takes. Where rests are made longer it
- * gets shorter too, down to 5 ms: a transaction that meets one of 25 ms is one of the slowest of a hundred,
+ * gets shorter too, down to 2 ms: a transaction that meets one of 25 ms is one of the slowest of a hundred,
  * one that meets one of 3 ms is not.
  * @param activeOthers sessions that run a statement, on average; not a number: not known.
  * @param factor of the rests; 1: it is not slowed down.

@@ -184,7 +184,8 @@ export class Crew {
     let isWhole = false;
     const { connection } = worker;
     const work = inTransaction(connection, async () => {
-      const step = await fillChunk(connection, job, stretch, limits, orders.planner);
+      const chunk = { ...stretch, ...stretch.piece };
+      const step = await fillChunk(connection, job, chunk, limits, orders.planner);
       if (step.kind === 'filled') {
         isWhole = await this.inTurn(() => this.commit(connection, stretch, step));
       }

@@ -4,8 +4,8 @@ const GAIN = 0.35;
 const MAX_ERROR = 2;
 /** From this share of the threshold up to all of it nothing is changed. */
 const QUIET = 0.8;
-/** With chunks of 5 ms this was about four a second, of a hundred rows each (two cores). */
-const MAX_FACTOR = 256;
+/** With chunks of 2 ms this was about four a second, of ninety rows each (two cores). */
+const MAX_FACTOR = 512;
 /** How old observations are, at most, of a signal that does not say so, milliseconds. */
 const DELAY_MS = 1_000;
 /** A longer time between two observations is not the signal's. */
@@ -14,7 +14,7 @@ const MAX_REST_MS = 2_000;
 
 /**
  * How soft signals slow the fill down: the rest after each chunk is multiplied by a factor from 1 to
- * 256, which a controller moves until the worst of them is just within its threshold. Pure: the time
+ * 512, which a controller moves until the worst of them is just within its threshold. Pure: the time
  * comes as an argument.
  *
  * It moves the factor's logarithm, since what the fill does is about in inverse proportion to the

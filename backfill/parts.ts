@@ -15,8 +15,8 @@ const WORTH_IT = 0.3;
 
 /** Fewer blocks are filled in one: a part of two blocks' rows costs about what its transaction does. */
 const SMALLEST = 16;
-/** Where the longest part of so many blocks takes no more than so many times the target, they are taken. */
-const LONGER = 4;
+/** In so many pieces the first part of so many blocks is filled at most. */
+const PIECES = 8;
 
 /** So many stretches are filled in one before parts are tried again, at first and at most. */
 const FIRST_PAUSE = 8;
@@ -41,11 +41,11 @@ export class Parts {
   private left = 0;
 
   /**
-   * Blocks of a stretch of which so many are worth the target. A few blocks filled in one leave all their
-   * rows elsewhere, and take longer than a part of more blocks does.
+   * Blocks of a stretch of which so many are worth the target in its longest part, the first. A few blocks
+   * filled in one leave all their rows elsewhere, and take longer than a part of more blocks does.
    */
   blocks(wanted: number): number {
-    return this.left === 0 && wanted * LONGER >= SMALLEST ? Math.max(wanted, SMALLEST) : wanted;
+    return this.left === 0 && wanted * PIECES >= SMALLEST ? Math.max(wanted, SMALLEST) : wanted;
   }
 
   /** Parts of the next stretch, of so many blocks: each costs a transaction. */

@@ -20,6 +20,11 @@ export interface Chunk extends Range {
 
 /** Blocks that are being filled, in parts; `part` is the next one, or the one under way. */
 export interface Stretch extends Chunk {
+  /**
+   * The blocks of the next transaction: all of them, but of the first part, whose rows leave their blocks,
+   * only so many as are worth the target. It takes several times as long as the others.
+   */
+  piece: Range;
   /** Attempts at these blocks that have failed in a row, and since when. */
   failures: number;
   failingSinceMs: number;
@@ -27,10 +32,12 @@ export interface Stretch extends Chunk {
 
 /** What only this file needs to know of a stretch. */
 interface Open extends Stretch {
-  /** Of the parts that are done: rows, those that stayed in their blocks, the longest part. */
+  /** Blocks of a piece of the first part. */
+  pieceBlocks: number;
+  /** Of what is done: rows, those that stayed in their blocks, the longest time for a block. */
   rows: number;
   stayed: number;
-  ms: number;
+  msPerBlock: number;
   isUnderWay: boolean;
   /** The number of its latest chunk. */
   number: number;
@@ -96,8 +103,7 @@ export class Stretches {
    * parts that are done, so that time and blocks go together. Does not fall within a pass.
    */
   get blocksDone(): number {
-    const parts = this.open.map(({ from, to, part, parts }) => ((to - from) * part) / parts);
-    const now = Math.floor(parts.reduce((sum, each) => sum + each, this.done));
+    const now = Math.floor(this.open.reduce((sum, each) => sum + doneOf(each), this.done));
     this.shown = Math.max(this.shown, now);
     return this.shown;
   }
@@ -134,7 +140,7 @@ export class Stretches {
   }
 
   /**
-   * A part was committed: the next one comes, or the whole is learned from.
+   * A part was committed, or a piece of the first: the next one comes, or the whole is learned from.
    * @param ms what its UPDATE took.
    * @returns whether it was the last.
    */
@@ -143,13 +149,13 @@ export class Stretches {
     one.failures = 0;
     one.rows += rows;
     one.stayed += stayed;
-    one.ms = Math.max(one.ms, ms);
-    if (++one.part < one.parts) return false;
+    one.msPerBlock = Math.max(one.msPerBlock, ms / (one.piece.to - one.piece.from));
+    if (goOn(one)) return false;
     this.open = this.open.filter((other) => other !== one);
     const blocks = one.to - one.from;
     this.done += blocks;
-    // The target is of each transaction, so the longest part tells how many blocks come next.
-    this.sizer.filled(blocks, one.ms);
+    // The target is of each transaction, so the longest one tells how many blocks come next.
+    this.sizer.filled(one.pieceBlocks, one.msPerBlock * one.pieceBlocks);
     this.parts.filled(one.parts, one.rows, one.stayed);
     this.left.blocks += blocks;
     this.left.rows += one.rows;
@@ -207,13 +213,31 @@ export class Stretches {
     else this.returned = this.returned.filter((one) => one !== again);
     const { failures = 0, failingSinceMs = 0 } = again ?? {};
     const parts = this.parts.count(to - from);
-    const done = { rows: 0, stayed: 0, ms: 0 };
+    const pieceBlocks = parts === 1 ? to - from : Math.min(to - from, wanted);
+    const piece = { from, to: from + pieceBlocks };
+    const done = { rows: 0, stayed: 0, msPerBlock: 0 };
     const under = { isUnderWay: false, number: 0 };
-    const of = { ...this.file, from, to, part: 0, parts };
+    const of = { ...this.file, from, to, part: 0, parts, piece, pieceBlocks };
     const one: Open = { ...of, failures, failingSinceMs, ...done, ...under };
     this.open.push(one);
     return one;
   }
+}
+
+/** Blocks that the parts and pieces which are done come to. */
+function doneOf({ from, to, part, parts, piece }: Open): number {
+  return (part === 0 ? piece.from - from : (to - from) * part) / parts;
+}
+
+/** To the next piece or part. @returns whether there is one. */
+function goOn(one: Open): boolean {
+  const { from, to, pieceBlocks } = one;
+  if (one.part === 0 && one.piece.to < to) {
+    one.piece = { from: one.piece.to, to: Math.min(to, one.piece.to + pieceBlocks) };
+    return true;
+  }
+  one.piece = { from, to };
+  return ++one.part < one.parts;
 }
 
 function lowest<T extends Range>(ranges: readonly T[]): T | null {

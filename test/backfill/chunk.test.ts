@@ -142,9 +142,9 @@ t.test('a chunk is shorter where others are at work', async (t) => {
 
 t.test('a chunk is shorter where rests are made longer, whoever is at work', async (t) => {
   t.same(
-    [1, 4, 100, 256].map((factor) => chunkTarget(50, 0, factor)),
-    [50, 25, 5, 5],
+    [1, 4, 100, 625, 2_500].map((factor) => chunkTarget(50, 0, factor)),
+    [50, 25, 5, 2, 2],
   );
   t.equal(chunkTarget(50, 1, 4), 10, 'the shorter of both');
-  t.equal(chunkTarget(2, 0, 256), 2, 'what is set to less is kept to');
+  t.equal(chunkTarget(1, 0, 512), 1, 'what is set to less is kept to');
 });

@@ -70,8 +70,8 @@ t.test(
     for (const ratio of [Number.POSITIVE_INFINITY, Number.NaN]) {
       const pacer = new Pacer();
       for (let ms = 0; ms < 60_000; ms += 100) pacer.observe(ms, ratio);
-      t.equal(Math.round(pacer.factor), 256);
-      t.equal(Math.round(restTimes(2.5, pacer.factor)), 640);
+      t.equal(Math.round(pacer.factor), 512);
+      t.equal(Math.round(restTimes(2.5, pacer.factor)), 1_280);
       t.equal(
         restTimes(1_000, pacer.factor),
         2_000,
@@ -86,7 +86,7 @@ t.test(
 t.test('begins as slowly as can be where there is a limit, and no more than once', async (t) => {
   const pacer = new Pacer();
   pacer.beginSlowly();
-  t.equal(Math.round(pacer.factor), 256);
+  t.equal(Math.round(pacer.factor), 512);
   for (let ms = 0; ms < 60_000; ms += 100) pacer.observe(ms, 0);
   t.equal(pacer.factor, 1);
   pacer.beginSlowly();
@@ -171,7 +171,7 @@ t.test('there are fewer workers before the rests get long, and one beside others
 t.test('some signals slow down by no more than a factor of their own', async (t) => {
   const pacer = new Pacer();
   for (let ms = 0; ms < 60_000; ms += 100) pacer.observe(ms, 3);
-  t.equal(Math.round(pacer.factor), 256);
+  t.equal(Math.round(pacer.factor), 512);
   for (let ms = 60_000; ms < 120_000; ms += 100) pacer.observe(ms, Number.POSITIVE_INFINITY, 4);
   t.equal(Math.round(pacer.factor), 4, 'from above');
   for (let ms = 120_000; ms < 180_000; ms += 100) pacer.observe(ms, 0);

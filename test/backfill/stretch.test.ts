@@ -5,7 +5,8 @@
  * - a part comes as soon as the one before is committed (no horizon), or the horizon is what was under
  *   way beside the part, and not what had begun beside that: the second, none before its time;
  * - what waits for its retry keeps no worker: the third;
- * - stretches are begun however far ahead: the last.
+ * - stretches are begun however far ahead: the fourth;
+ * - the first part is one piece, a piece is left out, or what it takes is not seen for its blocks: the last.
  */
 import t from 'tap';
 import { PARTS } from '../../backfill/parts.js';
@@ -170,3 +171,47 @@ t.test('what is ahead of the checkpoint is bounded', async (t) => {
   }
   t.ok(ranges.take(50, 0, 2), 'and goes on when it has moved');
 });
+
+t.test(
+  'the first part, whose rows leave their blocks, is filled in pieces of the target',
+  async (t) => {
+    const ranges = new Stretches();
+    ranges.begin(7, checkpoint(0, 100_000));
+    /** As a server does it: 0.5 ms for a block of the first part, 0.1 ms for one of the others. */
+    const fill = () => {
+      const chunks: { part: number; blocks: number; ms: number; isLast: boolean }[] = [];
+      for (;;) {
+        const stretch = ranges.take(2, 0, 1)!;
+        const { part, from, to } = stretch;
+        const piece = { ...stretch.piece };
+        const expected = part === 0 && chunks.length > 0 ? undefined : from;
+        if (expected !== undefined) t.equal(piece.from, expected);
+        if (part > 0) t.same(piece, { from, to }, 'the others take all of it');
+        const done = ranges.blocksDone;
+        const blocks = piece.to - piece.from;
+        const ms = blocks * (part === 0 ? 0.5 : 0.1);
+        const isLast = ranges.filled(stretch, 10, 8, ms);
+        t.ok(ranges.blocksDone >= done);
+        chunks.push({ part, blocks, ms, isLast });
+        if (isLast) return chunks;
+      }
+    };
+    t.same(
+      fill().map(({ blocks }) => blocks),
+      Array(8).fill(16),
+      'nothing is known of the first stretch',
+    );
+    const second = fill();
+    t.same(
+      second.map(({ part, blocks }) => [part, blocks]),
+      [...Array(4).fill([0, 4]), ...[1, 2, 3, 4, 5, 6, 7].map((part) => [part, 16])],
+    );
+    t.ok(second.every(({ ms }) => ms <= 2));
+    t.equal(ranges.blocksDone, 32);
+    t.same(
+      fill().map(({ blocks }) => blocks),
+      second.map(({ blocks }) => blocks),
+      'and again, by the same measure',
+    );
+  },
+);

@@ -211,7 +211,7 @@ t.test('three workers on one table', async (t) => {
       if (sent.includes('UPDATE ONLY')) {
         chunks++;
         most = Math.max(most, ++inARow);
-      } else if (sent.includes('replication')) {
+      } else if (sent.includes('look ')) {
         looks++;
         inARow = 0;
       }
