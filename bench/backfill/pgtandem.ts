@@ -16,6 +16,8 @@ import { SKIPPED_MS, windowsOf } from './windows.js';
 
 /** The progress is saved twice a second; to look more often would be part of what the machine has to do. */
 const EVERY_MS = 250;
+/** Under load nothing is looked at that is not looked at before the fill: this is part of what the application sees. */
+const RARELY_MS = 5_000;
 
 /** The default of `pgtandem start`. */
 const LEARN_MS = 10_000;
@@ -104,7 +106,9 @@ async function fillByTurns(control: Connection, watch: Watch, manner: Manner): P
   while ((await phase()).name !== 'backfilling') await sleep(EVERY_MS);
   const learningMs = Date.now();
   let told = await look(control, watch);
-  for (; !told; told = await look(control, watch)) await sleep(EVERY_MS);
+  for (; !told; told = await look(control, watch)) {
+    await sleep(manner.trace ? EVERY_MS : RARELY_MS / 5);
+  }
   const windows = windowsOf('dual', learningMs, Date.now(), manner.turn);
   const turnMs = manner.turn * 1_000 + SKIPPED_MS;
   const turn = async (state: 'held' | 'filling') => {
@@ -115,7 +119,8 @@ async function fillByTurns(control: Connection, watch: Watch, manner: Manner): P
     const fromMs = Date.now();
     let toMs: number | null = null;
     while (toMs === null && Date.now() < fromMs + turnMs) {
-      await sleep(EVERY_MS);
+      const leftMs = fromMs + turnMs - Date.now();
+      await sleep(manner.trace ? EVERY_MS : Math.min(RARELY_MS, leftMs));
       told = (await look(control, watch)) ?? told;
       toMs = (await readTimes(control)).toMs;
     }
