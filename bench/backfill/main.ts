@@ -9,6 +9,7 @@ import { watchLag } from './lag.js';
 import { capacity, Load, serviceOf } from './load.js';
 import { type Manner, pgtandem } from './pgtandem.js';
 import { setStage } from './stage.js';
+import { stolenWithin, watchStolen } from './stolen.js';
 import { describeServices, SKIPPED_MS, type State, servicesOf, windowsOf } from './windows.js';
 
 interface Options extends Manner {
@@ -120,6 +121,7 @@ for (const rows of options.rows) {
     const lag = await watchLag(cluster);
     // Until then each page that is changed is in the WAL as a whole, and code is not compiled yet.
     if (load) await sleep(options.warmUp * 1_000);
+    const watch = watchStolen();
     const startMs = Date.now();
     if (load) await sleep(options.seconds * 1_000);
     const aloneMs = Date.now();
@@ -141,10 +143,14 @@ for (const rows of options.rows) {
     const done = load ? await load.stop() : [];
     await run.close();
     const { fromMs, toMs } = filled;
+    const stolen = watch.stop();
     for (let at = startMs; load && options.trace && at < toMs; at += 1_000) {
       const { tps, p99 } = serviceOf(done, at, at + 1_000);
       const seconds = ((at - fromMs) / 1_000).toFixed(1);
-      console.log(`${seconds} s: ${tps.toFixed(0)} transactions/s, p99 ${p99.toFixed(1)} ms`);
+      const lost = `${stolenWithin(stolen, at, at + 1_000)} ms stolen`;
+      console.log(
+        `${seconds} s: ${tps.toFixed(0)} transactions/s, p99 ${p99.toFixed(1)} ms, ${lost}`,
+      );
     }
     const seconds = filled.seconds ?? (toMs - fromMs) / 1000;
     const windows = [
@@ -159,7 +165,7 @@ for (const rows of options.rows) {
       indexGrowth: is.indexes / was.indexes,
       walBytesPerRow: wal[0].bytes / (filled.rows ?? wal[0].n),
       lagMs,
-      services: servicesOf(done, windows),
+      services: servicesOf(done, windows, stolen),
     };
   }
 }
