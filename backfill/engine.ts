@@ -57,13 +57,13 @@ export interface Result {
 }
 
 /** How long it stands still before the question is asked again, milliseconds. */
-const TICK_MS = 250;
+const TICK_MS = 600;
 /** The same while VACUUM runs, which others may want to end. */
 const VACUUM_TICK_MS = 100;
 /** At most so long between two looks while it waits for chunks and rests to end. */
 const LOOK_MS = 500;
 /** At most so long between two yields while it stands still. */
-const YIELD_MS = 500;
+const YIELD_MS = 600;
 /** Beyond this factor of its rests it is slowed down. */
 const SLOWED = 1.05;
 
@@ -230,7 +230,7 @@ class Engine {
     const { crew, lockedBy, workersMax: countMax } = this;
     const { count } = this.crewNow;
     if (crew.handOut({ planner, chunkTargetMs, count, countMax })) {
-      this.question.begun();
+      this.question.begun(chunkTargetMs);
       if (this.pacer.factor <= SLOWED) this.question.askAhead();
     }
     const untilMs = crew.stuckUntilMs;

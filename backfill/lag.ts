@@ -2,6 +2,7 @@ import type { Connection, Opener } from '../db/connect.js';
 import {
   deleteStandbys,
   type Replication,
+  readFlushed,
   readReplication,
   rememberStandbys,
 } from '../db/replication.js';
@@ -15,7 +16,9 @@ import type { Signal } from './throttle.js';
 import { endsWithin } from './wait.js';
 
 /** When nobody has asked for a look for so long, one is taken: a little longer than who stands still waits. */
-const POLL_MS = 300;
+const POLL_MS = 700;
+/** How often it is seen, between looks, how far the WAL is: a lag in time is good to that. */
+const SAMPLE_MS = 250;
 /** How often `last_seen` of the known standbys is brought up to date. */
 const REMEMBER_MS = 10_000;
 
@@ -30,6 +33,7 @@ export class LagReader {
   private failure: unknown = null;
   private closed = false;
   private rememberedMs = Number.NEGATIVE_INFINITY;
+  private sampledMs = Number.NEGATIVE_INFINITY;
   private timer: NodeJS.Timeout;
 
   private constructor(
@@ -37,7 +41,7 @@ export class LagReader {
     private readonly metrics: Metrics,
     private readonly catalog: CatalogLook,
   ) {
-    this.timer = this.pollAfter(POLL_MS);
+    this.timer = this.pollAfter(SAMPLE_MS);
   }
 
   /** @throws Error of `pg`, when the server cannot be reached or refuses the login. */
@@ -83,15 +87,18 @@ export class LagReader {
 
   private pollAfter(ms: number): NodeJS.Timeout {
     return setTimeout(async () => {
-      if (performance.now() - this.lookedMs >= POLL_MS) await this.poll();
+      const nowMs = performance.now();
+      if (nowMs - this.lookedMs >= POLL_MS) await this.poll();
+      else if (nowMs - this.sampledMs >= SAMPLE_MS) await this.poll(() => this.sample());
       if (this.failure || this.closed) return;
-      this.timer = this.pollAfter(Math.max(1, this.lookedMs + POLL_MS - performance.now()));
+      const dueMs = Math.min(this.lookedMs + POLL_MS, this.sampledMs + SAMPLE_MS);
+      this.timer = this.pollAfter(Math.max(1, dueMs - performance.now()));
     }, ms);
   }
 
-  /** One look at a time; never rejects. */
-  private poll(): Promise<void> {
-    this.inFlight ??= this.observe()
+  /** One look, or less than one, at a time; never rejects. */
+  private poll(work = () => this.observe()): Promise<void> {
+    this.inFlight ??= work()
       .catch((error: unknown) => {
         this.failure ??= error;
         clearTimeout(this.timer);
@@ -102,8 +109,15 @@ export class LagReader {
     return this.inFlight;
   }
 
+  private async sample(): Promise<void> {
+    const atMs = performance.now();
+    this.sampledMs = atMs;
+    this.history.record(atMs, await readFlushed(this.connection));
+  }
+
   private async observe(): Promise<void> {
     const atMs = performance.now();
+    this.sampledMs = atMs;
     const replication = await this.catalog.ask(this.connection, atMs);
     const standbys = streamingStandbys(replication.walSenders);
     this.history.record(atMs, replication.flushed);

@@ -3,7 +3,7 @@ const EVERY_MS = 100;
 /** Looks over which the average is. */
 const LOOKS = 10;
 
-/** How many others are at work in the database server, on average over the last second or two. Pure. */
+/** How many others are at work in the database server, on average over the last looks. Pure. */
 export class Others {
   private readonly looks: number[] = [];
   private lookedMs = Number.NEGATIVE_INFINITY;

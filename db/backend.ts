@@ -1,4 +1,5 @@
 import { type Connection, sqlState } from './connect.js';
+import { VIEWS_SQL } from './views.js';
 
 /** Cancels what another backend of the same role is doing; without effect when it does nothing. */
 export async function cancelBackend(connection: Connection, pid: number): Promise<void> {
@@ -20,15 +21,14 @@ export async function endWithClient(connection: Connection): Promise<void> {
 }
 
 /**
- * How many sessions other than pgtandem's run a statement now, a scalar. One that this role may not look
- * into counts as running one (`GRANT pg_monitor`).
+ * How many sessions other than pgtandem's run a statement now, a scalar, behind `VIEWS_SQL`. One that
+ * this role may not look into counts as running one (`GRANT pg_monitor`).
  */
-export const ACTIVE_OTHERS_SQL = `(SELECT count(*)::int FROM pg_catalog.pg_stat_activity
+export const ACTIVE_OTHERS_SQL = `(SELECT count(*)::int FROM activity
      WHERE coalesce(backend_type, 'client backend') = 'client backend'
-       AND coalesce(state, 'active') = 'active' AND pid <> pg_backend_pid()
-       AND application_name NOT LIKE 'pgtandem %')`;
+       AND coalesce(state, 'active') = 'active')`;
 
 export async function activeOthers(connection: Connection): Promise<number> {
-  const text = `SELECT ${ACTIVE_OTHERS_SQL} AS n`;
+  const text = `WITH ${VIEWS_SQL} SELECT ${ACTIVE_OTHERS_SQL} AS n`;
   return (await connection.query({ name: 'active others', text })).rows[0].n;
 }

@@ -1,4 +1,5 @@
 import type { Connection } from './connect.js';
+import { VIEWS_SQL } from './views.js';
 
 /**
  * One row of `pg_stat_replication` with its slot. Positions are bytes of WAL since 0/0: a double
@@ -30,7 +31,7 @@ export interface Replication {
   known: string[];
 }
 
-/** The columns of a query that gives a `Replication`. */
+/** The columns of a query that gives a `Replication`, behind `VIEWS_SQL`. */
 export const REPLICATION_SQL = `
   quote_ident(current_user) AS role,
   (pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::float8 AS inserted,
@@ -45,8 +46,8 @@ export const REPLICATION_SQL = `
      'state', r.state,
      'written', (r.write_lsn - '0/0'::pg_lsn)::float8,
      'replayed', (r.replay_lsn - '0/0'::pg_lsn)::float8)), '[]')
-   FROM pg_catalog.pg_stat_replication r
-   LEFT JOIN pg_catalog.pg_replication_slots s ON s.active_pid = r.pid) AS "walSenders",
+   FROM walsenders r
+   LEFT JOIN slots s ON s.active_pid = r.pid) AS "walSenders",
   (SELECT coalesce(json_agg(name ORDER BY name), '[]') FROM pgtandem.standby
    WHERE name <> ALL (array_remove(ARRAY[
      -- What this server was called when it was itself a standby: it was promoted, not lost. Not by
@@ -60,7 +61,13 @@ export const REPLICATION_SQL = `
 
 /** @throws DatabaseError 55000 on a server that is in recovery. */
 export async function readReplication(connection: Connection): Promise<Replication> {
-  return (await connection.query(`SELECT ${REPLICATION_SQL}`)).rows[0];
+  return (await connection.query(`WITH ${VIEWS_SQL} SELECT ${REPLICATION_SQL}`)).rows[0];
+}
+
+/** `flushed` of a `Replication`, alone. @throws as that. */
+export async function readFlushed(connection: Connection): Promise<number> {
+  const text = "SELECT (pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::float8 AS flushed";
+  return (await connection.query({ name: 'flushed', text })).rows[0].flushed;
 }
 
 /** Records standbys as known, or as seen again. */

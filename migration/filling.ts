@@ -68,6 +68,8 @@ export async function fill(context: Context, migration: Migration): Promise<Told
 
 /** How often the progress is saved for people, milliseconds. */
 const PROGRESS_MS = 500;
+/** The same while the fill stands still or is slowed down for the reason that was saved. */
+const SLOWED_MS = 1_000;
 
 /** How old the settings may be where they were changed and nobody has said so, milliseconds. */
 const SETTINGS_MS = 1_000;
@@ -75,7 +77,7 @@ const SETTINGS_MS = 1_000;
 /** Runs of the engine, one after another, that are told of as one. */
 class Filling {
   last: Told;
-  private savedMs = -PROGRESS_MS;
+  private saved: { atMs: number; reason: string | null } = { atMs: -SLOWED_MS, reason: null };
   private readonly lines = new LogPace();
   private readonly pacer = new Pacer();
   private watch: SignalWatch | null = null;
@@ -103,7 +105,7 @@ class Filling {
     for (let item = await engine.next(); !item.done; item = await engine.next()) {
       own = item.value;
       this.last = shown(own);
-      await this.tell(own.throttled?.name ?? null);
+      await this.tell(own.throttled?.name ?? null, own.slowed?.name ?? null);
     }
     // Also when it was stopped: what the time went to so far is the next run's to go on with.
     if (signal.aborted) await this.save();
@@ -120,14 +122,16 @@ class Filling {
     return { ...DEFAULT_THROTTLE, ...(now ?? this.migration.settings) };
   }
 
-  private async tell(reason: string | null): Promise<void> {
+  private async tell(throttled: string | null, slowed: string | null): Promise<void> {
     const nowMs = performance.now();
-    if (this.lines.isDue(nowMs, reason)) {
+    if (this.lines.isDue(nowMs, throttled)) {
       const text = `backfill ${describeProgress(this.last).join('; ')}`;
       this.context.log.info({ migration: this.migration.name }, text);
     }
-    if (nowMs - this.savedMs < PROGRESS_MS) return;
-    this.savedMs = nowMs;
+    const reason = throttled ?? slowed;
+    const isSame = reason !== null && reason === this.saved.reason;
+    if (nowMs - this.saved.atMs < (isSame ? SLOWED_MS : PROGRESS_MS)) return;
+    this.saved = { atMs: nowMs, reason };
     await this.save();
   }
 

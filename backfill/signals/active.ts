@@ -6,8 +6,8 @@ export const active = (): CatalogSource<{ active: number; hidden: number }> => (
   level: 'soft',
   sql: `(SELECT json_build_object(
       'active', count(*) FILTER (WHERE state = 'active' AND backend_type = 'client backend'),
-      'hidden', count(*) FILTER (WHERE query = '<insufficient privilege>'))
-    FROM pg_catalog.pg_stat_activity WHERE application_name NOT LIKE 'pgtandem %')`,
+      'hidden', count(*) FILTER (WHERE is_hidden))
+    FROM activity)`,
   wanted: (settings) => settings.maxActive !== null,
   take: (raw) => raw,
   judge({ active, hidden }, { maxActive }) {

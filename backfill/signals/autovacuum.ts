@@ -1,3 +1,4 @@
+import { DATABASE_SQL } from '../../db/views.js';
 import type { CatalogSource } from './source.js';
 
 /**
@@ -8,14 +9,12 @@ export const autovacuum = (): CatalogSource<number[]> => ({
   name: 'autovacuum',
   level: 'soft',
   // CASE, so that the locks are looked at only while there is any VACUUM at all.
-  sql: `(SELECT CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_stat_progress_vacuum) THEN
-      (SELECT coalesce(json_agg(v.pid), '[]') FROM pg_catalog.pg_stat_progress_vacuum v
+  sql: `(SELECT CASE WHEN EXISTS (SELECT FROM vacuums) THEN
+      (SELECT coalesce(json_agg(v.pid), '[]') FROM vacuums v
        JOIN pg_catalog.pg_locks l ON l.pid = v.pid AND l.relation = $1 AND l.granted
          AND l.locktype = 'relation' AND l.mode = 'ShareUpdateExclusiveLock'
-         AND l.database = (SELECT oid FROM pg_catalog.pg_database
-                           WHERE datname = pg_catalog.current_database())
-       JOIN pg_catalog.pg_stat_activity a ON a.pid = v.pid
-       WHERE a.application_name NOT LIKE 'pgtandem %') ELSE '[]' END)`,
+         AND l.database = ${DATABASE_SQL}
+       JOIN activity a ON a.pid = v.pid) ELSE '[]' END)`,
   wanted: () => true,
   take: (raw) => raw,
   judge: (pids) => [

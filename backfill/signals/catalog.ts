@@ -1,6 +1,7 @@
 import { ACTIVE_OTHERS_SQL } from '../../db/backend.js';
 import type { Connection } from '../../db/connect.js';
 import { REPLICATION_SQL, type Replication } from '../../db/replication.js';
+import { VIEWS_SQL } from '../../db/views.js';
 import { Control } from '../control.js';
 import { DEFAULT_THROTTLE, type ThrottleSettings } from '../job.js';
 import { Others } from '../others.js';
@@ -44,16 +45,18 @@ export class CatalogLook {
    */
   async ask(connection: Connection, atMs: number): Promise<Replication> {
     const wanted = this.sources.filter((source) => isWanted(source, this.settings));
-    const asked = wanted.map(({ sql }, i) => `, ${sql} AS s${i}`).join('');
+    const texts = [...new Set(wanted.map(({ sql }) => sql))];
+    const asked = texts.map((sql, i) => `, ${sql} AS s${i}`).join('');
     const { rows } = await connection.query({
       // Prepared, under a name for each choice of signals: planning it takes longer than running it.
       name: `look ${wanted.map((source) => this.sources.indexOf(source)).join(' ')}`,
-      text: `SELECT ${REPLICATION_SQL}, $1::oid AS oid, ${ACTIVE_OTHERS_SQL} AS others${asked}`,
+      text: `WITH ${VIEWS_SQL}
+        SELECT ${REPLICATION_SQL}, $1::oid AS oid, ${ACTIVE_OTHERS_SQL} AS others${asked}`,
       values: [this.tableOid],
     });
     const answers = new Map<Source, unknown>();
-    for (const [i, source] of wanted.entries()) {
-      answers.set(source, source.take(rows[0][`s${i}`], atMs));
+    for (const source of wanted) {
+      answers.set(source, source.take(rows[0][`s${texts.indexOf(source.sql)}`], atMs));
     }
     this.others.take(rows[0].others, atMs);
     this.look = { atMs, answers };

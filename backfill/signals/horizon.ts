@@ -1,3 +1,4 @@
+import { DATABASE_SQL } from '../../db/views.js';
 import type { ThrottleSettings } from '../job.js';
 import { since } from '../throttle.js';
 import type { CatalogSource, Judged } from './source.js';
@@ -22,11 +23,10 @@ export function horizon(): CatalogSource<Holder[], { who: string; ms: number }[]
     sql: `(SELECT coalesce(json_agg(h), '[]') FROM (
         (SELECT 'pid ' || a.pid || coalesce(' (' || nullif(a.application_name, '') || ')', '') AS who,
            extract(epoch FROM clock_timestamp() - a.xact_start) * 1000 AS ms, NULL::text AS xmin
-         FROM pg_catalog.pg_stat_activity a
-         WHERE a.datname = pg_catalog.current_database() AND a.xact_start IS NOT NULL
+         FROM activity a
+         WHERE a.datid = ${DATABASE_SQL} AND a.xact_start IS NOT NULL
            AND (a.backend_xmin IS NOT NULL OR a.backend_xid IS NOT NULL)
-           AND a.application_name NOT LIKE 'pgtandem %'
-           AND a.pid NOT IN (SELECT v.pid FROM pg_catalog.pg_stat_progress_vacuum v)
+           AND a.pid NOT IN (SELECT v.pid FROM vacuums v)
          ORDER BY a.xact_start LIMIT 1)
         UNION ALL
         (SELECT 'prepared transaction ' || gid,
@@ -35,10 +35,10 @@ export function horizon(): CatalogSource<Holder[], { who: string; ms: number }[]
          ORDER BY prepared LIMIT 1)
         UNION ALL
         SELECT 'standby ' || application_name || ' (hot_standby_feedback)', NULL, backend_xmin::text
-        FROM pg_catalog.pg_stat_replication WHERE backend_xmin IS NOT NULL
+        FROM walsenders WHERE backend_xmin IS NOT NULL
         UNION ALL
         SELECT 'slot ' || slot_name, NULL, xmin::text
-        FROM pg_catalog.pg_replication_slots WHERE xmin IS NOT NULL) h)`,
+        FROM slots WHERE xmin IS NOT NULL) h)`,
     wanted: (settings) => settings.maxTransactionMs !== null,
     take(holders, atMs) {
       const seen = new Map<string, { xmin: string; sinceMs: number }>();

@@ -19,7 +19,7 @@ export const slots = (): CatalogSource<Slot[]> => ({
   level: 'hard',
   sql: `(SELECT coalesce(json_agg(json_build_object('name', slot_name, 'status', wal_status,
       'retained', (pg_catalog.pg_current_wal_insert_lsn() - restart_lsn)::float8)), '[]')
-    FROM pg_catalog.pg_replication_slots WHERE restart_lsn IS NOT NULL AND NOT temporary)`,
+    FROM slots WHERE restart_lsn IS NOT NULL AND NOT temporary)`,
   wanted: (settings) => settings.maxSlotBytes !== null,
   take: (raw) => raw,
   judge: judgeSlots,

@@ -25,7 +25,10 @@ interface Kind<Answer> {
  * of every look. `Raw` is what the server answers.
  */
 export interface CatalogSource<Raw, Answer = Raw> extends Kind<Answer> {
-  /** A scalar of type json; `$1` is the table's oid. Anybody may ask it, and it waits for no lock. */
+  /**
+   * A scalar of type json, behind `VIEWS_SQL` of `db/views.ts`; `$1` is the table's oid. Anybody may ask it,
+   * and it waits for no lock. What several ask in the same words is asked once.
+   */
   readonly sql: string;
   /** Puts an answer beside those before it, where time matters; the clock is the caller's. */
   take(raw: Raw, atMs: number): Answer;

@@ -50,10 +50,11 @@ t.test('a primary with a standby', async (t) => {
     t.ok(before > 0 && before < 100_000, `${before} rows in the time that the limit allows`);
     t.ok(watched.seconds('replica-lag') > beforeSeconds);
     t.match(watched.last?.lag, [{ standby: 'standby1', kind: 'physical', streaming: true }]);
-    t.ok(watched.last!.lag[0]!.seconds! > 1);
+    // While it stands still it looks twice a second.
+    await until('it is told how far', () => watched.last!.lag[0]!.seconds! > 1);
     const text = await watched.metrics.registry.metrics();
     t.match(text, /pgtandem_replica_lag_seconds\{standby="standby1"\} [1-9]/);
-    t.match(text, /throttled_seconds_total\{migration="by_time",reason="replica-lag"\} 1/);
+    t.match(text, /throttled_seconds_total\{migration="by_time",reason="replica-lag"\} [1-9]/);
     held.chunkTargetMs = 100;
     await onStandby('SELECT pg_wal_replay_resume()');
     await complete(t, watched, job);
