@@ -32,6 +32,7 @@ export class Question {
   /** Whether the fill stands still. */
   isStill = false;
 
+  /** @param settings the same object as long as they are not read anew. */
   constructor(
     private readonly settings: () => Promise<ThrottleSettings> | ThrottleSettings,
     private readonly reader: SignalWatch,
@@ -63,7 +64,11 @@ export class Question {
    * @throws Error when the settings cannot be had, or the connection of the look is lost.
    */
   async answer(restMs: number): Promise<ThrottleSettings> {
-    if (!this.asked && this.last && this.serves(this.last, restMs)) return this.last.settings;
+    if (!this.asked && this.last && this.serves(this.last, restMs)) {
+      // Others than those of the look may ask for what it has not looked at.
+      const now = await this.settings();
+      if (now === this.last.settings) return now;
+    }
     const settings = this.asked && (await this.take());
     // One that is as young as that and was waited for began when it was asked for, or later.
     if (settings && this.reader.ageMs <= FRESH_MS) return settings;

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { DEFAULT_THROTTLE } from '../../backfill/job.js';
+import { DEFAULT_THROTTLE, type ThrottleSettings } from '../../backfill/job.js';
 import { AHEAD_MS, Question } from '../../backfill/question.js';
 import type { SignalWatch } from '../../backfill/signals/watch.js';
 
@@ -17,6 +17,7 @@ function scene() {
   let nowMs = 1_000;
   let looks = 0;
   let lookedMs = 0;
+  let settings = DEFAULT_THROTTLE;
   const reader = {
     get ageMs() {
       return nowMs - lookedMs;
@@ -28,13 +29,16 @@ function scene() {
   } as unknown as SignalWatch;
   const signal = new AbortController().signal;
   const question = new Question(
-    () => DEFAULT_THROTTLE,
+    () => settings,
     reader,
     signal,
     () => nowMs,
   );
   return {
     question,
+    set(changed: Partial<ThrottleSettings>) {
+      settings = { ...settings, ...changed };
+    },
     /** @returns how many looks an answer took, after so long. */
     async asks(afterMs: number, restMs: number) {
       nowMs += afterMs;
@@ -96,6 +100,17 @@ t.test('a look serves for as much as one chunk of the usual length', async (t) =
   question.begun(2);
   t.equal(await asks(599, 0), 0);
   t.equal(await asks(2, 0), 1, 'nor is one too old because little was filled');
+});
+
+t.test('a look serves no longer when the settings have changed', async (t) => {
+  const { question, asks, set } = scene();
+  t.equal(await asks(0, 0), 1);
+  question.begun(2);
+  t.equal(await asks(1, 0), 0);
+  set({ maxLagMs: 500 });
+  t.equal(await asks(1, 0), 1);
+  t.equal((await question.answer(0)).maxLagMs, 500);
+  t.equal(await asks(1, 0), 0);
 });
 
 t.test('who stands still asks each time', async (t) => {
