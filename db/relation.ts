@@ -1,4 +1,5 @@
 import type { Connection } from './connect.js';
+import { DATABASE_SQL } from './views.js';
 
 /** What the catalogs say of one table. */
 export interface Relation {
@@ -79,7 +80,7 @@ const HOLDERS_OF_TABLE = `
 SELECT DISTINCT l.pid, a.application_name AS application
 FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
 WHERE l.locktype = 'relation' AND l.relation = $1 AND l.granted
-  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+  AND l.database = ${DATABASE_SQL}
   AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')`;
 
 /**

@@ -37,8 +37,9 @@ export function windowsOf(state: State, fromMs: number, toMs: number, seconds: n
 export interface Seen extends Service {
   /** The p99 of all its transactions, stalls of the machine included. */
   p99OfAll: number;
-  /** The p99 of each window, and of all seconds: what it would be if none were left out. */
+  /** The p99 of each window. */
   windows: number[];
+  /** What the p99 would be if no second were left out. */
   p99OfSeconds: number;
   /** So many seconds there were, and of so many the medians are. */
   seconds: { all: number; own: number };
