@@ -183,9 +183,11 @@ for (const major of [14, 18]) {
     const running = await RawClient.login(b.port);
     running.send(Q('SELECT 1'));
     await running.ready();
-    process.kill((await backends())[0]!, 'SIGKILL');
-    t.equal(brief(await running.end()), '', 'a server that is killed says nothing, and so do we');
+    const [victim] = await backends();
+    // The server ends every other session with it, control's maybe before running's end is seen.
     control.on('error', () => undefined);
+    process.kill(victim!, 'SIGKILL');
+    t.equal(brief(await running.end()), '', 'a server that is killed says nothing, and so do we');
     t.same(b.errors, []);
   });
 }
