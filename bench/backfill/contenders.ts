@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import type { Cluster } from '../../cli/demo/cluster.js';
+import type { Application } from './application.js';
 import type { EtaError } from './eta.js';
-import type { Server } from './load.js';
+import type { Place } from './load.js';
 import type { Window } from './windows.js';
 
 const run = promisify(execFile);
@@ -32,16 +33,19 @@ export interface Filled {
 
 /** A contender that is about to fill one database. */
 export interface Run {
-  server: Server;
-  /** @param isLoaded whether an application is at work. */
-  fill(isLoaded: boolean): Promise<Filled>;
+  place: Place;
+  /** Where the same application finds the same table, and nothing else happens. */
+  alone?: Place;
+  /** @param application which is at work; null: nobody is. */
+  fill(application: Application | null): Promise<Filled>;
   close(): Promise<void>;
 }
 
 /** One way to give a column of every row its value. */
 export interface Contender {
   name: string;
-  open(cluster: Cluster, database: string): Promise<Run>;
+  /** @param alone the database of an application without migration. */
+  open(cluster: Cluster, database: string, alone: string): Promise<Run>;
 }
 
 export const TABLE = 'pgbench_accounts';
@@ -54,7 +58,7 @@ function direct(
   return {
     name,
     open: async (cluster, database) => ({
-      server: { host: '127.0.0.1', port: cluster.port },
+      place: { server: { host: '127.0.0.1', port: cluster.port }, database },
       fill: () => fill(cluster, database),
       close: async () => undefined,
     }),

@@ -39,7 +39,8 @@ const SAMPLE_MS = 100;
 
 const stage = await setStage(rows);
 try {
-  const points = await record(stage.cluster.url(await stage.fresh()));
+  await stage.fresh('run');
+  const points = await record(stage.cluster.url('run'));
   const { spec } = compile(chartOf(points));
   const svg = await new View(parse(spec), { renderer: 'none' }).toSVG();
   writeFileSync(options.args[0]!, svg);

@@ -9,10 +9,10 @@ const run = promisify(execFile);
 
 const CLIENTS = 8;
 
-/** Where the application connects. */
-export interface Server {
-  host: string;
-  port: number;
+/** Where an application is at work. */
+export interface Place {
+  server: { host: string; port: number };
+  database: string;
 }
 
 /** What the application saw in a stretch of time. */
@@ -30,14 +30,14 @@ export interface Done {
 }
 
 /** TPC-B by pgbench, prepared, no vacuum, on the tables that a contender fills. */
-function pgbenchArguments({ host, port }: Server, database: string): string[] {
+function pgbenchArguments({ server: { host, port }, database }: Place): string[] {
   const where = ['-h', host, '-p', String(port), '-U', 'postgres'];
   return ['-n', '-M', 'prepared', '-c', String(CLIENTS), '-j', '1', ...where, database];
 }
 
 /** Transactions per second that the machine can do when nothing else is asked of it. */
-export async function capacity(server: Server, database: string, seconds: number): Promise<number> {
-  const own = ['-T', String(seconds), ...pgbenchArguments(server, database)];
+export async function capacity(place: Place, seconds: number): Promise<number> {
+  const own = ['-T', String(seconds), ...pgbenchArguments(place)];
   const { stdout } = await run('pgbench', own);
   return Number(/tps = ([\d.]+)/.exec(stdout)?.[1]);
 }
@@ -50,10 +50,10 @@ export class Load {
   ) {}
 
   /** @param rate transactions per second, spread as a Poisson process. */
-  static start(server: Server, database: string, rate: number): Load {
+  static start(place: Place, rate: number): Load {
     const folder = mkdtempSync(join(tmpdir(), 'bench-load-'));
     const own = ['-R', rate.toFixed(1), '-T', '86400', '-l', '--log-prefix', join(folder, 'log')];
-    const child = spawn('pgbench', [...own, ...pgbenchArguments(server, database)], {
+    const child = spawn('pgbench', [...own, ...pgbenchArguments(place)], {
       stdio: ['ignore', 'ignore', 'inherit'],
     });
     return new Load(child, folder);

@@ -3,10 +3,11 @@ import Table from 'cli-table3';
 import { Command } from 'commander';
 import type pg from 'pg';
 import { median } from '../median.js';
+import { Application } from './application.js';
 import { batches, type Contender, type Filled, hasPgroll, pgroll, single } from './contenders.js';
 import { describeEta } from './eta.js';
 import { watchLag } from './lag.js';
-import { capacity, Load, serviceOf } from './load.js';
+import { capacity, type Place, serviceOf } from './load.js';
 import { type Manner, pgtandem } from './pgtandem.js';
 import { setStage } from './stage.js';
 import { stolenWithin, watchStolen } from './stolen.js';
@@ -36,6 +37,13 @@ interface Figures extends Filled {
   lagMs: number;
   services: ReturnType<typeof servicesOf>;
 }
+
+/** What the fill is compared with. */
+const YARDSTICKS = ['before', 'alone', 'held', 'after'] as const;
+
+/** The database that is filled, and the one of an application without migration. */
+const RUN = 'run';
+const ALONE = 'alone';
 
 const list = (text: string) => text.split(',');
 
@@ -101,10 +109,10 @@ for (const rows of options.rows) {
 
   /** Transactions a second of an application that connects as this contender has it, and no fill. */
   async function capacityWith(contender: Contender): Promise<number> {
-    const database = await stage.fresh();
-    const run = await contender.open(stage.cluster, database);
+    await stage.fresh(RUN, ALONE);
+    const run = await contender.open(stage.cluster, RUN, ALONE);
     try {
-      return await capacity(run.server, database, options.seconds);
+      return await capacity(run.place, options.seconds);
     } finally {
       await run.close();
     }
@@ -112,22 +120,27 @@ for (const rows of options.rows) {
 
   async function measure(contender: Contender, rate: number | null): Promise<Figures> {
     const { cluster } = stage;
-    const database = await stage.fresh();
-    const run = await contender.open(cluster, database);
-    const client = await cluster.client(database);
+    await stage.fresh(RUN, ALONE);
+    const run = await contender.open(cluster, RUN, ALONE);
+    const client = await cluster.client(RUN);
     client.on('error', () => undefined);
-    const load = rate === null ? null : Load.start(run.server, database, rate);
+    const application = rate === null ? null : new Application(rate);
     // It takes some of the machine, so it does before the fill, too.
     const lag = await watchLag(cluster);
     // Until then each page that is changed is in the WAL as a whole, and code is not compiled yet.
-    if (load) await sleep(options.warmUp * 1_000);
+    const warmUp = async (place: Place) => {
+      await application?.moveTo(place);
+      if (application) await sleep(options.warmUp * 1_000);
+    };
+    if (run.alone) await warmUp(run.alone);
+    await warmUp(run.place);
     const watch = watchStolen();
     const startMs = Date.now();
-    if (load) await sleep(options.seconds * 1_000);
-    const aloneMs = Date.now();
+    if (application) await sleep(options.seconds * 1_000);
+    const beganMs = Date.now();
     const was = await sizes(client);
     lag.begin();
-    const filled = await run.fill(load !== null);
+    const filled = await run.fill(application);
     const lagMs = await lag.stop();
     const is = await sizes(client);
     const { rows: wal } = await client.query(
@@ -139,12 +152,12 @@ for (const rows of options.rows) {
       throw new Error(`${contender.name} has filled nothing`);
     await client.end();
     // Who waited for the fill is to end, and to be in the log.
-    if (load) await sleep(SKIPPED_MS);
-    const done = load ? await load.stop() : [];
+    if (application) await sleep(SKIPPED_MS);
+    const done = (await application?.stop()) ?? [];
     await run.close();
     const { fromMs, toMs } = filled;
     const stolen = watch.stop();
-    for (let at = startMs; load && options.trace && at < toMs; at += 1_000) {
+    for (let at = startMs; application && options.trace && at < toMs; at += 1_000) {
       const { tps, p99 } = serviceOf(done, at, at + 1_000);
       const seconds = ((at - fromMs) / 1_000).toFixed(1);
       const lost = `${stolenWithin(stolen, at, at + 1_000)} ms stolen`;
@@ -154,7 +167,7 @@ for (const rows of options.rows) {
     }
     const seconds = filled.seconds ?? (toMs - fromMs) / 1000;
     const windows = [
-      ...windowsOf('before', startMs, aloneMs, options.turn),
+      ...windowsOf('before', startMs, beganMs, options.turn),
       ...(filled.windows ?? windowsOf('filling', fromMs, toMs, options.turn)),
     ];
     return {
@@ -186,7 +199,9 @@ function shown(value: number, digits: number): string {
 function print(runs: ReadonlyMap<string, Figures[]>, loaded: boolean): void {
   const head = ['', 's', 'rows/s', 'of UPDATE', 'heap', 'indexes', 'WAL B/row', 'lag ms'];
   if (loaded)
-    head.push(...['tps', 'p99 ms'].flatMap((what) => [what, 'of before', 'of held', 'of after']));
+    head.push(
+      ...['tps', 'p99 ms'].flatMap((what) => [what, ...YARDSTICKS.map((state) => `of ${state}`)]),
+    );
   head.push('MB at 10%', 'at 100%', 'ETA off');
   const table = new Table({
     head,
@@ -215,8 +230,8 @@ function print(runs: ReadonlyMap<string, Figures[]>, loaded: boolean): void {
         const of = (state: State) =>
           middle(own, ({ services }) => services.get(state)?.[what] ?? Number.NaN);
         const during = of('filling');
-        row.push(shown(during, what === 'tps' ? 0 : 1), shown(during / of('before'), 2));
-        row.push(shown(during / of('held'), 2), shown(during / of('after'), 2));
+        row.push(shown(during, what === 'tps' ? 0 : 1));
+        row.push(...YARDSTICKS.map((state) => shown(during / of(state), 2)));
       }
     }
     const last = own.at(-1)!;

@@ -10,9 +10,12 @@ import { loadMigration } from '../../migration/store.js';
 import { loadParser } from '../../sql/rewriter.js';
 import { startMigration } from '../../test/migration/drive.js';
 import { family, residentOf } from '../relay/process.js';
+import type { Application } from './application.js';
 import { type Contender, type Filled, TABLE } from './contenders.js';
 import { etaErrorOf, type Sample } from './eta.js';
-import { SKIPPED_MS, windowsOf } from './windows.js';
+import type { Place } from './load.js';
+import { type Turn, take } from './turns.js';
+import { windowsOf } from './windows.js';
 
 /** The progress is saved twice a second; to look more often would be part of what the machine has to do. */
 const EVERY_MS = 250;
@@ -43,42 +46,48 @@ export interface Manner {
 export function pgtandem(workers: number, manner: Manner): Contender {
   return {
     name: workers === 1 ? 'pgtandem' : `pgtandem, ${workers} workers`,
-    async open(cluster, database) {
+    async open(cluster, database, aloneDatabase) {
       const url = cluster.url(database);
       await loadParser();
       const proxy = await ProxyProcess.start(url);
-      const [host, port] = proxy.address.split(':');
+      const aloneProxy = await ProxyProcess.start(cluster.url(aloneDatabase));
+      const place = placeOf(proxy, database);
+      const alone = placeOf(aloneProxy, aloneDatabase);
       return {
-        server: { host: host!, port: Number(port) },
-        fill: (isLoaded) => fill(url, proxy.pid, workers, isLoaded, manner),
-        close: () => proxy.end(),
+        place,
+        alone,
+        async fill(application) {
+          const control = await connect({ url, role: 'bench' });
+          const watch = new Watch(proxy.pid, manner.trace);
+          const settings = { fillWorkers: workers, ...manner.set };
+          try {
+            if (!application) {
+              await startMigration(control, 'bench', SQL, settings);
+              return await untilFilled(control, watch);
+            }
+            // As the command has it by default: the application's p99 is learned first.
+            const held = { ...HELD, learnMs: LEARN_MS, ...settings };
+            await startMigration(control, 'bench', SQL, held);
+            const beside: Beside = { control, watch, manner, application, place, alone };
+            return await fillByTurns(beside, proxy.pid);
+          } finally {
+            await control.end();
+          }
+        },
+        close: async () => {
+          await aloneProxy.end();
+          await proxy.end();
+        },
       };
     },
   };
 }
 
-async function fill(
-  url: string,
-  pid: number,
-  fillWorkers: number,
-  isLoaded: boolean,
-  manner: Manner,
-): Promise<Filled> {
-  const control = await connect({ url, role: 'bench' });
-  const sql = `ALTER TABLE ${TABLE} ALTER COLUMN abalance TYPE bigint`;
-  const watch = new Watch(pid, manner.trace);
-  try {
-    if (!isLoaded) {
-      await startMigration(control, 'bench', sql, { fillWorkers, ...manner.set });
-      return await untilFilled(control, watch);
-    }
-    // As the command has it by default: the application's p99 is learned first.
-    const settings = { fillWorkers, learnMs: LEARN_MS, ...HELD, ...manner.set };
-    await startMigration(control, 'bench', sql, settings);
-    return await fillByTurns(control, watch, manner);
-  } finally {
-    await control.end();
-  }
+const SQL = `ALTER TABLE ${TABLE} ALTER COLUMN abalance TYPE bigint`;
+
+function placeOf({ address }: ProxyProcess, database: string): Place {
+  const [host, port] = address.split(':');
+  return { server: { host: host!, port: Number(port) }, database };
 }
 
 /** From the first pass's beginning on, so that neither the plan, the learning nor the proof counts. */
@@ -98,10 +107,24 @@ async function untilFilled(control: Connection, watch: Watch): Promise<Filled> {
  * A limit that no standby keeps holds the fill; whatever else it has learned it keeps meanwhile. It is of what
  * is looked at anyway: nothing is asked that the default settings do not ask.
  */
-const HELD: Partial<Settings> = { maxLagBytes: -1 };
+const HELD = { maxLagBytes: -1 };
 
-/** Fills and holds the fill by turns, so that the one can be compared with the other. */
-async function fillByTurns(control: Connection, watch: Watch, manner: Manner): Promise<Filled> {
+/** A fill that an application is beside. */
+interface Beside {
+  control: Connection;
+  watch: Watch;
+  manner: Manner;
+  application: Application;
+  place: Place;
+  alone: Place;
+}
+
+/**
+ * Fills and holds the fill by turns, and has the application elsewhere by turns, where nothing is filled,
+ * so that each can be compared with what it would be then.
+ */
+async function fillByTurns(beside: Beside, pid: number): Promise<Filled> {
+  const { control, watch, manner } = beside;
   const phase = async () => (await loadMigration(control, 'bench')).phase;
   while ((await phase()).name !== 'backfilling') await sleep(EVERY_MS);
   const learningMs = Date.now();
@@ -110,26 +133,34 @@ async function fillByTurns(control: Connection, watch: Watch, manner: Manner): P
     await sleep(manner.trace ? EVERY_MS : RARELY_MS / 5);
   }
   const windows = windowsOf('dual', learningMs, Date.now(), manner.turn);
-  const turnMs = manner.turn * 1_000 + SKIPPED_MS;
-  const turn = async (state: 'held' | 'filling') => {
+  const everyMs = manner.trace ? EVERY_MS : RARELY_MS;
+  const own = async (maxLagBytes: number) => {
     await control.query(
       `UPDATE pgtandem.migration SET settings = settings || jsonb_build_object('maxLagBytes', $1::int)`,
-      [state === 'held' ? HELD.maxLagBytes : DEFAULT_THROTTLE.maxLagBytes],
+      [maxLagBytes],
     );
-    const fromMs = Date.now();
-    let toMs: number | null = null;
-    while (toMs === null && Date.now() < fromMs + turnMs) {
-      const leftMs = fromMs + turnMs - Date.now();
-      await sleep(manner.trace ? EVERY_MS : Math.min(RARELY_MS, leftMs));
-      told = (await look(control, watch)) ?? told;
-      toMs = (await readTimes(control)).toMs;
-    }
-    windows.push(...windowsOf(state, fromMs, toMs ?? Date.now(), manner.turn));
-    return { seconds: ((toMs ?? Date.now()) - fromMs) / 1_000, isOver: toMs !== null };
+  };
+  const turn = async (state: 'held' | 'filling') => {
+    const taken = await take(
+      {
+        state,
+        begin: () => own((state === 'held' ? HELD : DEFAULT_THROTTLE).maxLagBytes),
+        look: async () => {
+          told = (await look(control, watch)) ?? told;
+          return (await readTimes(control)).toMs;
+        },
+        end: () => own(HELD.maxLagBytes),
+      },
+      manner.turn,
+      everyMs,
+    );
+    windows.push(...taken.windows);
+    return taken;
   };
   const fromMs = Date.now();
   let seconds = 0;
   for (let isOver = false; !isOver && seconds < manner.atMost; ) {
+    windows.push(...(await take(elsewhere(beside, pid), manner.turn, everyMs)).windows);
     await turn('held');
     const filled = await turn('filling');
     seconds += filled.seconds;
@@ -145,6 +176,35 @@ async function fillByTurns(control: Connection, watch: Watch, manner: Manner): P
   windows.push(...windowsOf('after', alone, Date.now(), manner.turn));
   const of = { resident: watch.resident, shares: sharesOf(told) };
   return { fromMs, toMs, rows: rows[0].n, seconds, windows, ...of };
+}
+
+/**
+ * The application on the other table, and nothing of the migration: its processes stand still (SIGSTOP),
+ * as soon as none of their transactions is open.
+ */
+function elsewhere({ application, control, place, alone }: Beside, pid: number): Turn {
+  // The keeper first, so that it does not see its worker stand still.
+  const pids = family(pid);
+  return {
+    state: 'alone',
+    async begin() {
+      await application.moveTo(alone);
+      while (await isAtWork(control)) await sleep(10);
+      for (const each of pids) process.kill(each, 'SIGSTOP');
+    },
+    look: async () => null,
+    async end() {
+      for (const each of pids.toReversed()) process.kill(each, 'SIGCONT');
+      await application.moveTo(place);
+    },
+  };
+}
+
+async function isAtWork(control: Connection): Promise<boolean> {
+  const { rows } = await control.query(`SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND xact_start IS NOT NULL
+      AND application_name LIKE 'pgtandem%' AND pid <> pg_backend_pid()`);
+  return rows.length > 0;
 }
 
 async function readTimes(

@@ -12,8 +12,8 @@ const ROWS_OF_SCALE = 100_000;
 /** A primary with a streaming standby, and a table that each contender gets a copy of. */
 export interface Stage {
   cluster: Cluster;
-  /** Makes a database with the table as it was; drops the one before. */
-  fresh(): Promise<string>;
+  /** Makes databases with the table as it was; drops those of these names that were there. */
+  fresh(...names: string[]): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -44,12 +44,13 @@ export async function setStage(rows: number, sharedBuffers?: string): Promise<St
     const admin = await cluster.client();
     await makeTable(cluster, admin, rows);
     made.push(await cluster.standby('bench', { shared_buffers: buffers(1 / 8) }));
-    const fresh = async () => {
-      await admin.query('DROP DATABASE IF EXISTS run WITH (FORCE)');
-      await admin.query('CREATE DATABASE run TEMPLATE base STRATEGY file_copy');
+    const fresh = async (...names: string[]) => {
+      for (const name of names) {
+        await admin.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+        await admin.query(`CREATE DATABASE ${name} TEMPLATE base STRATEGY file_copy`);
+      }
       await admin.query('CHECKPOINT');
       await caughtUp(admin);
-      return 'run';
     };
     return { cluster, fresh, stop: () => admin.end().then(stop) };
   } catch (error) {

@@ -6,9 +6,10 @@ import { type Count, stolenWithin } from './stolen.js';
  * What went on beside the application: nothing; a migration whose columns are written together and
  * nothing filled (`dual`: before the fill, `held`: between two stretches of it, with its signals
  * observed); the fill; nothing again, once the migration has been aborted: what the time alone has changed
- * since `before`.
+ * since `before`. `alone`, by turns with `held` and the fill: nothing either, for the same application on a
+ * table like it in another database, so that it is what the machine is at that time.
  */
-export const STATES = ['before', 'dual', 'held', 'filling', 'after'] as const;
+export const STATES = ['before', 'dual', 'alone', 'held', 'filling', 'after'] as const;
 
 export type State = (typeof STATES)[number];
 
