@@ -9,8 +9,8 @@ import { type Connection, openerOf, transaction } from '../db/connect.js';
 import { leavesOf, readTree } from '../db/tree.js';
 import { printExpression } from '../sql/rules.js';
 import { type Context, stopIfAborted } from './context.js';
+import { LiveSettings } from './live-settings.js';
 import { hasMembers } from './plan.js';
-import { Remembered } from './remembered.js';
 import { sides } from './sides.js';
 import { type Migration, reload, reloadSettings, saveProgress } from './store.js';
 
@@ -71,9 +71,6 @@ const PROGRESS_MS = 500;
 /** The same while the fill stands still or is slowed down for the reason that was saved. */
 const SLOWED_MS = 1_000;
 
-/** How old the settings may be where they were changed and nobody has said so, milliseconds. */
-const SETTINGS_MS = 1_000;
-
 /** Runs of the engine, one after another, that are told of as one. */
 class Filling {
   last: Told;
@@ -81,15 +78,14 @@ class Filling {
   private readonly lines = new LogPace();
   private readonly pacer = new Pacer();
   private watch: SignalWatch | null = null;
-  /** Who changes them says so on our channel, or is heard within a second. */
-  private readonly settings = new Remembered(() => this.readSettings(), SETTINGS_MS);
+  private readonly settings: LiveSettings<ThrottleSettings>;
 
   constructor(
     private readonly context: Context,
     private readonly migration: Migration,
   ) {
     this.last = (migration.progress.backfill ?? {}) as Told;
-    context.connection.on('notification', this.settings.forget);
+    this.settings = new LiveSettings(context.connection, () => this.readSettings());
   }
 
   /** @returns what the engine told last, before `shown` made something else of it. */
@@ -113,7 +109,7 @@ class Filling {
   }
 
   async close(): Promise<void> {
-    this.context.connection.off('notification', this.settings.forget);
+    this.settings.close();
     await this.watch?.close();
   }
 

@@ -23,6 +23,8 @@ export interface Filled {
   seconds?: number;
   /** Stretches of that time, where it was not filled in all of them; also some before. */
   windows?: Window[];
+  /** Rows a second of each turn of filling. */
+  paces?: number[];
   /** Of pgtandem: the worst estimate of the time left. */
   eta?: EtaError | null;
   /** Of the process that fills, bytes that are of no file: at a tenth of the way, and at its end. */

@@ -62,7 +62,12 @@ const options = new Command('bench/backfill')
     {} as Record<string, unknown>,
   )
   .option('--at-most <n>', 'seconds of a fill by pgtandem under load', Number, 60)
-  .option('--turn <n>', 'seconds for which it fills, and is held, by turns then', Number, 10)
+  .option(
+    '--turn <n>',
+    'seconds for which it is held, and the application elsewhere, by turns then; it fills for two',
+    Number,
+    10,
+  )
   .option('--shared-buffers <size>', 'of the primary; a quarter of the memory by default')
   .option('--trace', 'print each progress of pgtandem', false)
   .option('--no-quiet', 'only under load')
@@ -245,8 +250,9 @@ function print(runs: ReadonlyMap<string, Figures[]>, loaded: boolean): void {
   }
   console.log(table.toString());
   for (const [name, own] of runs) {
-    for (const { eta, shares, services } of own) {
+    for (const { eta, shares, services, paces } of own) {
       for (const line of describeServices(services)) console.log(`${name}, ${line}`);
+      if (paces) console.log(`${name}, rows/s by turn: ${paces.map(Math.round).join(' ')}`);
       if (shares) console.log(`${name}: ${shares}`);
       if (eta) console.log(`  the ETA was farthest off at ${describeEta(eta)}`);
     }

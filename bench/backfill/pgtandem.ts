@@ -22,6 +22,9 @@ const EVERY_MS = 250;
 /** Under load nothing is looked at that is not looked at before the fill: this is part of what the application sees. */
 const RARELY_MS = 5_000;
 
+/** It fills for so many turns on end: it is what a fill does once it has found its pace that counts most. */
+const FILLING_TURNS = 2;
+
 /** The default of `pgtandem start`. */
 const LEARN_MS = 10_000;
 
@@ -151,7 +154,7 @@ async function fillByTurns(beside: Beside, pid: number): Promise<Filled> {
         },
         end: () => own(HELD.maxLagBytes),
       },
-      manner.turn,
+      manner.turn * (state === 'filling' ? FILLING_TURNS : 1),
       everyMs,
     );
     windows.push(...taken.windows);
@@ -159,11 +162,14 @@ async function fillByTurns(beside: Beside, pid: number): Promise<Filled> {
   };
   const fromMs = Date.now();
   let seconds = 0;
+  const paces: number[] = [];
   for (let isOver = false; !isOver && seconds < manner.atMost; ) {
     windows.push(...(await take(elsewhere(beside, pid), manner.turn, everyMs)).windows);
     await turn('held');
+    const before = told.rowsFilled;
     const filled = await turn('filling');
     seconds += filled.seconds;
+    paces.push((told.rowsFilled - before) / filled.seconds);
     isOver = filled.isOver;
   }
   await turn('held');
@@ -175,7 +181,7 @@ async function fillByTurns(beside: Beside, pid: number): Promise<Filled> {
   await sleep(manner.seconds * 1_000);
   windows.push(...windowsOf('after', alone, Date.now(), manner.turn));
   const of = { resident: watch.resident, shares: sharesOf(told) };
-  return { fromMs, toMs, rows: rows[0].n, seconds, windows, ...of };
+  return { fromMs, toMs, rows: rows[0].n, seconds, windows, paces, ...of };
 }
 
 /**
@@ -226,7 +232,7 @@ async function look(control: Connection, watch: Watch): Promise<Saved | undefine
   return told;
 }
 
-type Saved = Told & Sample & { chunkMs: number; restFactor: number };
+type Saved = Told & Sample & { rowsFilled: number; chunkMs: number; restFactor: number };
 
 /** What the saved progress and the processes have shown so far. */
 class Watch {
