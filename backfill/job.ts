@@ -82,7 +82,7 @@ export const DEFAULT_THROTTLE: ThrottleSettings = {
   maxTableBytes: null,
   latencyBaselineMs: null,
   latencyLearnMs: 60_000,
-  latencySlow: 1.2,
+  latencySlow: 1.1,
   latencyStop: 4,
   query: null,
   queryMax: 0,

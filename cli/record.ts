@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { RECORD_MS, REPORT_MS, Recorder, type RecorderOptions } from '../migration/recorder.js';
 import type { Realm } from '../proxy/realm.js';
+import { readStolenMs } from './stolen.js';
 
 /**
  * Hands what a realm's sessions are seen to send to the database, every few seconds while it has
@@ -22,7 +23,7 @@ export async function recordSightings(
     if (term() !== present) await recorder.close();
     present = term();
     const latencies = signal.aborted ? null : realm.latencies();
-    if (latencies) await recorder.report(latencies);
+    if (latencies) await recorder.report(latencies, readStolenMs());
     // A tick that comes a little early is not put off by another.
     const dueMs = recordedMs + RECORD_MS - REPORT_MS / 2;
     if (!signal.aborted && performance.now() < dueMs) continue;

@@ -25,13 +25,20 @@ export class Recorder {
 
   constructor(private readonly options: RecorderOptions) {}
 
-  /** Never throws: what is reported next has it, too. @param latencies counts by oid and bucket. */
-  async report(latencies: Record<string, Record<string, number>>): Promise<void> {
+  /**
+   * Never throws: what is reported next has it, too.
+   * @param latencies counts by oid and bucket.
+   * @param stolenMs what the host of the proxy's machine has taken of it so far; null: not known.
+   */
+  async report(
+    latencies: Record<string, Record<string, number>>,
+    stolenMs: number | null,
+  ): Promise<void> {
     await this.attempt((connection) =>
       connection.query({
         name: 'latency',
         text: 'UPDATE pgtandem.proxy SET latency = $2, latency_at = clock_timestamp() WHERE id = $1',
-        values: [this.options.proxy, JSON.stringify(latencies)],
+        values: [this.options.proxy, JSON.stringify({ ...latencies, stolenMs })],
       }),
     );
   }

@@ -19,6 +19,7 @@ const FLOOR_MS = 2;
 /** What the proxies that live report of the table that applications name. A scalar of type json. */
 export function reportsSql(oid: number): string {
   return `(SELECT coalesce(json_agg(json_build_object('proxy', id, 'counts', latency->'${oid}',
+      'stolenMs', latency->'stolenMs',
       'ageMs', extract(epoch FROM clock_timestamp() - latency_at) * 1000)), '[]')
     FROM pgtandem.proxy WHERE lease_until > clock_timestamp() AND latency_at IS NOT NULL)`;
 }

@@ -1,7 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { readStolenMs } from '../../cli/stolen.js';
 
-/** Linux counts in hundredths of a second (USER_HZ). */
-const MS_PER_TICK = 10;
 const EVERY_MS = 100;
 
 /** What the processors' host had counted by a moment of the wall clock, milliseconds of both. */
@@ -10,25 +8,11 @@ export interface Count {
   stolenMs: number;
 }
 
-/**
- * Reads how long processors of this machine were wanted and not given by its host, since it was started.
- * https://www.kernel.org/doc/html/latest/filesystems/proc.html#miscellaneous-kernel-statistics-in-proc-stat
- * @returns null where nobody counts that.
- */
-function readStolen(): number | null {
-  try {
-    const [, ticks] = /^cpu +(?:\d+ +){7}(\d+)/.exec(readFileSync('/proc/stat', 'latin1')) ?? [];
-    return ticks === undefined ? null : Number(ticks) * MS_PER_TICK;
-  } catch {
-    return null;
-  }
-}
-
 /** Watches from now on, until it is stopped. */
 export function watchStolen(): { stop(): Count[] } {
   const counts: Count[] = [];
   const look = () => {
-    const stolenMs = readStolen();
+    const stolenMs = readStolenMs();
     if (stolenMs !== null) counts.push({ atMs: Date.now(), stolenMs });
   };
   look();
