@@ -1,4 +1,5 @@
-import { LatencyWindow, type Report } from '../backfill/percentile.js';
+import { LatencyWindow } from '../backfill/latency-window.js';
+import type { Report } from '../backfill/percentile.js';
 import { reportsSql } from '../backfill/signals/latency.js';
 import { type Context, showWaiting, stopIfAborted } from './context.js';
 import { changeSettings, type Migration } from './store.js';

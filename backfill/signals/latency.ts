@@ -1,6 +1,7 @@
 import type { Control } from '../control.js';
 import type { Level, ThrottleSettings } from '../job.js';
-import { ageOf, type Latency, LatencyWindow, type Report } from '../percentile.js';
+import { LatencyWindow } from '../latency-window.js';
+import { ageOf, type Latency, type Report } from '../percentile.js';
 import { since } from '../throttle.js';
 import type { CatalogSource, Judged } from './source.js';
 
@@ -11,6 +12,8 @@ const WINDOW_MS = 5_000;
  * in the middle of five seconds moves when the third of them has.
  */
 const DELAY_MS = WINDOW_MS / 2 + 1_000;
+/** For seconds of which the host has stolen something others stand that are no older, milliseconds. */
+const OWN_WITHIN_MS = 30_000;
 /** A proxy that lives reports every second; from an older report nothing is known. */
 const OLD_MS = 5_000;
 /** Where the application waits for less than this nobody minds twice as much, milliseconds. */
@@ -48,7 +51,7 @@ type Take = CatalogSource<Report[], Latency>['take'];
 
 /** What was seen while it stood still says nothing of the pace at which it was filled. */
 function whileFilling(control: Control): Take {
-  const window = new LatencyWindow(WINDOW_MS);
+  const window = new LatencyWindow(WINDOW_MS, Number.POSITIVE_INFINITY, OWN_WITHIN_MS);
   const latest = new LatencyWindow(WINDOW_MS);
   let last = window.take([], 0);
   return (reports, atMs) => {
@@ -61,7 +64,8 @@ function whileFilling(control: Control): Take {
 }
 
 function ofLastSecond(): Take {
-  const window = new LatencyWindow(WINDOW_MS, 1);
+  // Whoever has made it slow: what stops the fill is to be seen at once.
+  const window = new LatencyWindow(WINDOW_MS, 1, 0);
   return (reports, atMs) => window.take(reports, atMs);
 }
 
@@ -90,8 +94,9 @@ function source(
   };
 }
 
-function judge({ p99Ms, ageMs }: Latency, beforeMs: number, times: number): Judged[] {
-  const common = { subject: 'application', threshold: times, floor: 1, delayMs: DELAY_MS };
+function judge({ p99Ms, ageMs, slices }: Latency, beforeMs: number, times: number): Judged[] {
+  const delayMs = Math.max(DELAY_MS, slices.sinceMs / 2 + 1_000);
+  const common = { subject: 'application', threshold: times, floor: 1, delayMs };
   if (ageMs > OLD_MS) {
     const detail = `a proxy has not told for ${since(ageMs)} how long transactions take`;
     return [{ ...common, observed: null, detail }];

@@ -22,6 +22,7 @@ class Scene {
   readonly control = new Control(this.nowMs);
   private readonly sources = latency(OID, this.control);
   private counts: Record<string, number> = {};
+  private stolenMs = 0;
   private judged: (number | null)[] = [];
 
   /** @param takesMs of each transaction, when the fill goes on and when it stands still. */
@@ -30,6 +31,7 @@ class Scene {
     isStill: boolean | (() => boolean),
     takesMs: { filling: number; still: number },
     each = 200,
+    isStolen = (_second: number) => false,
   ): void {
     for (let quarter = 0; quarter < seconds * 4; quarter++) {
       this.nowMs += 250;
@@ -38,8 +40,10 @@ class Scene {
       if (quarter % 4 === 0) {
         const bucket = bucketOf(still ? takesMs.still : takesMs.filling);
         this.counts = { ...this.counts, [bucket]: (this.counts[bucket] ?? 0) + each };
+        if (isStolen(quarter / 4)) this.stolenMs += 10;
       }
-      const reports: Report[] = [{ proxy: 'a', ageMs: 100, counts: this.counts }];
+      const { counts, stolenMs } = this;
+      const reports: Report[] = [{ proxy: 'a', ageMs: 100, counts, stolenMs }];
       this.judged = this.sources.map((source) => {
         const [one] = source.judge(source.take(reports, this.nowMs), this.settings);
         return one!.observed;
@@ -76,9 +80,35 @@ t.test('what is observed while the fill stands still is compared with from then 
   t.equal(scene.control.baselineMs(1), 2, 'twice what was learned at most');
   const off = { ...scene.settings, latencyLearnMs: null };
   const [slow] = latency(OID, scene.control);
-  t.match(slow!.judge({ p99Ms: p99Of(20), transactions: 500, ageMs: 0 }, off), [
+  const slices = { all: 5, own: 5, sinceMs: 4_000 };
+  t.match(slow!.judge({ p99Ms: p99Of(20), transactions: 500, slices, ageMs: 0 }, off), [
     { observed: p99Of(20) / p99Of(10), detail: /times the 9\.9 ms without the fill/ },
   ]);
+});
+
+t.test('a look of which the host has stolen most takes twice as long', async (t) => {
+  const looked = (isStolen: (second: number) => boolean) => {
+    const scene = new Scene();
+    const takes = { filling: 10, still: 14 };
+    scene.run(20, false, takes);
+    return [7, 3, 2].map((seconds, i) => {
+      scene.run(seconds + 1, true, takes, 200, (second) => isStolen(second + i));
+      return scene.control.baselineMs(10) !== 10;
+    });
+  };
+  t.same(
+    looked(() => false),
+    [true, true, true],
+  );
+  t.same(
+    looked((second) => second % 2 === 0),
+    [true, true, true],
+    'half of them are enough',
+  );
+  t.same(
+    looked(() => true),
+    [false, false, true],
+  );
 });
 
 t.test('the median of three looks is believed, of two the lower one', async (t) => {

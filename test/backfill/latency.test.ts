@@ -1,7 +1,8 @@
 import t from 'tap';
 import { Control } from '../../backfill/control.js';
 import { DEFAULT_THROTTLE } from '../../backfill/job.js';
-import { LatencyWindow, p99Of, TRANSACTIONS_MIN } from '../../backfill/percentile.js';
+import { LatencyWindow } from '../../backfill/latency-window.js';
+import { p99Of, TRANSACTIONS_MIN } from '../../backfill/percentile.js';
 import { latency } from '../../backfill/signals/latency.js';
 import { Latencies, Waits } from '../../proxy/latencies.js';
 import { Touches } from '../../proxy/touches.js';
@@ -16,7 +17,8 @@ import { randomFrom } from './setup.js';
  * slices that end without a hundred transactions (it, and "a window"); a proxy that comes with all
  * that it has ever counted, one that begins anew with less than nothing, a window without an end
  * ("a window"); stolen seconds that count, one that is left out where there is no other, what was stolen while
- * nobody came to an end ("seconds of which").
+ * nobody came to an end ("seconds of which"); no older ones in their place, more of them than there were seconds,
+ * as if they were of now, also for what stops the fill ("for a stolen second").
  */
 
 const OID = 77;
@@ -166,7 +168,7 @@ t.test('a stall spoils its own second, of the baseline as of what is compared', 
 t.test('seconds of which the host has stolen are left out where there are others', async (t) => {
   const sum = { fast: 0, slow: 0, stolenMs: 0 };
   const window = new LatencyWindow(5_000);
-  const latest = new LatencyWindow(5_000, 1);
+  const latest = new LatencyWindow(5_000, 1, 0);
   let second = 0;
   const after = (fast: number, slow: number, stolenMs: number) => {
     sum.fast += fast;
@@ -192,6 +194,39 @@ t.test('seconds of which the host has stolen are left out where there are others
   t.same(after(0, 100, 10), [true, true], 'where there is no other, those are what there is');
   t.same(after(100, 0, 0), [false, false], 'one of its own is enough');
 });
+
+t.test(
+  'for a stolen second of the fill an older one stands, so that its pace is not noise',
+  async (t) => {
+    const control = new Control(0);
+    const [slow, stop] = latency(OID, control);
+    const settings = { ...DEFAULT_THROTTLE, latencyBaselineMs: ms(FAST) };
+    const sum = { fast: 0, slow: 0, stolenMs: 0 };
+    const seconds = (from: number, until: number, isSlow: boolean, isStolen: boolean) => {
+      let judged: { observed: number | null; delayMs?: number } | undefined;
+      let stops: { observed: number | null } | undefined;
+      for (let second = from; second < until; second++) {
+        if (isSlow) sum.slow += 100;
+        else sum.fast += 100;
+        if (isStolen) sum.stolenMs += 10;
+        const counts = { [FAST]: sum.fast, [SLOW]: sum.slow };
+        const report = { proxy: 'a', ageMs: 0, counts, stolenMs: sum.stolenMs };
+        [judged] = slow!.judge(slow!.take([report], second * 1_000), settings);
+        [stops] = stop!.judge(stop!.take([report], second * 1_000), settings);
+      }
+      const [p99Ms, lastMs] = [judged!.observed! * 2, stops!.observed! * 2];
+      return { p99Ms, lastMs, delayMs: judged!.delayMs };
+    };
+    const [fast, stolen] = [ms(FAST), ms(SLOW)];
+    t.same(seconds(0, 20, false, false), { p99Ms: fast, lastMs: fast, delayMs: 3_500 });
+    const older = { p99Ms: fast, lastMs: stolen, delayMs: 8_000 };
+    t.same(seconds(20, 30, true, true), older, 'those from 15 to 20; what stops it is of now');
+    t.equal(seconds(30, 49, true, true).p99Ms, fast, 'the last of them');
+    const all = { p99Ms: stolen, lastMs: stolen, delayMs: 3_500 };
+    t.same(seconds(49, 50, true, true), all, 'there is no other');
+    t.equal(seconds(50, 51, false, false).p99Ms, fast);
+  },
+);
 
 t.test('what stops the fill is the last second alone, what slows it most of five', async (t) => {
   const settings = { ...DEFAULT_THROTTLE, latencyBaselineMs: ms(FAST) };
@@ -229,7 +264,10 @@ t.test(
     const settings = { ...DEFAULT_THROTTLE, latencyBaselineMs: 10 };
     const [slow, stop] = latency(OID, new Control(0));
     t.match([slow!.level, stop!.level], ['soft', 'hard']);
-    const seen = (p99Ms: number | null, ageMs = 0) => ({ p99Ms, transactions: 500, ageMs });
+    const slices = { all: 5, own: 5, sinceMs: 4_000 };
+    const seen = (p99Ms: number | null, ageMs = 0) => {
+      return { p99Ms, transactions: 500, slices, ageMs };
+    };
     const text = (now: ReturnType<typeof seen>, change = {}) =>
       slow!
         .judge(now, { ...settings, ...change })
