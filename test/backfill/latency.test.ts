@@ -219,8 +219,9 @@ t.test(
     };
     const [fast, stolen] = [ms(FAST), ms(SLOW)];
     t.same(seconds(0, 20, false, false), { p99Ms: fast, lastMs: fast, delayMs: 3_500 });
+    t.match(seconds(20, 21, true, true), { p99Ms: fast, lastMs: stolen }, 'at once');
     const older = { p99Ms: fast, lastMs: stolen, delayMs: 8_000 };
-    t.same(seconds(20, 30, true, true), older, 'those from 15 to 20; what stops it is of now');
+    t.same(seconds(21, 30, true, true), older, 'those from 15 to 20; what stops it is of now');
     t.equal(seconds(30, 49, true, true).p99Ms, fast, 'the last of them');
     const all = { p99Ms: stolen, lastMs: stolen, delayMs: 3_500 };
     t.same(seconds(49, 50, true, true), all, 'there is no other');
