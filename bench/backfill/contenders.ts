@@ -37,7 +37,7 @@ export interface Filled {
 export interface Run {
   place: Place;
   /** Where the same application finds the same table, and nothing else happens. */
-  alone?: Place;
+  alone?: Place | undefined;
   /** @param application which is at work; null: nobody is. */
   fill(application: Application | null): Promise<Filled>;
   close(): Promise<void>;
@@ -46,8 +46,8 @@ export interface Run {
 /** One way to give a column of every row its value. */
 export interface Contender {
   name: string;
-  /** @param alone the database of an application without migration. */
-  open(cluster: Cluster, database: string, alone: string): Promise<Run>;
+  /** @param alone the database of an application without migration, where one is to be compared with. */
+  open(cluster: Cluster, database: string, alone?: string): Promise<Run>;
 }
 
 export const TABLE = 'pgbench_accounts';

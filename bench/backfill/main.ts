@@ -114,8 +114,8 @@ for (const rows of options.rows) {
 
   /** Transactions a second of an application that connects as this contender has it, and no fill. */
   async function capacityWith(contender: Contender): Promise<number> {
-    await stage.fresh(RUN, ALONE);
-    const run = await contender.open(stage.cluster, RUN, ALONE);
+    await stage.fresh(RUN);
+    const run = await contender.open(stage.cluster, RUN);
     try {
       return await capacity(run.place, options.seconds);
     } finally {
@@ -125,8 +125,9 @@ for (const rows of options.rows) {
 
   async function measure(contender: Contender, rate: number | null): Promise<Figures> {
     const { cluster } = stage;
-    await stage.fresh(RUN, ALONE);
-    const run = await contender.open(cluster, RUN, ALONE);
+    const alone = rate === null ? undefined : ALONE;
+    await stage.fresh(RUN, ...(alone ? [alone] : []));
+    const run = await contender.open(cluster, RUN, alone);
     const client = await cluster.client(RUN);
     client.on('error', () => undefined);
     const application = rate === null ? null : new Application(rate);

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DEFAULT_THROTTLE } from '../../backfill/job.js';
 import { describeProgress, describeShares, type Told } from '../../backfill/words.js';
+import type { Cluster } from '../../cli/demo/cluster.js';
 import { ProxyProcess } from '../../cli/demo/proxy-process.js';
 import { type Connection, connect } from '../../db/connect.js';
 import { ENDED } from '../../migration/phase.js';
@@ -52,10 +53,9 @@ export function pgtandem(workers: number, manner: Manner): Contender {
     async open(cluster, database, aloneDatabase) {
       const url = cluster.url(database);
       await loadParser();
-      const proxy = await ProxyProcess.start(url);
-      const aloneProxy = await ProxyProcess.start(cluster.url(aloneDatabase));
-      const place = placeOf(proxy, database);
-      const alone = placeOf(aloneProxy, aloneDatabase);
+      const { proxy, place } = await openProxy(cluster, database);
+      const other = aloneDatabase ? await openProxy(cluster, aloneDatabase) : null;
+      const alone = other?.place;
       return {
         place,
         alone,
@@ -64,7 +64,7 @@ export function pgtandem(workers: number, manner: Manner): Contender {
           const watch = new Watch(proxy.pid, manner.trace);
           const settings = { fillWorkers: workers, ...manner.set };
           try {
-            if (!application) {
+            if (!application || !alone) {
               await startMigration(control, 'bench', SQL, settings);
               return await untilFilled(control, watch);
             }
@@ -78,7 +78,7 @@ export function pgtandem(workers: number, manner: Manner): Contender {
           }
         },
         close: async () => {
-          await aloneProxy.end();
+          await other?.proxy.end();
           await proxy.end();
         },
       };
@@ -88,9 +88,11 @@ export function pgtandem(workers: number, manner: Manner): Contender {
 
 const SQL = `ALTER TABLE ${TABLE} ALTER COLUMN abalance TYPE bigint`;
 
-function placeOf({ address }: ProxyProcess, database: string): Place {
-  const [host, port] = address.split(':');
-  return { server: { host: host!, port: Number(port) }, database };
+async function openProxy(cluster: Cluster, database: string) {
+  const proxy = await ProxyProcess.start(cluster.url(database));
+  const [host, port] = proxy.address.split(':');
+  const place: Place = { server: { host: host!, port: Number(port) }, database };
+  return { proxy, place };
 }
 
 /** From the first pass's beginning on, so that neither the plan, the learning nor the proof counts. */
