@@ -73,7 +73,7 @@ export class Crew {
     reader: SignalWatch,
     signal: AbortSignal,
   ): Promise<Crew> {
-    return new Crew(open, job, reader, signal, await Worker.open(open));
+    return new Crew(open, job, reader, signal, await Worker.open(open, job));
   }
 
   /** A pass begins, or goes on where another run was; nothing is under way. */
@@ -178,14 +178,14 @@ export class Crew {
 
   /** One part of a stretch of blocks. */
   private async fill(worker: Worker, stretch: Stretch, orders: Orders): Promise<void> {
-    const { job, reader, signal } = this;
+    const { reader, signal } = this;
     const startedMs = performance.now();
     const limits = timeouts(orders.chunkTargetMs, stretch.failures);
     let isWhole = false;
     const { connection } = worker;
     const work = inTransaction(connection, async () => {
       const chunk = { ...stretch, ...stretch.piece };
-      const step = await fillChunk(connection, job, chunk, limits, orders.planner);
+      const step = await fillChunk(worker.session, chunk, limits, orders.planner);
       if (step.kind === 'filled') {
         isWhole = await this.inTurn(() => this.commit(connection, stretch, step));
       }
@@ -245,7 +245,7 @@ export class Crew {
     const missing = count - this.workers.length;
     if (missing <= 0) this.trouble = null;
     if (missing <= 0 || this.hiring || performance.now() < this.hireMs) return;
-    this.hiring = Worker.open(this.open)
+    this.hiring = Worker.open(this.open, this.job)
       .then(async (worker) => {
         if (this.isClosed) await worker.connection.end();
         else this.workers.push(worker);

@@ -7,7 +7,7 @@ import { lockedReason } from './blockers.js';
 import { readCheckpoint } from './checkpoint.js';
 import { chunkTarget, restMs, retryWaitMs, timeouts } from './chunk.js';
 import { Crew } from './crew.js';
-import { beginNextPass, choosePlan, type Limits, retryableState } from './fill.js';
+import { beginNextPass, choosePlan, retryableState } from './fill.js';
 import { inspect } from './inspect.js';
 import { type BackfillJob, fillWorkersOf, type ThrottleSettings } from './job.js';
 import { crewOf, Pacer, restTimes } from './pace.js';
@@ -15,6 +15,7 @@ import type { PlannerSettings } from './plan.js';
 import type { Progress } from './progress.js';
 import { AHEAD_MS, Question } from './question.js';
 import { Report } from './report.js';
+import type { Limits } from './session.js';
 import { blockingReason } from './signals/blocking.js';
 import { SignalWatch } from './signals/watch.js';
 import {
@@ -199,14 +200,14 @@ class Engine {
 
   /** Begins a pass, looks at the plan, or has chunks filled. */
   private async *step(settings: ThrottleSettings): AsyncGenerator<Progress> {
-    const { crew, job, planner } = this;
+    const { crew, planner } = this;
     const { checkpoint } = crew;
-    const { connection } = crew.first;
+    const { session } = crew.first;
     const limits = timeouts(settings.chunkTargetMs, this.failures);
     if (!checkpoint || crew.isOtherFile) {
       await crew.allEnded();
       const pass = (checkpoint?.pass ?? 0) + 1;
-      const work = () => beginNextPass(connection, job, pass, limits);
+      const work = () => beginNextPass(session, pass, limits);
       const begun = yield* this.attempt(work, limits);
       if (!begun) return;
       this.learn();
@@ -215,7 +216,7 @@ class Engine {
       this.report.reach(crew.reached, 0);
       if (pass > 1) yield this.progress(null);
     } else if (!planner) {
-      const work = () => choosePlan(connection, job, checkpoint, limits);
+      const work = () => choosePlan(session, limits);
       this.planner = yield* this.attempt(work, limits);
     } else {
       yield* this.fill(

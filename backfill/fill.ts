@@ -2,25 +2,12 @@ import type { QueryResult } from 'pg';
 import { type Connection, sqlState } from '../db/connect.js';
 import { type RelationFile, relationFileSql } from '../db/relation.js';
 import { quoteIdentifier, quoteLiteral } from '../sql/rules.js';
-import { beginPass, blockRange, type Checkpoint, tableOf } from './checkpoint.js';
-import { MAX_BLOCKS } from './chunk.js';
+import { beginPass, type Checkpoint, tableOf } from './checkpoint.js';
 import type { BackfillJob } from './job.js';
 import { partCondition } from './parts.js';
 import { assertTidRangeScan, type PlannerSettings } from './plan.js';
+import type { Limits, Session } from './session.js';
 import type { Chunk } from './stretch.js';
-
-/**
- * READ COMMITTED whatever the role's default is: a stricter level fails on every row that the
- * application changed meanwhile, where this one waits for it and looks at its new version.
- */
-const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE';
-
-export interface Limits {
-  /** `lock_timeout`, milliseconds. */
-  lockMs: number;
-  /** `statement_timeout`, milliseconds. */
-  statementMs: number;
-}
 
 export interface Filled {
   rows: number;
@@ -48,22 +35,22 @@ export type Step =
  * @throws DatabaseError; `retryableState` tells those that pass by themselves.
  */
 export async function fillChunk(
-  connection: Connection,
-  job: BackfillJob,
+  session: Session,
   { from, to, relfilenode, part, parts }: Chunk,
   limits: Limits,
   planner: PlannerSettings,
 ): Promise<Step> {
-  const file = relationFileSql(quoteLiteral(tableOf(job)));
-  const soFar = `SELECT pg_catalog.pg_stat_get_xact_tuples_hot_updated(${job.table.oid})::float8
-    AS stayed, extract(epoch FROM clock_timestamp())::float8 * 1000 AS "atMs"`;
-  const update = `${updateOf(job, from, to, partCondition(part, parts))} AND ${isFile(job, relfilenode)}`;
+  const { connection, job } = session;
+  const text = updateOf(job, partCondition(part, parts));
+  const update = await session.prepared(text, UPDATE_TYPES, limits, planner);
+  const state = await session.prepared(stateOf(job), '', limits, planner);
   const results = await several(
     connection,
-    `${beginSql(job, limits, planner)} ${soFar}; ${update}; ${soFar}; ${file}`,
+    `${noteOf(job)} ${session.beginSql(limits, planner)} EXECUTE ${state};
+     EXECUTE ${update} ('(${from},0)', '(${to},0)', ${relfilenode}); EXECUTE ${state}`,
   );
-  const [before, filled, after, found] = results.slice(-4);
-  if (assertTable(job, found!).relfilenode !== relfilenode) {
+  const [before, filled, after] = results.slice(-3);
+  if (assertTable(job, after!).relfilenode !== relfilenode) {
     await connection.query('ROLLBACK');
     return { kind: 'other-file' };
   }
@@ -74,14 +61,10 @@ export async function fillChunk(
 }
 
 /** Begins a pass at block 0; the first is 1. */
-export function beginNextPass(
-  connection: Connection,
-  job: BackfillJob,
-  pass: number,
-  limits: Limits,
-): Promise<Checkpoint> {
+export function beginNextPass(session: Session, pass: number, limits: Limits): Promise<Checkpoint> {
+  const { connection, job } = session;
   return inTransaction(connection, async () => {
-    const { relfilenode, blocks: endBlock } = await lockTable(connection, job, limits, {});
+    const { relfilenode, blocks: endBlock } = await lockTable(session, limits);
     const next = { relfilenode, pass, endBlock };
     const checkpoint = await beginPass(connection, job.migrationId, next);
     await connection.query('COMMIT');
@@ -90,36 +73,43 @@ export function beginNextPass(
 }
 
 /** Finds the planner settings under which a chunk's plan is a TID range scan; see plan.ts. */
-export function choosePlan(
-  connection: Connection,
-  job: BackfillJob,
-  checkpoint: Checkpoint,
-  limits: Limits,
-): Promise<PlannerSettings> {
-  const { nextBlock, endBlock } = checkpoint;
-  // The largest chunk there can be: a smaller one makes the range only more attractive.
-  const update = updateOf(job, nextBlock, Math.min(endBlock, nextBlock + MAX_BLOCKS));
+export function choosePlan(session: Session, limits: Limits): Promise<PlannerSettings> {
+  const { connection, job } = session;
   return inTransaction(connection, async () => {
-    await lockTable(connection, job, limits, {});
-    const settings = await assertTidRangeScan(connection, job, update);
+    await lockTable(session, limits);
+    const update = { text: updateOf(job), types: UPDATE_TYPES, values: "('(0,0)', '(1,0)', 0)" };
+    const settings = await assertTidRangeScan(session, update);
     await connection.query('COMMIT');
     return settings;
   });
 }
 
+/** Blocks from and to before, and the file to which they belong. */
+const UPDATE_TYPES = '(tid, tid, oid)';
+
 /** ONLY, because a child by inheritance has blocks of its own, and a job of its own. */
-function updateOf(
-  job: BackfillJob,
-  from: number,
-  to: number,
-  condition: string | null = null,
-): string {
+function updateOf(job: BackfillJob, condition: string | null = null): string {
   const set = job.set.map(({ column, value }) => `${quoteIdentifier(column)} = (${value})`);
   return (
-    `UPDATE ONLY ${tableOf(job)} SET ${set.join(', ')} ` +
-    `WHERE ${blockRange(from, to)} ${condition === null ? '' : `AND ${condition}`} ` +
-    `AND (${job.pending})`
+    `UPDATE ONLY ${tableOf(job)} SET ${set.join(', ')} WHERE ctid >= $1 AND ctid < $2 ` +
+    `${condition === null ? '' : `AND ${condition}`} AND (${job.pending}) AND ${isFile(job)}`
   );
+}
+
+/** For who sees in pg_stat_activity a chunk at work, whose statements are only told by their names. */
+function noteOf(job: BackfillJob): string {
+  return `/* fills ${tableOf(job).replaceAll('*/', '* /').replaceAll('/*', '/ *')} */`;
+}
+
+/**
+ * What is seen before and after the UPDATE. The name is looked up each time: a constant of type regclass
+ * would be, in a statement that is prepared, what it was then.
+ */
+function stateOf(job: BackfillJob): string {
+  return `SELECT pg_catalog.pg_stat_get_xact_tuples_hot_updated(${job.table.oid})::float8 AS stayed,
+      extract(epoch FROM clock_timestamp())::float8 * 1000 AS "atMs", t.oid::oid AS oid,
+      pg_catalog.pg_relation_filenode(t.oid) AS relfilenode
+    FROM pg_catalog.to_regclass(${quoteLiteral(tableOf(job))}) AS t (oid)`;
 }
 
 /**
@@ -147,9 +137,9 @@ async function several(connection: Connection, sql: string): Promise<QueryResult
  * FULL, CLUSTER, pg_repack, TRUNCATE) needs ACCESS EXCLUSIVE, so that the answer holds until the end
  * of the transaction; asked before the lock, it could be outdated by the time the rows are read.
  */
-function isFile(job: BackfillJob, relfilenode: number): string {
+function isFile(job: BackfillJob): string {
   const table = `${quoteLiteral(tableOf(job))}::regclass`;
-  return `${table}::oid = ${job.table.oid} AND pg_catalog.pg_relation_filenode(${table}) = ${relfilenode}`;
+  return `${table}::oid = ${job.table.oid} AND pg_catalog.pg_relation_filenode(${table}) = $3`;
 }
 
 /**
@@ -159,40 +149,15 @@ function isFile(job: BackfillJob, relfilenode: number): string {
  * could be outdated by the time the UPDATE runs, and its blocks would be of the new file under the
  * old file's numbers.
  */
-async function lockTable(
-  connection: Connection,
-  job: BackfillJob,
-  limits: Limits,
-  planner: PlannerSettings,
-): Promise<RelationFile> {
+async function lockTable(session: Session, limits: Limits): Promise<RelationFile> {
+  const { connection, job } = session;
   const table = tableOf(job);
   const results = await several(
     connection,
-    `${beginSql(job, limits, planner)} LOCK TABLE ONLY ${table} IN ROW EXCLUSIVE MODE;
+    `${session.beginSql(limits, {})} LOCK TABLE ONLY ${table} IN ROW EXCLUSIVE MODE;
      ${relationFileSql(quoteLiteral(table))}`,
   );
   return assertTable(job, results.at(-1)!);
-}
-
-/** The beginning of a transaction, with the settings that are its own. */
-function beginSql(job: BackfillJob, limits: Limits, planner: PlannerSettings): string {
-  const local = {
-    lock_timeout: limits.lockMs,
-    statement_timeout: limits.statementMs,
-    // The row locks are released at COMMIT, which then waits neither for the disk nor for a
-    // synchronous standby. A crash can lose the last chunks, rows and checkpoint together, and
-    // they are filled again. Whoever records later that the fill is complete commits after it in
-    // the same WAL, so that record is never there without the rows.
-    synchronous_commit: 'off',
-    // A policy that hides rows from this role is an error, and not rows that are never filled.
-    row_security: 'off',
-    // Compiling is for statements of seconds.
-    jit: 'off',
-    ...(job.silenceTriggers ? { session_replication_role: 'replica' } : {}),
-    ...planner,
-  };
-  const set = Object.entries(local).map(([name, value]) => `SET LOCAL ${name} = ${value};`);
-  return `${BEGIN}; ${set.join(' ')}`;
 }
 
 /** @throws Error when the name is another table's now. */

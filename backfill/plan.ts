@@ -1,6 +1,6 @@
-import type { Connection } from '../db/connect.js';
 import { tableOf } from './checkpoint.js';
 import type { BackfillJob } from './job.js';
+import type { Session } from './session.js';
 
 /** Planner settings of a chunk's transaction, by name. */
 export type PlannerSettings = Readonly<Record<string, 'on' | 'off'>>;
@@ -22,6 +22,14 @@ const LADDER: readonly PlannerSettings[] = [
   },
 ];
 
+/** A statement as it is prepared, and values with which it could be run. */
+interface Prepared {
+  text: string;
+  /** Of its parameters, in parentheses; so are the values. */
+  types: string;
+  values: string;
+}
+
 interface PlanNode {
   'Node Type': string;
   'Relation Name'?: string;
@@ -30,21 +38,26 @@ interface PlanNode {
 }
 
 /**
- * Finds the settings under which `update` reads its table by a TID range scan: the cost of a chunk
+ * Finds the settings under which an update, prepared, reads its table by a TID range scan: the cost of a chunk
  * is then that of its blocks, however large the table is.
  * https://www.postgresql.org/docs/current/using-explain.html
  * @throws Error with the plan's scans when no settings bring that about.
  */
 export async function assertTidRangeScan(
-  connection: Connection,
-  job: BackfillJob,
-  update: string,
+  session: Session,
+  { text, types, values }: Prepared,
 ): Promise<PlannerSettings> {
+  const { connection, job } = session;
   let scans: string[] = [];
   for (const settings of LADDER) {
     const set = Object.entries(settings).map(([name, value]) => `SET LOCAL ${name} = ${value}`);
-    await connection.query(set.join('; '));
-    const { rows } = await connection.query(`EXPLAIN (FORMAT JSON, VERBOSE) ${update}`);
+    // One that was prepared before would show the plan that it had then.
+    const name = session.newName();
+    await connection.query(`${set.join('; ')}; PREPARE ${name} ${types} AS ${text}`);
+    const { rows } = await connection.query(
+      `EXPLAIN (FORMAT JSON, VERBOSE) EXECUTE ${name} ${values}`,
+    );
+    await connection.query(`DEALLOCATE ${name}`);
     scans = rows.flatMap((row) =>
       (row['QUERY PLAN'] as { Plan: PlanNode }[]).flatMap(({ Plan }) => scansOf(Plan, job)),
     );

@@ -1,5 +1,6 @@
 import type { Connection, Opener } from '../db/connect.js';
-import type { Limits } from './fill.js';
+import type { BackfillJob } from './job.js';
+import { type Limits, Session } from './session.js';
 import type { Waiter } from './signals/blocking.js';
 import type { SignalWatch } from './signals/watch.js';
 import type { Reason } from './throttle.js';
@@ -24,15 +25,19 @@ export class Worker {
   waiter: Waiter | null = null;
 
   private constructor(
-    readonly connection: Connection,
+    readonly session: Session,
     readonly pid: number,
   ) {}
 
   /** @throws Error of `pg`, when the server cannot be reached or refuses the login. */
-  static async open(open: Opener): Promise<Worker> {
-    const connection = await open('backfill');
-    const { rows } = await connection.query('SELECT pg_backend_pid() AS pid');
-    return new Worker(connection, rows[0].pid);
+  static async open(open: Opener, job: BackfillJob): Promise<Worker> {
+    const session = await Session.open(open, job);
+    const { rows } = await session.connection.query('SELECT pg_backend_pid() AS pid');
+    return new Worker(session, rows[0].pid);
+  }
+
+  get connection(): Connection {
+    return this.session.connection;
   }
 
   /** Waits for what our backend does; an abort cancels it, a server that is mute is given up. */

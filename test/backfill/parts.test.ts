@@ -6,22 +6,23 @@
 import t from 'tap';
 import { advance, readCheckpoint } from '../../backfill/checkpoint.js';
 import { beginNextPass, fillChunk } from '../../backfill/fill.js';
-import type { BackfillJob } from '../../backfill/job.js';
 import { PARTS } from '../../backfill/parts.js';
+import { Session } from '../../backfill/session.js';
 import { Cluster } from '../../cli/demo/cluster.js';
-import { type Connection, connect } from '../../db/connect.js';
+import { connect } from '../../db/connect.js';
 import { makeJob, pendingRows, run } from './setup.js';
 
 const LIMITS = { lockMs: 1_000, statementMs: 10_000 };
 const PLANNER = { enable_tidscan: 'on', enable_seqscan: 'off' } as const;
 
 /** One part of the first 32 blocks; the last takes the checkpoint past them. */
-async function fillPart(connection: Connection, job: BackfillJob, part: number) {
+async function fillPart(session: Session, part: number) {
+  const { connection, job } = session;
   const at = (await readCheckpoint(connection, job.migrationId))!;
   const { relfilenode } = at;
   const chunk = { oid: job.table.oid, relfilenode, from: 0, to: 32, part, parts: PARTS };
   const next = part === PARTS - 1 ? 32 : 0;
-  const step = await fillChunk(connection, job, chunk, LIMITS, PLANNER);
+  const step = await fillChunk(session, chunk, LIMITS, PLANNER);
   if (step.kind === 'filled') await advance(connection, job.migrationId, at, next, step.rows);
   return step;
 }
@@ -38,10 +39,11 @@ t.test('a stretch in parts', async (t) => {
       const table = `killed${killedAfter}`;
       const job = await makeJob(cluster, 5_000, { table });
       const connection = await connect({ url, role: 'killed' });
-      await beginNextPass(connection, job, 1, LIMITS);
+      const session = await Session.on(connection, job);
+      await beginNextPass(session, 1, LIMITS);
       const shares: number[] = [];
       for (let part = 0; part <= killedAfter; part++) {
-        const step = await fillPart(connection, job, part);
+        const step = await fillPart(session, part);
         if (step.kind !== 'filled') return t.fail('another file');
         shares.push(step.rows);
       }
@@ -66,7 +68,8 @@ t.test('a stretch in parts', async (t) => {
       const table = `moved${rewrittenAfter}`;
       const job = await makeJob(cluster, 5_000, { table });
       const connection = await connect({ url, role: 'moved' });
-      await beginNextPass(connection, job, 1, LIMITS);
+      const session = await Session.on(connection, job);
+      await beginNextPass(session, 1, LIMITS);
       for (let part = 0; part < PARTS; part++) {
         // Writers keep the invariant; their rows go into free space before and behind the cursor.
         await client.query(
@@ -75,7 +78,7 @@ t.test('a stretch in parts', async (t) => {
            INSERT INTO public.${table} (id, id_new) SELECT i, i FROM generate_series(
              ${10_000 + part * 1_000}, ${10_050 + part * 1_000}) AS i`,
         );
-        const step = await fillPart(connection, job, part);
+        const step = await fillPart(session, part);
         const isNew = part === rewrittenAfter + 1;
         t.equal(step.kind, isNew ? 'other-file' : 'filled');
         if (isNew) break;

@@ -102,7 +102,7 @@ t.test('signals', async (t) => {
     await until('the first chunk has filled its first row', async () => {
       const { rows } = await client.query(
         `SELECT FROM pg_stat_activity WHERE application_name = 'pgtandem backfill'
-         AND wait_event = 'PgSleep' AND query LIKE '%UPDATE ONLY%'`,
+         AND wait_event = 'PgSleep' AND query LIKE '/* fills %'`,
       );
       return rows.length > 0;
     });

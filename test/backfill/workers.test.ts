@@ -208,7 +208,7 @@ t.test('three workers on one table', async (t) => {
     t.teardown(() => link.close());
     let [chunks, looks, inARow, most] = [0, 0, 0, 0];
     link.cut = (sent) => {
-      if (sent.includes('UPDATE ONLY')) {
+      if (sent.includes('/* fills ')) {
         chunks++;
         most = Math.max(most, ++inARow);
       } else if (sent.includes('look ')) {
@@ -293,7 +293,7 @@ t.test('three workers on one table', async (t) => {
     await until('a row is being filled', async () => {
       const { rows } = await client.query(
         `SELECT FROM pg_stat_activity WHERE application_name = 'pgtandem backfill'
-         AND wait_event = 'PgSleep' AND query LIKE '%UPDATE ONLY%'`,
+         AND wait_event = 'PgSleep' AND query LIKE '/* fills %'`,
       );
       return rows.length === 1;
     });
