@@ -15,8 +15,6 @@ const WORTH_IT = 0.3;
 
 /** Fewer blocks are filled in one: a part of two blocks' rows costs about what its transaction does. */
 const SMALLEST = 16;
-/** In so many pieces the first part of so many blocks is filled at most. */
-const PIECES = 8;
 
 /** So many stretches are filled in one before parts are tried again, at first and at most. */
 const FIRST_PAUSE = 8;
@@ -40,12 +38,9 @@ export class Parts {
   private pause = FIRST_PAUSE;
   private left = 0;
 
-  /**
-   * Blocks of a stretch of which so many are worth the target in its longest part, the first. A few blocks
-   * filled in one leave all their rows elsewhere, and take longer than a part of more blocks does.
-   */
-  blocks(wanted: number): number {
-    return this.left === 0 && wanted * PIECES >= SMALLEST ? Math.max(wanted, SMALLEST) : wanted;
+  /** Blocks of the next stretch, at least; null: it is filled in one. */
+  get smallest(): number | null {
+    return this.left > 0 ? null : SMALLEST;
   }
 
   /** Parts of the next stretch, of so many blocks: each costs a transaction. */

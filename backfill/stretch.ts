@@ -20,10 +20,7 @@ export interface Chunk extends Range {
 
 /** Blocks that are being filled, in parts; `part` is the next one, or the one under way. */
 export interface Stretch extends Chunk {
-  /**
-   * The blocks of the next transaction: all of them, but of the first part, whose rows leave their blocks,
-   * only so many as are worth the target. It takes several times as long as the others.
-   */
+  /** The blocks of the next transaction, or of the one under way: as many of the part as are worth the target. */
   piece: Range;
   /** Attempts at these blocks that have failed in a row, and since when. */
   failures: number;
@@ -32,12 +29,11 @@ export interface Stretch extends Chunk {
 
 /** What only this file needs to know of a stretch. */
 interface Open extends Stretch {
-  /** Blocks of a piece of the first part. */
-  pieceBlocks: number;
-  /** Of what is done: rows, those that stayed in their blocks, the longest time for a block. */
+  /** The first block of the part that no piece has been of that is done. */
+  nextBlock: number;
+  /** Of what is done: rows, and those that stayed in their blocks. */
   rows: number;
   stayed: number;
-  msPerBlock: number;
   isUnderWay: boolean;
   /** The number of its latest chunk. */
   number: number;
@@ -68,7 +64,15 @@ const AHEAD_BLOCKS = 8 * MAX_BLOCKS;
  * place of transaction ids. Until then the workers go on with other stretches, by turns.
  */
 export class Stretches {
-  private readonly sizer = new ChunkSizer();
+  /**
+   * How many blocks are worth the target: of the first part, whose rows leave their blocks and have every index
+   * hear of it, several times fewer than of the later ones, and of a stretch in one fewer still.
+   */
+  private readonly sizers = {
+    first: new ChunkSizer(),
+    later: new ChunkSizer(),
+    whole: new ChunkSizer(),
+  };
   private readonly parts = new Parts();
   private file = { oid: 0, relfilenode: 0 };
   /** Blocks before it have been given out, those from `end` on are not part of the pass. */
@@ -121,6 +125,8 @@ export class Stretches {
     const ready = lowest(idle.filter(({ number }) => number < horizon));
     const next = ready ?? this.add(targetMs, nowMs, workers) ?? lowest(idle);
     if (!next) return null;
+    // As large as is right now, however large it was to be when the stretch was begun.
+    next.piece = pieceOf(next, this.sizerOf(next).size(targetMs));
     next.number = ++this.numbers;
     next.isUnderWay = true;
     this.underWay.set(next.number, Math.min(next.number, ...this.underWay.keys()));
@@ -136,26 +142,27 @@ export class Stretches {
 
   /** Everything before this block is filled when the chunk, which is under way, is committed. */
   reachedWith(stretch: Stretch): number {
-    return this.lowWater(stretch.part + 1 === stretch.parts ? stretch : null);
+    return this.lowWater(isLast(stretch) ? stretch : null);
   }
 
   /**
-   * A part was committed, or a piece of the first: the next one comes, or the whole is learned from.
+   * A piece of a part was committed: the next one comes, or the next part's first.
    * @param ms what its UPDATE took.
-   * @returns whether it was the last.
+   * @returns whether it was the last of the stretch.
    */
   filled(stretch: Stretch, rows: number, stayed: number, ms: number): boolean {
     const one = this.ended(stretch);
+    this.sizerOf(one).filled(one.piece.to - one.piece.from, ms);
     one.failures = 0;
     one.rows += rows;
     one.stayed += stayed;
-    one.msPerBlock = Math.max(one.msPerBlock, ms / (one.piece.to - one.piece.from));
-    if (goOn(one)) return false;
+    if (!isLast(one)) {
+      goOn(one);
+      return false;
+    }
     this.open = this.open.filter((other) => other !== one);
     const blocks = one.to - one.from;
     this.done += blocks;
-    // The target is of each transaction, so the longest one tells how many blocks come next.
-    this.sizer.filled(one.pieceBlocks, one.msPerBlock * one.pieceBlocks);
     this.parts.filled(one.parts, one.rows, one.stayed);
     this.left.blocks += blocks;
     this.left.rows += one.rows;
@@ -165,10 +172,11 @@ export class Stretches {
 
   /** A chunk was given up: half of its blocks come next, after a while, from the first part on. */
   failed(stretch: Stretch, nowMs: number): void {
-    const { from, to, failures: before, failingSinceMs: sinceMs } = this.ended(stretch);
+    const one = this.ended(stretch);
+    const { from, to, piece, failures: before, failingSinceMs: sinceMs } = one;
     this.open = this.open.filter((other) => other !== stretch);
     // What comes again is halved here; the sizer is for the others.
-    if (before === 0) this.sizer.failed(to - from);
+    if (before === 0) this.sizerOf(one).failed(piece.to - piece.from);
     const failures = before + 1;
     const failingSinceMs = before === 0 ? nowMs : sinceMs;
     const notBeforeMs = nowMs + retryWaitMs(failures);
@@ -180,6 +188,11 @@ export class Stretches {
 
   vacuumed(): void {
     this.left = { ...NOTHING };
+  }
+
+  private sizerOf({ part, parts }: Stretch): ChunkSizer {
+    const { first, later, whole } = this.sizers;
+    return parts === 1 ? whole : part === 0 ? first : later;
   }
 
   private lowWater(without: Stretch | null): number {
@@ -205,39 +218,45 @@ export class Stretches {
     if (!again && ahead >= AHEAD_BLOCKS * workers) return null;
     const { from, to: limit } = again ?? { from: this.frontier, to: this.end };
     if (from >= limit) return null;
-    const wanted = this.sizer.size(targetMs);
-    const blocks = again?.failures ? wanted : this.parts.blocks(wanted);
+    const { smallest } = this.parts;
+    const { later, whole } = this.sizers;
+    const blocks =
+      smallest === null ? whole.size(targetMs) : Math.max(smallest, later.size(targetMs));
     const to = Math.min(limit, from + blocks);
     if (!again) this.frontier = to;
     else if (to < limit) again.from = to;
     else this.returned = this.returned.filter((one) => one !== again);
     const { failures = 0, failingSinceMs = 0 } = again ?? {};
     const parts = this.parts.count(to - from);
-    const pieceBlocks = parts === 1 ? to - from : Math.min(to - from, wanted);
-    const piece = { from, to: from + pieceBlocks };
-    const done = { rows: 0, stayed: 0, msPerBlock: 0 };
-    const under = { isUnderWay: false, number: 0 };
-    const of = { ...this.file, from, to, part: 0, parts, piece, pieceBlocks };
-    const one: Open = { ...of, failures, failingSinceMs, ...done, ...under };
+    const of = { ...this.file, from, to, part: 0, parts, piece: { from, to }, nextBlock: from };
+    const under = { isUnderWay: false, number: 0, rows: 0, stayed: 0 };
+    const one: Open = { ...of, failures, failingSinceMs, ...under };
     this.open.push(one);
     return one;
   }
 }
 
 /** Blocks that the parts and pieces which are done come to. */
-function doneOf({ from, to, part, parts, piece }: Open): number {
-  return (part === 0 ? piece.from - from : (to - from) * part) / parts;
+function doneOf({ from, to, part, parts, nextBlock }: Open): number {
+  return ((to - from) * part + nextBlock - from) / parts;
 }
 
-/** To the next piece or part. @returns whether there is one. */
-function goOn(one: Open): boolean {
-  const { from, to, pieceBlocks } = one;
-  if (one.part === 0 && one.piece.to < to) {
-    one.piece = { from: one.piece.to, to: Math.min(to, one.piece.to + pieceBlocks) };
-    return true;
-  }
-  one.piece = { from, to };
-  return ++one.part < one.parts;
+/** Of the blocks that are left of the part, in equal pieces: a small rest would say little of what a block takes. */
+function pieceOf({ to, nextBlock }: Open, blocks: number): Range {
+  const left = to - nextBlock;
+  const pieces = Math.max(1, Math.round(left / blocks));
+  return { from: nextBlock, to: nextBlock + Math.ceil(left / pieces) };
+}
+
+/** Whether the stretch is filled with the piece that is under way. */
+function isLast({ to, part, parts, piece }: Stretch): boolean {
+  return piece.to === to && part + 1 === parts;
+}
+
+function goOn(one: Open): void {
+  const isPartDone = one.piece.to === one.to;
+  one.nextBlock = isPartDone ? one.from : one.piece.to;
+  if (isPartDone) one.part++;
 }
 
 function lowest<T extends Range>(ranges: readonly T[]): T | null {

@@ -102,13 +102,13 @@ t.test('what a fill fires, whom it obeys and what it refuses', async (t) => {
   });
 
   t.test('names are quoted, and the children of a table are left alone', async (t) => {
-    const job = await makeJob(cluster, 100, { table: '"We""ird ""$1"' });
-    await client.query(`CREATE TABLE public.child () INHERITS (public."We""ird ""$1");
+    const job = await makeJob(cluster, 100, { table: '"We""ird ""$1 */ /*"' });
+    await client.query(`CREATE TABLE public.child () INHERITS (public."We""ird ""$1 */ /*");
       INSERT INTO public.child (id) VALUES (-1)`);
     job.table.name = 'We"ird "$1 */ /*';
     await run(cluster, job);
     t.equal(await pendingRows(client, 'child'), 1);
-    t.equal(await pendingRows(client, '"We""ird ""$1"'), 1, 'which is the row of the child');
+    t.equal(await pendingRows(client, '"We""ird ""$1 */ /*"'), 1, 'which is the row of the child');
   });
 
   t.test('an UPDATE that a rule turns into something else is refused', async (t) => {

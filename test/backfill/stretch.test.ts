@@ -6,7 +6,9 @@
  *   way beside the part, and not what had begun beside that: the second, none before its time;
  * - what waits for its retry keeps no worker: the third;
  * - stretches are begun however far ahead: the fourth;
- * - the first part is one piece, a piece is left out, or what it takes is not seen for its blocks: the last.
+ * - a piece is left out of a part, or comes twice, or its part's last one ends the stretch early: the first;
+ * - one measure for the first part and the later ones, a stretch as long as its first part is worth, or pieces
+ *   as large as when the stretch began: the last ones.
  */
 import t from 'tap';
 import { PARTS } from '../../backfill/parts.js';
@@ -26,7 +28,7 @@ t.test('ranges for any number of workers, whatever ends when and how', async (t)
   t.comment(`SEED=${seed}`);
   const random = randomFrom(seed);
   const upTo = (n: number) => Math.floor(random() * n);
-  let [halves, most, stretches] = [0, 0, 0];
+  let [halves, most, stretches, pieces] = [0, 0, 0, 0];
   for (let trial = 0; trial < 60; trial++) {
     const from = upTo(2) * upTo(500);
     const end = from + upTo(3_000);
@@ -35,6 +37,8 @@ t.test('ranges for any number of workers, whatever ends when and how', async (t)
     /** How often each block was filled in whole. */
     const filled = new Uint8Array(end);
     const underWay: Stretch[] = [];
+    /** Of each stretch in work, the first block of its part that was not filled. */
+    const at = new Map<Stretch, { part: number; next: number }>();
     const failing = random() < 0.5 ? 0 : 0.2;
     let [nowMs, reached, workers] = [0, from, 1 + upTo(5)];
     const trouble = (what: string) => t.fail(`trial ${trial}: ${what}`);
@@ -48,6 +52,11 @@ t.test('ranges for any number of workers, whatever ends when and how', async (t)
         for (const one of underWay) {
           if (one.from < stretch.to && stretch.from < one.to) trouble('blocks for two at once');
         }
+        const { part, from: first, to, piece } = stretch;
+        const { next } = at.get(stretch) ?? { next: first };
+        if ((at.get(stretch)?.part ?? 0) !== part) trouble('a part is left out');
+        if (piece.from !== next || piece.to <= next || piece.to > to)
+          trouble('a piece is left out');
         if (stretch.oid !== 7 || stretch.relfilenode !== 5) trouble('another file');
         underWay.push(stretch);
         if (underWay.length > workers) trouble('more than there are workers');
@@ -63,12 +72,16 @@ t.test('ranges for any number of workers, whatever ends when and how', async (t)
       const [one] = underWay.splice(upTo(underWay.length), 1);
       if (random() < failing) {
         ranges.failed(one!, nowMs);
+        at.delete(one!);
         halves++;
         continue;
       }
-      const isLast = one!.part === one!.parts - 1;
-      const { from: first, to } = one!;
+      const { from: first, to, part, parts, piece } = one!;
+      const isPart = piece.to === to;
+      const isLast = isPart && part === parts - 1;
       const next = ranges.reachedWith(one!);
+      at.set(one!, isPart ? { part: part + 1, next: first } : { part, next: piece.to });
+      pieces++;
       if (ranges.filled(one!, 100, 80, random() * 120) !== isLast) trouble('the last part');
       if (isLast) {
         stretches++;
@@ -85,14 +98,14 @@ t.test('ranges for any number of workers, whatever ends when and how', async (t)
     if (ranges.blocksDone !== end) trouble(`${ranges.blocksDone} of ${end} blocks`);
     if (filled.subarray(from).some((times) => times !== 1)) trouble('a block is left out or twice');
   }
-  t.comment(`${stretches} stretches, ${halves} failures, at most ${most} at once`);
+  t.comment(`${stretches} stretches in ${pieces} pieces, ${halves} failures, ${most} at once`);
   t.ok(stretches > 10_000 && halves > 1_000 && most === 5);
 });
 
 t.test('parts come by turns, each when nobody sees the one before as it was', async (t) => {
   for (const workers of [1, 2, 3, 4]) {
     const ranges = new Stretches();
-    ranges.begin(7, checkpoint(0, 40_000));
+    ranges.begin(7, checkpoint(0, 200_000));
     // As PostgreSQL has it: a snapshot's xmin is the oldest transaction that runs when it is taken.
     let xids = 0;
     const running = new Map<Stretch, { xid: number; xmin: number; endsMs: number }>();
@@ -104,7 +117,7 @@ t.test('parts come by turns, each when nobody sees the one before as it was', as
         if (!stretch) break;
         const horizon = Math.min(...[...running.values()].map(({ xmin }) => xmin));
         const before = committed.get(stretch);
-        if (before !== undefined && stretch.to < 38_000) {
+        if (before !== undefined && stretch.to < 180_000) {
           parts++;
           if (before >= horizon) early++;
         }
@@ -124,7 +137,7 @@ t.test('parts come by turns, each when nobody sees the one before as it was', as
       committed.set(stretch, xid);
       if (ranges.filled(stretch, 100, 80, 45)) committed.delete(stretch);
     }
-    t.equal(ranges.blocksDone, 40_000);
+    t.equal(ranges.blocksDone, 200_000);
     t.ok(parts > 20 * (PARTS - 1), `${workers} workers: ${parts} parts that follow another`);
     t.equal(early, 0, `${workers} workers: none before its time`);
     t.ok(open <= 4 * workers, `${workers} workers: at most ${open} stretches in work`);
@@ -172,46 +185,86 @@ t.test('what is ahead of the checkpoint is bounded', async (t) => {
   t.ok(ranges.take(50, 0, 2), 'and goes on when it has moved');
 });
 
+/** Fills a stretch as a server does: so many ms for a block of the first part, and of the others. */
+function fillStretch(ranges: Stretches, targetMs: number, first: number, later: number) {
+  const chunks: { part: number; blocks: number; ms: number }[] = [];
+  for (;;) {
+    const stretch = ranges.take(targetMs, 0, 1)!;
+    const { part, piece } = stretch;
+    const blocks = piece.to - piece.from;
+    const ms = blocks * (part === 0 ? first : later);
+    chunks.push({ part, blocks, ms });
+    if (ranges.filled(stretch, 100, 80, ms)) return chunks;
+  }
+}
+
+const blocksOf = (chunks: ReturnType<typeof fillStretch>) =>
+  chunks.map(({ part, blocks }) => [part, blocks]);
+
 t.test(
-  'the first part, whose rows leave their blocks, is filled in pieces of the target',
+  'each transaction takes what the target is, of the first part and of the others',
   async (t) => {
     const ranges = new Stretches();
     ranges.begin(7, checkpoint(0, 100_000));
-    /** As a server does it: 0.5 ms for a block of the first part, 0.1 ms for one of the others. */
+    const fill = (targetMs: number) => fillStretch(ranges, targetMs, 0.5, 0.1);
+    const later = (blocks: number) => [1, 2, 3, 4, 5, 6, 7].map((part) => [part, blocks]);
+    t.same(blocksOf(fill(2)), [[0, 16], ...later(16)], 'nothing is known of the first stretch');
+    const second = fill(2);
+    t.same(blocksOf(second), [...Array(5).fill([0, 4]), ...later(20)]);
+    t.ok(second.every(({ ms }) => ms <= 2));
+    t.equal(ranges.blocksDone, 36);
+    t.same(blocksOf(fill(2)), blocksOf(second), 'and again, by the same measure');
+    fill(50);
+    const fast = fill(50);
+    t.ok(
+      fast.every(({ ms }) => ms <= 50) && fast.length < 20,
+      `${fast.map(({ ms }) => ms.toFixed(0))} ms`,
+    );
+  },
+);
+
+t.test('a stretch that was begun at full speed goes on in small pieces', async (t) => {
+  const ranges = new Stretches();
+  ranges.begin(7, checkpoint(0, 100_000));
+  for (let i = 0; i < 8; i++) fillStretch(ranges, 50, 0.5, 0.1);
+  const begun = ranges.take(50, 0, 1)!;
+  t.ok(begun.to - begun.from > 400, `${begun.to - begun.from} blocks`);
+  ranges.filled(begun, 100, 80, (begun.piece.to - begun.piece.from) * 0.5);
+  const rest = fillStretch(ranges, 2, 0.5, 0.1);
+  t.ok(
+    Math.max(...rest.map(({ ms }) => ms)) <= 3,
+    'about the target, and no more than half as much again',
+  );
+});
+
+t.test('blocks of which each takes longer than the target are filled one by one', async (t) => {
+  const ranges = new Stretches();
+  ranges.begin(7, checkpoint(0, 100_000));
+  for (let i = 0; i < 3; i++) fillStretch(ranges, 2, 5, 3);
+  const chunks = fillStretch(ranges, 2, 5, 3);
+  t.same(
+    blocksOf(chunks),
+    Array.from({ length: PARTS * 16 }, (_, i) => [Math.floor(i / 16), 1]),
+  );
+});
+
+t.test(
+  'where rows do not stay, a stretch is what is worth the target when it is filled in one',
+  async (t) => {
+    const ranges = new Stretches();
+    ranges.begin(7, checkpoint(0, 100_000));
     const fill = () => {
-      const chunks: { part: number; blocks: number; ms: number; isLast: boolean }[] = [];
-      for (;;) {
-        const stretch = ranges.take(2, 0, 1)!;
-        const { part, from, to } = stretch;
-        const piece = { ...stretch.piece };
-        const expected = part === 0 && chunks.length > 0 ? undefined : from;
-        if (expected !== undefined) t.equal(piece.from, expected);
-        if (part > 0) t.same(piece, { from, to }, 'the others take all of it');
-        const done = ranges.blocksDone;
-        const blocks = piece.to - piece.from;
-        const ms = blocks * (part === 0 ? 0.5 : 0.1);
-        const isLast = ranges.filled(stretch, 10, 8, ms);
-        t.ok(ranges.blocksDone >= done);
-        chunks.push({ part, blocks, ms, isLast });
-        if (isLast) return chunks;
+      for (let chunks = 1; ; chunks++) {
+        const stretch = ranges.take(50, 0, 1)!;
+        const blocks = stretch.piece.to - stretch.piece.from;
+        if (ranges.filled(stretch, 100, 0, blocks * (stretch.parts === 1 ? 1 : 0.1))) {
+          return { chunks, parts: stretch.parts, blocks };
+        }
       }
     };
-    t.same(
-      fill().map(({ blocks }) => blocks),
-      Array(8).fill(16),
-      'nothing is known of the first stretch',
-    );
-    const second = fill();
-    t.same(
-      second.map(({ part, blocks }) => [part, blocks]),
-      [...Array(4).fill([0, 4]), ...[1, 2, 3, 4, 5, 6, 7].map((part) => [part, 16])],
-    );
-    t.ok(second.every(({ ms }) => ms <= 2));
-    t.equal(ranges.blocksDone, 32);
-    t.same(
-      fill().map(({ blocks }) => blocks),
-      second.map(({ blocks }) => blocks),
-      'and again, by the same measure',
-    );
+    t.match(fill(), { parts: PARTS });
+    t.same(fill(), { chunks: 1, parts: 1, blocks: 16 }, 'nothing is known of that either');
+    for (let i = 0; i < 4; i++) fill();
+    t.same(fill(), { chunks: 1, parts: 1, blocks: 50 });
   },
 );
