@@ -11,11 +11,10 @@ import { beginNextPass, choosePlan, retryableState } from './fill.js';
 import { inspect } from './inspect.js';
 import { type BackfillJob, fillWorkersOf, type ThrottleSettings } from './job.js';
 import { crewOf, Pacer, restTimes } from './pace.js';
-import type { PlannerSettings } from './plan.js';
 import type { Progress } from './progress.js';
 import { AHEAD_MS, Question } from './question.js';
 import { Report } from './report.js';
-import type { Limits } from './session.js';
+import type { Limits, PlannerSettings } from './session.js';
 import { blockingReason } from './signals/blocking.js';
 import { SignalWatch } from './signals/watch.js';
 import {

@@ -5,8 +5,8 @@ import { quoteIdentifier, quoteLiteral } from '../sql/rules.js';
 import { beginPass, type Checkpoint, tableOf } from './checkpoint.js';
 import type { BackfillJob } from './job.js';
 import { partCondition } from './parts.js';
-import { assertTidRangeScan, type PlannerSettings } from './plan.js';
-import type { Limits, Session } from './session.js';
+import { assertTidRangeScan } from './plan.js';
+import type { Limits, PlannerSettings, Session } from './session.js';
 import type { Chunk } from './stretch.js';
 
 export interface Filled {

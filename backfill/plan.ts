@@ -1,9 +1,6 @@
 import { tableOf } from './checkpoint.js';
 import type { BackfillJob } from './job.js';
-import type { Session } from './session.js';
-
-/** Planner settings of a chunk's transaction, by name. */
-export type PlannerSettings = Readonly<Record<string, 'on' | 'off'>>;
+import type { PlannerSettings, Session } from './session.js';
 
 /**
  * What is tried, in this order, until a chunk's plan is a TID range scan. The first changes nothing

@@ -1,12 +1,14 @@
 import type { Connection, Opener } from '../db/connect.js';
 import type { BackfillJob } from './job.js';
-import type { PlannerSettings } from './plan.js';
 
 /**
  * READ COMMITTED whatever the role's default is: a stricter level fails on every row that the
  * application changed meanwhile, where this one waits for it and looks at its new version.
  */
 const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE';
+
+/** Planner settings of a chunk's transaction, by name. */
+export type PlannerSettings = Readonly<Record<string, 'on' | 'off'>>;
 
 /** What a transaction may wait for, and for how long. */
 export interface Limits {
