@@ -4,7 +4,7 @@ const GAIN = 0.35;
 const MAX_ERROR = 2;
 /** From this share of the threshold up to all of it nothing is changed. */
 const QUIET = 0.8;
-/** With chunks of 2 ms this was about four a second, of ninety rows each (two cores). */
+/** With chunks of 2 ms this was about four a second, of some hundred rows each (two cores). */
 const MAX_FACTOR = 512;
 /** How old observations are, at most, of a signal that does not say so, milliseconds. */
 const DELAY_MS = 1_000;

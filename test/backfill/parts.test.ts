@@ -90,4 +90,40 @@ t.test('a stretch in parts', async (t) => {
       t.equal(await pendingRows(client, table), 0);
     }
   });
+
+  t.test('the statements of a connection are planned once, for all chunks', async (t) => {
+    const job = await makeJob(cluster, 5_000, { table: 'planned' });
+    const connection = await connect({ url, role: 'planned' });
+    t.teardown(() => connection.end());
+    const session = await Session.on(connection, job);
+    await beginNextPass(session, 1, LIMITS);
+    for (const part of [0, 0, 0, 1]) await fillPart(session, part);
+    const { rows } = await connection.query(`SELECT statement LIKE '%UPDATE%' AS "isFill",
+        generic_plans::int AS generic, custom_plans::int AS custom
+      FROM pg_prepared_statements ORDER BY 1, 2`);
+    t.same(rows, [
+      { isFill: false, generic: 8, custom: 0 },
+      { isFill: true, generic: 1, custom: 0 },
+      { isFill: true, generic: 3, custom: 0 },
+    ]);
+  });
+
+  t.test('a table that takes the name of the planned one is not filled', async (t) => {
+    const job = await makeJob(cluster, 5_000, { table: 'renamed' });
+    const connection = await connect({ url, role: 'renamed' });
+    t.teardown(() => connection.end());
+    const session = await Session.on(connection, job);
+    await beginNextPass(session, 1, LIMITS);
+    await fillPart(session, 0);
+    await client.query(`ALTER TABLE public.renamed RENAME TO was;
+      CREATE TABLE public.renamed AS SELECT * FROM public.was`);
+    const left = await pendingRows(client, 'renamed');
+    await t.rejects(
+      fillPart(session, 1),
+      /renamed" is not the table that the migration was planned/,
+    );
+    await connection.query('ROLLBACK');
+    t.equal(await pendingRows(client, 'renamed'), left);
+    t.equal(await pendingRows(client, 'was'), left);
+  });
 });

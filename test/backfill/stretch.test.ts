@@ -237,6 +237,18 @@ t.test('a stretch that was begun at full speed goes on in small pieces', async (
   );
 });
 
+t.test('a piece takes half as much again as the target at most', async (t) => {
+  const ranges = new Stretches();
+  ranges.begin(7, checkpoint(0, 100_000));
+  for (let i = 0; i < 3; i++) fillStretch(ranges, 2, 0.2, 0.2);
+  const chunks = fillStretch(ranges, 2, 0.2, 0.2);
+  t.same(
+    blocksOf(chunks),
+    Array.from({ length: PARTS * 2 }, (_, i) => [i >> 1, 8]),
+    'of 16 blocks, where 10 would be the target',
+  );
+});
+
 t.test('blocks of which each takes longer than the target are filled one by one', async (t) => {
   const ranges = new Stretches();
   ranges.begin(7, checkpoint(0, 100_000));
