@@ -176,7 +176,7 @@ export class Crew {
     await endsWithin(Promise.allSettled([...ends, this.hiring]), 2_000);
   }
 
-  /** One part of a stretch of blocks. */
+  /** The next piece of a stretch of blocks. */
   private async fill(worker: Worker, stretch: Stretch, orders: Orders): Promise<void> {
     const { reader, signal } = this;
     const startedMs = performance.now();

@@ -45,7 +45,7 @@ export class Parts {
 
   /** Parts of the next stretch, of so many blocks: each costs a transaction. */
   count(blocks: number): number {
-    return this.left > 0 || blocks < SMALLEST ? 1 : PARTS;
+    return this.smallest === null || blocks < this.smallest ? 1 : PARTS;
   }
 
   /** A stretch was filled in so many parts; `stayed` of its rows have stayed in their blocks. */
