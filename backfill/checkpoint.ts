@@ -1,4 +1,3 @@
-import type { QueryResult } from 'pg';
 import type { Connection } from '../db/connect.js';
 import { quoteIdentifier } from '../sql/rules.js';
 import type { BackfillJob } from './job.js';
@@ -60,33 +59,41 @@ export async function beginPass(
 }
 
 /**
- * Moves the checkpoint on from where the caller believes it to be, and commits.
- * @throws Error when it is elsewhere: another process fills the same table. The rows are then
- *   committed all the same, which does no harm: they are in order.
+ * An UPDATE of the checkpoint, which more conditions and RETURNING can follow; `b` is its row. It is moved on
+ * to a block before which everything is in order, and never back: where several fill, who commits
+ * later may have begun with an older view of the others.
+ * @param id of the migration; all of them SQL.
+ */
+export function advanceSql(id: string, pass: string, block: string, rows: string): string {
+  return `UPDATE pgtandem.backfill AS b SET next_block = greatest(b.next_block, ${block}),
+     rows_filled = b.rows_filled + ${rows}, changed_at = clock_timestamp()
+   WHERE b.migration_id = ${id} AND b.pass = ${pass}`;
+}
+
+/**
+ * Moves the checkpoint on, without rows.
+ * @throws Error when it is of another pass.
  */
 export async function advance(
   connection: Connection,
   migrationId: number,
-  from: Checkpoint,
-  nextBlock: number,
-  rowsFilled: number,
+  pass: number,
+  block: number,
 ): Promise<Checkpoint> {
-  const results = await connection.query(
-    `UPDATE pgtandem.backfill SET next_block = ${nextBlock},
-       rows_filled = rows_filled + ${rowsFilled}, changed_at = clock_timestamp()
-     WHERE migration_id = ${migrationId} AND pass = ${from.pass} AND next_block = ${from.nextBlock}
-     RETURNING ${COLUMNS}; COMMIT`,
+  const { rows } = await connection.query(
+    `${advanceSql('$1', '$2', '$3', '0')} RETURNING ${COLUMNS}`,
+    [migrationId, pass, block],
   );
-  // Of several statements in one query there is a result each.
-  const { rows } = (results as unknown as QueryResult[])[0]!;
-  if (rows.length === 0) {
-    throw new Error(
-      `The checkpoint of the backfill of migration ${migrationId} is not at block ` +
-        `${from.nextBlock} of pass ${from.pass} any more: another process fills the same table. ` +
-        'Start again from the checkpoint, with one coordinator.',
-    );
-  }
+  if (rows.length === 0) throw anotherFills(migrationId);
   return rows[0];
+}
+
+/** Of a checkpoint that is not where this process has left it. */
+export function anotherFills(migrationId: number): Error {
+  return new Error(
+    `The checkpoint of the backfill of migration ${migrationId} was moved meanwhile: another process ` +
+      'fills the same table. Start again from the checkpoint, with one coordinator.',
+  );
 }
 
 /** The next backfill of this migration begins a pass of its own: a proof found a row not in order. */

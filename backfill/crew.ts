@@ -1,11 +1,11 @@
-import type { Connection, Opener } from '../db/connect.js';
+import type { Opener } from '../db/connect.js';
 import { lockedReason } from './blockers.js';
-import { advance, type Checkpoint } from './checkpoint.js';
+import { advance, anotherFills, type Checkpoint } from './checkpoint.js';
 import { timeouts } from './chunk.js';
-import { type Filled, fillChunk, inTransaction, retryableState } from './fill.js';
+import { fillChunk, retryableState } from './fill.js';
 import type { BackfillJob } from './job.js';
 import type { Reached } from './report.js';
-import type { PlannerSettings } from './session.js';
+import type { Limits, PlannerSettings, Session } from './session.js';
 import { blockingReason } from './signals/blocking.js';
 import type { SignalWatch } from './signals/watch.js';
 import { type Stretch, Stretches } from './stretch.js';
@@ -33,13 +33,14 @@ const HIRE_AGAIN_MS = 10_000;
 
 /**
  * The workers of one table, each with a connection of its own. A chunk and the checkpoint are in one
- * transaction; the commits come one after another, each with the block before which everything is
- * filled then. What others have filled beyond it is read again after a crash, and not filled again.
+ * transaction, with the block before which everything is filled as far as was known when it began.
+ * What others have filled beyond it is read again after a crash, and not filled again.
  */
 export class Crew {
   private workers: Worker[];
   private readonly busy = new Map<Worker, Promise<void>>();
-  private turn: Promise<unknown> = Promise.resolve();
+  /** The checkpoint is at no later block, whatever of what is under way is committed. */
+  private aheadBlock = 0;
   private readonly ended: Ended[] = [];
   private failure: { error: unknown } | null = null;
   private hiring: Promise<void> | null = null;
@@ -79,6 +80,7 @@ export class Crew {
   /** A pass begins, or goes on where another run was; nothing is under way. */
   begin(checkpoint: Checkpoint): void {
     this.checkpoint = checkpoint;
+    this.aheadBlock = checkpoint.nextBlock;
     this.isOtherFile = false;
     this.stretches.begin(this.job.table.oid, checkpoint);
   }
@@ -181,24 +183,12 @@ export class Crew {
     const { reader, signal } = this;
     const startedMs = performance.now();
     const limits = timeouts(orders.chunkTargetMs, stretch.failures);
-    let isWhole = false;
-    const { connection } = worker;
-    const work = inTransaction(connection, async () => {
-      const chunk = { ...stretch, ...stretch.piece };
-      const step = await fillChunk(worker.session, chunk, limits, orders.planner);
-      if (step.kind === 'filled') {
-        isWhole = await this.inTurn(() => this.commit(connection, stretch, step));
-      }
-      return step;
-    });
+    const work = this.fillPiece(worker.session, stretch, limits, orders.planner);
     try {
-      const step = await worker.interruptibly(work, limits, reader, signal);
-      if (step.kind === 'other-file') {
-        this.isOtherFile = true;
-        return;
-      }
+      const filled = await worker.interruptibly(work, limits, reader, signal);
+      if (!filled) return;
       const ms = performance.now() - startedMs;
-      this.ended.push({ kind: 'filled', worker, rows: step.rows, ms, isWhole });
+      this.ended.push({ kind: 'filled', worker, ...filled, ms });
     } catch (error) {
       const sqlstate = retryableState(error);
       if (sqlstate === null || signal.aborted) throw error;
@@ -207,21 +197,52 @@ export class Crew {
     }
   }
 
-  /** @returns whether the stretch is done. */
-  private async commit(connection: Connection, stretch: Stretch, filled: Filled): Promise<boolean> {
-    const { job, stretches } = this;
-    const { rows, stayed, ms } = filled;
-    const block = stretches.reachedWith(stretch);
-    const before = this.checkpoint!;
-    this.checkpoint = await advance(connection, job.migrationId, before, block, rows);
-    return stretches.filled(stretch, rows, stayed, ms);
+  /** @returns null where the table has another file. */
+  private async fillPiece(
+    session: Session,
+    stretch: Stretch,
+    limits: Limits,
+    planner: PlannerSettings,
+  ): Promise<{ rows: number; isWhole: boolean } | null> {
+    const { stretches } = this;
+    const { pass } = this.checkpoint!;
+    const block = this.reaches(stretches.reachedWith(stretch));
+    const chunk = { ...stretch, ...stretch.piece };
+    const step = await fillChunk(session, chunk, { pass, block }, limits, planner);
+    if (step.kind === 'other-file') {
+      this.isOtherFile = true;
+      return null;
+    }
+    const { rows, stayed, ms } = step;
+    this.committed(step);
+    await this.endPass(session, stretch);
+    return { rows, isWhole: stretches.filled(stretch, rows, stayed, ms) };
   }
 
-  /** One after another; the checkpoint's row would have them wait for each other all the same. */
-  private inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const own = this.turn.then(work);
-    this.turn = own.catch(() => undefined);
-    return own;
+  /** The checkpoint will be at this block, or is beyond it. */
+  private reaches(block: number): number {
+    this.aheadBlock = Math.max(this.aheadBlock, block);
+    return block;
+  }
+
+  /** Where the checkpoint is now; of several that were committed, the news can come in any order. */
+  private committed({ nextBlock, rowsFilled }: Pick<Checkpoint, 'nextBlock' | 'rowsFilled'>): void {
+    if (nextBlock > this.aheadBlock) throw anotherFills(this.job.migrationId);
+    const before = this.checkpoint!;
+    this.checkpoint = {
+      ...before,
+      nextBlock: Math.max(before.nextBlock, nextBlock),
+      rowsFilled: Math.max(before.rowsFilled, rowsFilled),
+    };
+  }
+
+  /** Of chunks that were under way together none knew that the others would be done: the last one says so. */
+  private async endPass(session: Session, stretch: Stretch): Promise<void> {
+    const { nextBlock, endBlock, pass } = this.checkpoint!;
+    const block = this.stretches.reachedWith(stretch);
+    if (block < endBlock || nextBlock >= endBlock) return;
+    this.reaches(block);
+    this.committed(await advance(session.connection, this.job.migrationId, pass, block));
   }
 
   private async fails(worker: Worker, stretch: Stretch, sqlstate: string): Promise<Reason> {

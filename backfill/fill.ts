@@ -2,19 +2,28 @@ import type { QueryResult } from 'pg';
 import { type Connection, sqlState } from '../db/connect.js';
 import { type RelationFile, relationFileSql } from '../db/relation.js';
 import { quoteIdentifier, quoteLiteral } from '../sql/rules.js';
-import { beginPass, type Checkpoint, tableOf } from './checkpoint.js';
+import { advanceSql, anotherFills, beginPass, type Checkpoint, tableOf } from './checkpoint.js';
 import type { BackfillJob } from './job.js';
 import { partCondition } from './parts.js';
 import { assertTidRangeScan } from './plan.js';
-import type { Limits, PlannerSettings, Session } from './session.js';
+import {
+  type Limits,
+  type PlannerSettings,
+  type Session,
+  type Statement,
+  severalOf,
+} from './session.js';
 import type { Chunk } from './stretch.js';
 
 export interface Filled {
   rows: number;
   /** So many of them have their new version in the block of the old one (HOT). */
   stayed: number;
-  /** What the UPDATE took, without the round trip. */
+  /** What the statement took, without the round trip. */
   ms: number;
+  /** The checkpoint as it is then. */
+  nextBlock: number;
+  rowsFilled: number;
 }
 
 export type Step =
@@ -22,8 +31,14 @@ export type Step =
   /** The table has another file than the one that the chunk is of. */
   | { kind: 'other-file' };
 
+/** Where the checkpoint is when a chunk is filled: in this pass, and before this block everything is. */
+export interface Reaches {
+  pass: number;
+  block: number;
+}
+
 /**
- * Fills a chunk; the caller commits it with the checkpoint (`advance`). So the rows and the
+ * Fills a chunk and moves the checkpoint on, by one statement that is a transaction: the rows and the
  * checkpoint are there both or neither, whatever is killed, and a chunk that is filled twice finds
  * nothing to do the second time. Of a stretch in parts only the last, which takes whatever is still
  * pending, counts for the checkpoint's block; the rows of those before it are counted as they come.
@@ -31,33 +46,27 @@ export type Step =
  * Blocks beyond the pass's end need no visit: every row version that was written since the pass
  * began is in order already (the strong invariant: writers dual-write before the first pass), no
  * matter where it was put. For the same reason a row that moves behind the checkpoint is not lost.
- * @returns with the transaction open where it was filled, and with none where there is another file.
  * @throws DatabaseError; `retryableState` tells those that pass by themselves.
+ * @throws Error when the checkpoint is of another pass. The rows are then committed all the same, which does
+ *   no harm: they are in order.
  */
 export async function fillChunk(
   session: Session,
   { from, to, relfilenode, part, parts }: Chunk,
+  { pass, block }: Reaches,
   limits: Limits,
   planner: PlannerSettings,
 ): Promise<Step> {
-  const { connection, job } = session;
-  const text = updateOf(job, partCondition(part, parts));
-  const update = await session.prepared(text, UPDATE_TYPES, limits, planner);
-  const state = await session.prepared(stateOf(job), '', limits, planner);
-  const results = await several(
-    connection,
-    `${noteOf(job)} ${session.beginSql(limits, planner)} EXECUTE ${state};
-     EXECUTE ${update} ('(${from},0)', '(${to},0)', ${relfilenode}); EXECUTE ${state}`,
+  const { job } = session;
+  const { rows } = await session.execute(
+    chunkOf(job, partCondition(part, parts)),
+    `('(${from},0)', '(${to},0)', ${relfilenode}, ${block}, ${pass})`,
+    { limits, planner, note: noteOf(job) },
   );
-  const [before, filled, after] = results.slice(-3);
-  if (assertTable(job, after!).relfilenode !== relfilenode) {
-    await connection.query('ROLLBACK');
-    return { kind: 'other-file' };
-  }
-  const ms = after!.rows[0].atMs - before!.rows[0].atMs;
-  const rows = filled!.rowCount ?? 0;
-  const stayed = after!.rows[0].stayed - before!.rows[0].stayed;
-  return { kind: 'filled', rows, stayed, ms };
+  if (rows.length > 0) return { kind: 'filled', ...rows[0] };
+  const file = await session.connection.query(relationFileSql(quoteLiteral(tableOf(job))));
+  if (assertTable(job, file).relfilenode === relfilenode) throw anotherFills(job.migrationId);
+  return { kind: 'other-file' };
 }
 
 /** Begins a pass at block 0; the first is 1. */
@@ -73,43 +82,47 @@ export function beginNextPass(session: Session, pass: number, limits: Limits): P
 }
 
 /** Finds the planner settings under which a chunk's plan is a TID range scan; see plan.ts. */
-export function choosePlan(session: Session, limits: Limits): Promise<PlannerSettings> {
+export async function choosePlan(session: Session, limits: Limits): Promise<PlannerSettings> {
   const { connection, job } = session;
-  return inTransaction(connection, async () => {
+  await session.resetPlanner();
+  return await inTransaction(connection, async () => {
     await lockTable(session, limits);
-    const update = { text: updateOf(job), types: UPDATE_TYPES, values: "('(0,0)', '(1,0)', 0)" };
-    const settings = await assertTidRangeScan(session, update);
+    const settings = await assertTidRangeScan(
+      session,
+      chunkOf(job, null),
+      `('(0,0)', '(1,0)', 0, 0, 0)`,
+    );
     await connection.query('COMMIT');
     return settings;
   });
 }
 
-/** Blocks from and to before, and the file to which they belong. */
-const UPDATE_TYPES = '(tid, tid, oid)';
-
-/** ONLY, because a child by inheritance has blocks of its own, and a job of its own. */
-function updateOf(job: BackfillJob, condition: string | null = null): string {
+/**
+ * The statement of a chunk: blocks from $1 to before $2 of the file $3 are filled, and the checkpoint is moved on to
+ * block $4 of pass $5. ONLY, because a child by inheritance has blocks of its own, and a job of its own.
+ *
+ * `before` is asked for by the UPDATE before its first row, and RETURNING is evaluated after its last: the
+ * checkpoint's row waits for the count.
+ * @param condition of the rows; null: all of them.
+ */
+function chunkOf(job: BackfillJob, condition: string | null): Statement {
   const set = job.set.map(({ column, value }) => `${quoteIdentifier(column)} = (${value})`);
-  return (
-    `UPDATE ONLY ${tableOf(job)} SET ${set.join(', ')} WHERE ctid >= $1 AND ctid < $2 ` +
-    `${condition === null ? '' : `AND ${condition}`} AND (${job.pending}) AND ${isFile(job)}`
-  );
+  const hot = `pg_catalog.pg_stat_get_xact_tuples_hot_updated(${job.table.oid})`;
+  const rows = '(SELECT count(*) FROM filled)';
+  const text = `WITH before AS MATERIALIZED (SELECT clock_timestamp() AS at, ${hot} AS stayed),
+    filled AS (UPDATE ONLY ${tableOf(job)} SET ${set.join(', ')}
+      WHERE ctid >= $1 AND ctid < $2 AND ${condition ?? 'true'} AND (${job.pending})
+        AND (SELECT at FROM before) IS NOT NULL AND ${isFile(job)} RETURNING 1)
+    ${advanceSql(String(job.migrationId), '$5', '$4', rows)} AND ${isFile(job)}
+    RETURNING ${rows}::float8 AS rows, (${hot} - (SELECT stayed FROM before))::float8 AS stayed,
+      extract(epoch FROM clock_timestamp() - (SELECT at FROM before))::float8 * 1000 AS ms,
+      b.next_block::float8 AS "nextBlock", b.rows_filled::float8 AS "rowsFilled"`;
+  return { text, types: '(tid, tid, oid, bigint, integer)' };
 }
 
 /** For who sees in pg_stat_activity a chunk at work, whose statements are only told by their names. */
 function noteOf(job: BackfillJob): string {
-  return `/* fills ${tableOf(job).replaceAll('*/', '* /').replaceAll('/*', '/ *')} */`;
-}
-
-/**
- * What is seen before and after the UPDATE. The name is looked up each time: a constant of type regclass
- * would be, in a statement that is prepared, what it was then.
- */
-function stateOf(job: BackfillJob): string {
-  return `SELECT pg_catalog.pg_stat_get_xact_tuples_hot_updated(${job.table.oid})::float8 AS stayed,
-      extract(epoch FROM clock_timestamp())::float8 * 1000 AS "atMs", t.oid::oid AS oid,
-      pg_catalog.pg_relation_filenode(t.oid) AS relfilenode
-    FROM pg_catalog.to_regclass(${quoteLiteral(tableOf(job))}) AS t (oid)`;
+  return `fills ${tableOf(job).replaceAll('*/', '* /').replaceAll('/*', '/ *')}`;
 }
 
 /**
@@ -124,11 +137,6 @@ export async function inTransaction<T>(connection: Connection, work: () => Promi
     await connection.query('ROLLBACK').catch(() => undefined);
     throw error;
   }
-}
-
-/** Several statements in one round trip, with a result each. */
-async function several(connection: Connection, sql: string): Promise<QueryResult[]> {
-  return (await connection.query(sql)) as unknown as QueryResult[];
 }
 
 /**
@@ -152,9 +160,9 @@ function isFile(job: BackfillJob): string {
 async function lockTable(session: Session, limits: Limits): Promise<RelationFile> {
   const { connection, job } = session;
   const table = tableOf(job);
-  const results = await several(
+  const results = await severalOf(
     connection,
-    `${session.beginSql(limits, {})} LOCK TABLE ONLY ${table} IN ROW EXCLUSIVE MODE;
+    `${session.beginSql(limits)} LOCK TABLE ONLY ${table} IN ROW EXCLUSIVE MODE;
      ${relationFileSql(quoteLiteral(table))}`,
   );
   return assertTable(job, results.at(-1)!);

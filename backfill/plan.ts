@@ -1,6 +1,7 @@
+import { sqlState } from '../db/connect.js';
 import { tableOf } from './checkpoint.js';
 import type { BackfillJob } from './job.js';
-import type { PlannerSettings, Session } from './session.js';
+import type { PlannerSettings, Session, Statement } from './session.js';
 
 /**
  * What is tried, in this order, until a chunk's plan is a TID range scan. The first changes nothing
@@ -19,13 +20,8 @@ const LADDER: readonly PlannerSettings[] = [
   },
 ];
 
-/** A statement as it is prepared, and values with which it could be run. */
-interface Prepared {
-  text: string;
-  /** Of its parameters, in parentheses; so are the values. */
-  types: string;
-  values: string;
-}
+/** feature_not_supported: of an UPDATE in WITH, a rule. */
+const NOT_SUPPORTED = '0A000';
 
 interface PlanNode {
   'Node Type': string;
@@ -38,11 +34,13 @@ interface PlanNode {
  * Finds the settings under which an update, prepared, reads its table by a TID range scan: the cost of a chunk
  * is then that of its blocks, however large the table is.
  * https://www.postgresql.org/docs/current/using-explain.html
+ * @param values with which it could be run: SQL, in parentheses.
  * @throws Error with the plan's scans when no settings bring that about.
  */
 export async function assertTidRangeScan(
   session: Session,
-  { text, types, values }: Prepared,
+  { text, types }: Statement,
+  values: string,
 ): Promise<PlannerSettings> {
   const { connection, job } = session;
   let scans: string[] = [];
@@ -50,7 +48,15 @@ export async function assertTidRangeScan(
     const set = Object.entries(settings).map(([name, value]) => `SET LOCAL ${name} = ${value}`);
     // One that was prepared before would show the plan that it had then.
     const name = session.newName();
-    await connection.query(`${set.join('; ')}; PREPARE ${name} ${types} AS ${text}`);
+    await connection
+      .query(`${set.join('; ')}; PREPARE ${name} ${types} AS ${text}`)
+      .catch((error) => {
+        if (sqlState(error) !== NOT_SUPPORTED) throw error;
+        throw new Error(
+          `The backfill of ${tableOf(job)} cannot be prepared (${error.message}): look for rules on the ` +
+            'table (pg_rules), and drop them for the time of the migration.',
+        );
+      });
     const { rows } = await connection.query(
       `EXPLAIN (FORMAT JSON, VERBOSE) EXECUTE ${name} ${values}`,
     );
@@ -62,8 +68,7 @@ export async function assertTidRangeScan(
   }
   throw new Error(
     `The backfill of ${tableOf(job)} would read it by ${scans.join(', ') || 'no scan'} for every ` +
-      'chunk, not by a Tid Range Scan: look for rules on the table (pg_rules), and whether its ' +
-      'expressions read the table itself.',
+      'chunk, not by a Tid Range Scan: look whether its expressions read the table itself.',
   );
 }
 

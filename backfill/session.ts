@@ -1,13 +1,8 @@
+import type { QueryResult } from 'pg';
 import type { Connection, Opener } from '../db/connect.js';
 import type { BackfillJob } from './job.js';
 
-/**
- * READ COMMITTED whatever the role's default is: a stricter level fails on every row that the
- * application changed meanwhile, where this one waits for it and looks at its new version.
- */
-const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE';
-
-/** Planner settings of a chunk's transaction, by name. */
+/** Planner settings of a chunk's statement, by name. */
 export type PlannerSettings = Readonly<Record<string, 'on' | 'off'>>;
 
 /** What a transaction may wait for, and for how long. */
@@ -18,15 +13,25 @@ export interface Limits {
   statementMs: number;
 }
 
+/** A statement that is prepared. */
+export interface Statement {
+  text: string;
+  /** Of its parameters, in parentheses. */
+  types: string;
+}
+
 /**
- * A connection on which one job's rows are filled. What holds for all of its transactions is set once, and
- * its statements are prepared: of a chunk of a few blocks, planning them and setting all that anew (which has
+ * A connection on which one job's rows are filled. What holds for all of its statements is set once, and they
+ * are prepared: of a chunk of a few blocks, planning them and setting all that anew (which has
  * every plan made again: session_replication_role) would take as long as the rows do.
  */
 export class Session {
-  /** By their text and the settings they were planned under. */
+  /** By their text and the settings they are planned under. */
   private readonly names = new Map<string, string>();
   private given = 0;
+  /** What was set last; null: not known, as what was set together with a statement that failed. */
+  private set: string | null = null;
+  private readonly plannerNames = new Set<string>();
 
   private constructor(
     readonly connection: Connection,
@@ -50,48 +55,80 @@ export class Session {
     return new Session(connection, job);
   }
 
-  /** Begins a transaction, with the settings that are its own. */
-  beginSql(limits: Limits, planner: PlannerSettings): string {
-    const local = {
-      lock_timeout: limits.lockMs,
-      statement_timeout: limits.statementMs,
-      ...planner,
-    };
-    const set = Object.entries(local).map(([name, value]) => `SET LOCAL ${name} = ${value};`);
-    return `${BEGIN}; ${set.join(' ')}`;
+  /** Begins a transaction, with limits that are its own. */
+  beginSql(limits: Limits): string {
+    const set = Object.entries(limitsOf(limits)).map(([name, value]) => `${name} = ${value}`);
+    return `BEGIN; ${set.map((each) => `SET LOCAL ${each};`).join(' ')}`;
   }
 
   /**
-   * The name by which `EXECUTE` runs a statement, which is prepared in a transaction of its own where it is not
-   * yet. It has one plan for all its values, made under these settings, and made again when the
+   * Runs a statement with these values, which is a transaction by itself and, but for the first time, one
+   * round trip. It has one plan for all values, made under these settings, and made again when the
    * server finds that the table, its indexes or its statistics have changed.
    * https://www.postgresql.org/docs/current/sql-prepare.html
-   * @param types of its parameters, in parentheses; nothing of one that has none.
+   * @param values SQL, in parentheses.
+   * @param note what `pg_stat_activity` shows with it, where a statement that is prepared is only a name.
    */
-  async prepared(
-    text: string,
-    types: string,
-    limits: Limits,
-    planner: PlannerSettings,
-  ): Promise<string> {
+  async execute(
+    { text, types }: Statement,
+    values: string,
+    { limits, planner, note }: { limits: Limits; planner: PlannerSettings; note: string },
+  ): Promise<QueryResult> {
     const key = JSON.stringify([text, planner]);
-    const known = this.names.get(key);
-    if (known !== undefined) return known;
-    const name = this.newName();
-    const begin = this.beginSql(limits, planner);
-    await this.connection.query(`${begin} PREPARE ${name} ${types} AS ${text}; COMMIT`);
-    this.names.set(key, name);
-    return name;
+    let name = this.names.get(key);
+    if (name === undefined) {
+      name = this.newName();
+      await this.with(limits, planner, `PREPARE ${name} ${types} AS ${text}`);
+      this.names.set(key, name);
+    }
+    return await this.with(limits, planner, `EXECUTE ${name} ${values}`, `/* ${note} */ `);
+  }
+
+  /** A plan is to be looked for anew: what another one was made under is as it was. */
+  async resetPlanner(): Promise<void> {
+    const names = [...this.plannerNames].map((name) => `RESET ${name}`);
+    this.set = null;
+    if (names.length > 0) await this.connection.query(names.join('; '));
+    this.plannerNames.clear();
   }
 
   /** One that no statement has: what was prepared stays, also where its transaction was rolled back. */
   newName(): string {
     return `pgtandem_${++this.given}`;
   }
+
+  /** Several statements in one message are one transaction: what is set fails with the statement. */
+  private async with(
+    limits: Limits,
+    planner: PlannerSettings,
+    sql: string,
+    note = '',
+  ): Promise<QueryResult> {
+    const set = setSql({ ...limitsOf(limits), ...planner });
+    const text = set === this.set ? sql : `${set}; ${sql}`;
+    this.set = null;
+    for (const name of Object.keys(planner)) this.plannerNames.add(name);
+    const results = await severalOf(this.connection, note + text);
+    this.set = set;
+    return results.at(-1)!;
+  }
+}
+
+/** Runs statements in one round trip. @returns a result each. */
+export async function severalOf(connection: Connection, sql: string): Promise<QueryResult[]> {
+  return [(await connection.query(sql)) as QueryResult | QueryResult[]].flat();
+}
+
+function limitsOf({ lockMs, statementMs }: Limits): Record<string, number> {
+  return { lock_timeout: lockMs, statement_timeout: statementMs };
 }
 
 function settingsOf(job: BackfillJob): string {
-  const settings = {
+  return setSql({
+    // Whatever the role's default is: a stricter level fails on every row that the application
+    // changed meanwhile, where this one waits for it and looks at its new version.
+    default_transaction_isolation: `'read committed'`,
+    default_transaction_read_only: 'off',
     // The row locks are released at COMMIT, which then waits neither for the disk nor for a
     // synchronous standby. A crash can lose the last chunks, rows and checkpoint together, and
     // they are filled again. Whoever records later that the fill is complete commits after it in
@@ -104,7 +141,10 @@ function settingsOf(job: BackfillJob): string {
     // A plan for the values of each chunk would be the same one each time.
     plan_cache_mode: 'force_generic_plan',
     ...(job.silenceTriggers ? { session_replication_role: 'replica' } : {}),
-  };
+  });
+}
+
+function setSql(settings: Record<string, string | number>): string {
   return Object.entries(settings)
     .map(([name, value]) => `SET ${name} = ${value}`)
     .join('; ');

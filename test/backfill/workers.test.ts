@@ -1,6 +1,6 @@
 /**
  * Several workers on one table, on a real server. What was broken to see these tests fail:
- * - commits are not by turns: the first, with "another process fills the same table";
+ * - nobody says that the pass is at its end where the last chunks were under way together: nearly all;
  * - workers beyond the setting keep their connections: "become as many";
  * - a chunk does not look at the table's file: "begin again", with rows left out;
  * - a connection that is refused ends the run: "that cannot all connect";
