@@ -60,7 +60,7 @@ export class Account {
     private atMs: number,
     before: Spent | null = null,
   ) {
-    this.total = structuredClone({ ...NOTHING, ...before });
+    this.total = copyOf({ ...NOTHING, ...before });
   }
 
   /** The time since the last entry went to this. @returns it, in seconds. */
@@ -132,7 +132,7 @@ export class Account {
   }
 
   spent(): Spent {
-    return structuredClone(this.total);
+    return copyOf(this.total);
   }
 
   /** Of all the time, what each expense was; together 1, or nothing at all. */
@@ -152,6 +152,16 @@ export class Account {
     const before = ms >= SHORTEST_MS && blocks > 0;
     return this.rate.passed() ?? (before ? { ms, usualMs: ms, blocks, rows } : null);
   }
+}
+
+function copyOf(spent: Spent): Spent {
+  const { throttledSeconds, slowedSeconds, recent } = spent;
+  return {
+    ...spent,
+    throttledSeconds: { ...throttledSeconds },
+    slowedSeconds: { ...slowedSeconds },
+    recent: { ...recent },
+  };
 }
 
 function add(sums: Record<string, number>, name: string, seconds: number): void {

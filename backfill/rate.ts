@@ -34,6 +34,8 @@ const BEGINNING = 0.1;
  */
 export class RateWindow {
   private points: Point[] = [];
+  /** What they come to; undefined: not asked for yet. */
+  private known: Passed | null | undefined;
   private startBlocks = 0;
   private beginning = 0;
 
@@ -42,6 +44,7 @@ export class RateWindow {
    * @param blocksTotal of which so many have been passed.
    */
   add(atMs: number, blocks: number, rows: number, blocksTotal: number): void {
+    this.known = undefined;
     const last = this.points.at(-1);
     // A new pass begins at block 0: what was before is another pass's rate.
     if (last && blocks < last.blocks) this.points = [];
@@ -55,6 +58,11 @@ export class RateWindow {
 
   /** null until half a second has been measured, and when no block was passed in it. */
   passed(): Passed | null {
+    if (this.known === undefined) this.known = this.sum();
+    return this.known;
+  }
+
+  private sum(): Passed | null {
     const last = this.points.at(-1);
     if (!last) return null;
     const { startBlocks } = this;
