@@ -83,22 +83,33 @@ export function retryWaitMs(failures: number): number {
 
 /** What a chunk takes at most where others are at work, milliseconds. */
 const BESIDE_OTHERS_MS = 10;
-/** What it takes at least, where it is slowed down: a shorter one is mostly its transaction. */
-const SLOWED_MS = 2;
+/** What it takes at least, where it is slowed down: one that is empty takes 0.16 ms with its round trip. */
+const SLOWED_MS = 0.5;
 
 /**
  * What a chunk should take: as long as is set where nobody else is at work, and hardly longer than a
  * transaction takes where at least one session on average is, since who meets a chunk waits for it,
- * for its rows' locks, a core or the WAL, for as long as it takes. Where rests are made longer it
- * gets shorter too, down to 2 ms: a transaction that meets one of 25 ms is one of the slowest of a hundred,
- * one that meets one of 3 ms is not.
+ * for its rows' locks, a core or the WAL, for as long as it takes. Where it is slowed down the chunks get
+ * shorter before they come more rarely: at the same rows a second the application's p99 is the
+ * lower the shorter they are, as long as there are not more than some hundred of them a second.
  * @param activeOthers sessions that run a statement, on average; not a number: not known.
  * @param factor of the rests; 1: it is not slowed down.
  */
 export function chunkTarget(targetMs: number, activeOthers: number, factor: number): number {
   const short = Math.min(targetMs, BESIDE_OTHERS_MS);
   const besideMs = targetMs - (targetMs - short) * shareOf(activeOthers);
-  return Math.min(besideMs, Math.max(SLOWED_MS, targetMs / Math.sqrt(factor)));
+  const speed = speedAt(factor);
+  // With its rest it takes as long as at full speed where that is 10 ms, and approaches that from longer ones.
+  const slowedMs = speed * (short + (besideMs - short) * speed);
+  return Math.min(besideMs, Math.max(SLOWED_MS, slowedMs));
+}
+
+/**
+ * Of a rest that is a quarter of the chunk, so much of the full speed is left at a factor: chunk and
+ * rest take 1 + (factor - 1) / 4 times as long as the chunk alone.
+ */
+export function speedAt(factor: number): number {
+  return 4 / (factor + 3);
 }
 
 /**

@@ -1,10 +1,12 @@
+import { speedAt } from './chunk.js';
+
 /** ln of the rest's factor changes by so much a second for each unit of error. */
 const GAIN = 0.35;
 /** Errors beyond this count as this: a signal of yes and no is infinitely far from its threshold. */
 const MAX_ERROR = 2;
 /** From this share of the threshold up to all of it nothing is changed. */
 const QUIET = 0.8;
-/** With chunks of 2 ms this was about four a second, of some hundred rows each (two cores). */
+/** With the shortest chunks this was about eight a second, of some thirty rows each (two cores). */
 const MAX_FACTOR = 512;
 /** How old observations are, at most, of a signal that does not say so, milliseconds. */
 const DELAY_MS = 1_000;
@@ -13,9 +15,9 @@ const MAX_GAP_MS = 1_000;
 const MAX_REST_MS = 2_000;
 
 /**
- * How soft signals slow the fill down: the rest after each chunk is multiplied by a factor from 1 to
- * 512, which a controller moves until the worst of them is just within its threshold. Pure: the time
- * comes as an argument.
+ * How soft signals slow the fill down: by a factor from 1 to 512, as if the rest after each chunk were so much
+ * longer (the chunks get shorter first), which a controller moves until the worst of them is just within its
+ * threshold. Pure: the time comes as an argument.
  *
  * It moves the factor's logarithm, since what the fill does is about in inverse proportion to the
  * factor, and by as much as the ratio is beyond: noise around the threshold cancels out, which it does
@@ -66,12 +68,6 @@ export class Pacer {
 export function restTimes(usualMs: number, factor: number): number {
   return Math.max(usualMs, Math.min(MAX_REST_MS, usualMs * factor));
 }
-
-/**
- * Of a rest that is a quarter of the chunk, so much of the full speed is left at a factor: chunk and
- * rest take 1 + (factor - 1) / 4 times as long as the chunk alone.
- */
-const speedAt = (factor: number) => 4 / (factor + 3);
 
 /**
  * How many workers fill, and the factor of each one's rest: one alone while others are at work, and

@@ -8,6 +8,7 @@ import {
   retryWaitMs,
   timeouts,
 } from '../../backfill/chunk.js';
+import { restTimes } from '../../backfill/pace.js';
 import { PARTS, Parts, partCondition } from '../../backfill/parts.js';
 import { vacuumDue } from '../../backfill/vacuum.js';
 import { randomFrom } from './setup.js';
@@ -140,11 +141,19 @@ t.test('a chunk is shorter where others are at work', async (t) => {
   t.equal(chunkTarget(5, 1, 1), 5, 'what is set to less is kept to');
 });
 
-t.test('a chunk is shorter where rests are made longer, whoever is at work', async (t) => {
+t.test('a fill that is slowed down has shorter chunks first, and longer rests then', async (t) => {
   t.same(
-    [1, 4, 100, 625, 2_500].map((factor) => chunkTarget(50, 0, factor)),
-    [50, 25, 5, 2, 2],
+    [1, 5, 37, 77, 512].map((factor) => +chunkTarget(50, 0, factor).toFixed(9)),
+    [50, 15, 1.4, 0.6, 0.5],
   );
-  t.equal(chunkTarget(50, 1, 4), 10, 'the shorter of both');
-  t.equal(chunkTarget(1, 0, 512), 1, 'what is set to less is kept to');
+  t.same(
+    [1, 5, 77, 512].map((factor) => chunkTarget(50, 1, factor)),
+    [10, 5, 0.5, 0.5],
+  );
+  t.equal(chunkTarget(0.2, 0, 512), 0.2, 'what is set to less is kept to');
+  for (const factor of [2, 5, 20, 70, 77]) {
+    const chunkMs = chunkTarget(50, 1, factor);
+    const slowerMs = restTimes(chunkMs / 4, factor) - chunkMs / 4;
+    t.ok(chunkMs + slowerMs > 9.9 && chunkMs + slowerMs < 10.1, `as often at ${factor}`);
+  }
 });
