@@ -19,7 +19,7 @@ export interface Filled {
   rows: number;
   /** So many of them have their new version in the block of the old one (HOT). */
   stayed: number;
-  /** What the statement took, without the round trip. */
+  /** What the transaction took but for its commit, without the round trip. */
   ms: number;
   /** The checkpoint as it is then. */
   nextBlock: number;
@@ -38,7 +38,7 @@ export interface Reaches {
 }
 
 /**
- * Fills a chunk and moves the checkpoint on, by one statement that is a transaction: the rows and the
+ * Fills a chunk and moves the checkpoint on, in one transaction and one round trip: the rows and the
  * checkpoint are there both or neither, whatever is killed, and a chunk that is filled twice finds
  * nothing to do the second time. Of a stretch in parts only the last, which takes whatever is still
  * pending, counts for the checkpoint's block; the rows of those before it are counted as they come.
@@ -58,9 +58,12 @@ export async function fillChunk(
   planner: PlannerSettings,
 ): Promise<Step> {
   const { job } = session;
+  const fill = chunkOf(job, partCondition(part, parts));
   const { rows } = await session.execute(
-    chunkOf(job, partCondition(part, parts)),
-    `('(${from},0)', '(${to},0)', ${relfilenode}, ${block}, ${pass})`,
+    [
+      { statement: fill, values: `('(${from},0)', '(${to},0)', ${relfilenode})` },
+      { statement: checkpointOf(job), values: `(${block}, ${pass}, ${relfilenode})` },
+    ],
     { limits, planner, note: noteOf(job) },
   );
   if (rows.length > 0) return { kind: 'filled', ...rows[0] };
@@ -87,37 +90,48 @@ export async function choosePlan(session: Session, limits: Limits): Promise<Plan
   await session.resetPlanner();
   return await inTransaction(connection, async () => {
     await lockTable(session, limits);
-    const settings = await assertTidRangeScan(
-      session,
-      chunkOf(job, null),
-      `('(0,0)', '(1,0)', 0, 0, 0)`,
-    );
+    const fill = chunkOf(job, null);
+    const settings = await assertTidRangeScan(session, fill, `('(0,0)', '(1,0)', 0)`);
     await connection.query('COMMIT');
     return settings;
   });
 }
 
 /**
- * The statement of a chunk: blocks from $1 to before $2 of the file $3 are filled, and the checkpoint is moved on to
- * block $4 of pass $5. ONLY, because a child by inheritance has blocks of its own, and a job of its own.
- *
- * `before` is asked for by the UPDATE before its first row, and RETURNING is evaluated after its last: the
- * checkpoint's row waits for the count.
+ * Fills the blocks from $1 to before $2 of the file $3, and leaves in a setting of the transaction how many rows it
+ * filled and how many had stayed in their blocks before, which the UPDATE asks for before its first row. ONLY,
+ * because a child by inheritance has blocks of its own, and a job of its own.
  * @param condition of the rows; null: all of them.
  */
 function chunkOf(job: BackfillJob, condition: string | null): Statement {
   const set = job.set.map(({ column, value }) => `${quoteIdentifier(column)} = (${value})`);
-  const hot = `pg_catalog.pg_stat_get_xact_tuples_hot_updated(${job.table.oid})`;
-  const rows = '(SELECT count(*) FROM filled)';
-  const text = `WITH before AS MATERIALIZED (SELECT clock_timestamp() AS at, ${hot} AS stayed),
+  const text = `WITH before AS MATERIALIZED (SELECT ${hotOf(job)} AS stayed),
     filled AS (UPDATE ONLY ${tableOf(job)} SET ${set.join(', ')}
       WHERE ctid >= $1 AND ctid < $2 AND ${condition ?? 'true'} AND (${job.pending})
-        AND (SELECT at FROM before) IS NOT NULL AND ${isFile(job)} RETURNING 1)
-    ${advanceSql(String(job.migrationId), '$5', '$4', rows)} AND ${isFile(job)}
-    RETURNING ${rows}::float8 AS rows, (${hot} - (SELECT stayed FROM before))::float8 AS stayed,
-      extract(epoch FROM clock_timestamp() - (SELECT at FROM before))::float8 * 1000 AS ms,
+        AND (SELECT stayed FROM before) IS NOT NULL AND ${isFile(job)} RETURNING 1)
+    SELECT pg_catalog.set_config('pgtandem.filled',
+      (SELECT count(*) FROM filled) || ' ' || (SELECT stayed FROM before), true)`;
+  return { text, types: '(tid, tid, oid)' };
+}
+
+/**
+ * Moves the checkpoint on to block $1 of pass $2, and counts what was filled of the file $3. A statement of its own, since
+ * triggers AFTER the UPDATE fire at the end of its statement: they are part of what a chunk takes, and
+ * while they run no other worker waits for the checkpoint's row.
+ */
+function checkpointOf(job: BackfillJob): Statement {
+  const filled = (n: number) =>
+    `pg_catalog.split_part(pg_catalog.current_setting('pgtandem.filled'), ' ', ${n})::bigint`;
+  const text = `${advanceSql(String(job.migrationId), '$2', '$1', filled(1))} AND ${isFile(job)}
+    RETURNING ${filled(1)}::float8 AS rows, (${hotOf(job)} - ${filled(2)})::float8 AS stayed,
+      extract(epoch FROM clock_timestamp() - now())::float8 * 1000 AS ms,
       b.next_block::float8 AS "nextBlock", b.rows_filled::float8 AS "rowsFilled"`;
-  return { text, types: '(tid, tid, oid, bigint, integer)' };
+  return { text, types: '(bigint, integer, oid)' };
+}
+
+/** So many of the transaction's new row versions are in the block of the old one. */
+function hotOf(job: BackfillJob): string {
+  return `pg_catalog.pg_stat_get_xact_tuples_hot_updated(${job.table.oid})`;
 }
 
 /** For who sees in pg_stat_activity a chunk at work, whose statements are only told by their names. */

@@ -20,6 +20,18 @@ export interface Statement {
   types: string;
 }
 
+export interface Call {
+  statement: Statement;
+  values: string;
+}
+
+export interface Manner {
+  limits: Limits;
+  planner: PlannerSettings;
+  /** What `pg_stat_activity` shows with it, where a statement that is prepared is only a name. */
+  note: string;
+}
+
 /**
  * A connection on which one job's rows are filled. What holds for all of its statements is set once, and they
  * are prepared: of a chunk of a few blocks, planning them and setting all that anew (which has
@@ -62,26 +74,34 @@ export class Session {
   }
 
   /**
-   * Runs a statement with these values, which is a transaction by itself and, but for the first time, one
-   * round trip. It has one plan for all values, made under these settings, and made again when the
+   * Runs statements with these values, which are a transaction together and, but for the first time, one
+   * round trip. Each has one plan for all values, made under these settings, and made again when the
    * server finds that the table, its indexes or its statistics have changed.
    * https://www.postgresql.org/docs/current/sql-prepare.html
-   * @param values SQL, in parentheses.
-   * @param note what `pg_stat_activity` shows with it, where a statement that is prepared is only a name.
+   * @param calls with values in SQL, in parentheses.
+   * @returns what the last one gives.
    */
-  async execute(
-    { text, types }: Statement,
-    values: string,
-    { limits, planner, note }: { limits: Limits; planner: PlannerSettings; note: string },
-  ): Promise<QueryResult> {
-    const key = JSON.stringify([text, planner]);
-    let name = this.names.get(key);
-    if (name === undefined) {
-      name = this.newName();
-      await this.with(limits, planner, `PREPARE ${name} ${types} AS ${text}`);
-      this.names.set(key, name);
+  async execute(calls: readonly Call[], { limits, planner, note }: Manner): Promise<QueryResult> {
+    const texts: string[] = [];
+    for (const { statement, values } of calls) {
+      const name = await this.prepared(statement, limits, planner);
+      texts.push(`EXECUTE ${name} ${values}`);
     }
-    return await this.with(limits, planner, `EXECUTE ${name} ${values}`, `/* ${note} */ `);
+    return await this.with(limits, planner, texts.join('; '), `/* ${note} */ `);
+  }
+
+  private async prepared(
+    { text, types }: Statement,
+    limits: Limits,
+    planner: PlannerSettings,
+  ): Promise<string> {
+    const key = JSON.stringify([text, planner]);
+    const known = this.names.get(key);
+    if (known !== undefined) return known;
+    const name = this.newName();
+    await this.with(limits, planner, `PREPARE ${name} ${types} AS ${text}`);
+    this.names.set(key, name);
+    return name;
   }
 
   /** A plan is to be looked for anew: what another one was made under is as it was. */

@@ -3,6 +3,7 @@
  * - the checkpoint is set, also back, in place of moved on: "an older view";
  * - a part that is not the last moves the checkpoint on: "a kill after any part";
  * - the last part has the condition of the seventh: the same one, rows are left out.
+ * - rows and checkpoint in one statement: "triggers after the rows".
  */
 import t from 'tap';
 import { readCheckpoint } from '../../backfill/checkpoint.js';
@@ -11,7 +12,7 @@ import { PARTS } from '../../backfill/parts.js';
 import { Session } from '../../backfill/session.js';
 import { Cluster } from '../../cli/demo/cluster.js';
 import { connect } from '../../db/connect.js';
-import { makeJob, pendingRows, run } from './setup.js';
+import { makeJob, pendingRows, run, until } from './setup.js';
 
 const LIMITS = { lockMs: 1_000, statementMs: 10_000 };
 const PLANNER = { enable_tidscan: 'on', enable_seqscan: 'off' } as const;
@@ -112,6 +113,35 @@ t.test('a stretch in parts', async (t) => {
     );
   });
 
+  t.test('triggers after the rows are part of a chunk, and hold no checkpoint', async (t) => {
+    const job = await makeJob(cluster, 500, { table: 'after' });
+    await client.query(`CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_advisory_xact_lock_shared(77); RETURN NULL; END $$;
+      CREATE TRIGGER slow AFTER UPDATE ON public.after FOR EACH ROW EXECUTE FUNCTION slow()`);
+    const connection = await connect({ url, role: 'after' });
+    t.teardown(() => connection.end());
+    const session = await Session.on(connection, job);
+    const { relfilenode } = await beginNextPass(session, 1, LIMITS);
+    await client.query('SELECT pg_advisory_lock(77)');
+    const chunk = { oid: job.table.oid, relfilenode, from: 0, to: 4, part: 0, parts: 1 };
+    const limits = { lockMs: 20_000, statementMs: 20_000 };
+    const filling = fillChunk(session, chunk, { pass: 1, block: 4 }, limits, PLANNER);
+    await until('its first trigger waits', async () => {
+      const { rows } = await client.query(
+        `SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`,
+      );
+      return rows.length > 0;
+    });
+    const startMs = performance.now();
+    await client.query(`BEGIN; SELECT FROM pgtandem.backfill
+      WHERE migration_id = ${job.migrationId} FOR UPDATE NOWAIT; COMMIT; SELECT pg_sleep(0.05)`);
+    const waitedMs = performance.now() - startMs;
+    await client.query('SELECT pg_advisory_unlock(77)');
+    const step = await filling;
+    t.match(step, { kind: 'filled', nextBlock: 4 });
+    t.ok(step.kind === 'filled' && step.rows > 100 && step.ms >= waitedMs, 'measured with them');
+  });
+
   t.test('the statements of a connection are planned once, for all chunks', async (t) => {
     const job = await makeJob(cluster, 5_000, { table: 'planned' });
     const connection = await connect({ url, role: 'planned' });
@@ -119,11 +149,13 @@ t.test('a stretch in parts', async (t) => {
     const session = await Session.on(connection, job);
     await beginNextPass(session, 1, LIMITS);
     for (const part of [0, 0, 0, 1]) await fillPart(session, part);
-    const { rows } = await connection.query(`SELECT generic_plans::int AS generic,
-        custom_plans::int AS custom FROM pg_prepared_statements ORDER BY 1, 2`);
+    const { rows } = await connection.query(`SELECT statement LIKE '%UPDATE ONLY%' AS "isFill",
+        generic_plans::int AS generic, custom_plans::int AS custom
+      FROM pg_prepared_statements ORDER BY 1, 2`);
     t.same(rows, [
-      { generic: 1, custom: 0 },
-      { generic: 3, custom: 0 },
+      { isFill: false, generic: 4, custom: 0 },
+      { isFill: true, generic: 1, custom: 0 },
+      { isFill: true, generic: 3, custom: 0 },
     ]);
   });
 
