@@ -6,7 +6,7 @@ const GAIN = 0.35;
 const MAX_ERROR = 2;
 /** From this share of the threshold up to all of it nothing is changed. */
 const QUIET = 0.8;
-/** With the shortest chunks this was about eight a second, of some thirty rows each (two cores). */
+/** With the shortest chunks this was about five a second, of some 25 rows each (two cores). */
 const MAX_FACTOR = 512;
 /** How old observations are, at most, of a signal that does not say so, milliseconds. */
 const DELAY_MS = 1_000;
