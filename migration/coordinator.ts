@@ -2,6 +2,7 @@ import { type Connection, connect, instanceOf, sqlState } from '../db/connect.js
 import { CHANNEL, installSchema } from '../db/schema.js';
 import type { Metrics } from '../metrics/registry.js';
 import { type Context, type Log, StoppedError } from './context.js';
+import { Failures } from './failures.js';
 import { followNames, lookAround, readRules } from './observe.js';
 import { refreshOrder } from './order.js';
 import { ENDED } from './phase.js';
@@ -24,7 +25,7 @@ export interface CoordinatorOptions {
 /** Key of the advisory lock that makes a process the coordinator of a database. */
 const LOCK_KEY = `hashtextextended('pgtandem.coordinator', 0)`;
 
-/** How soon after a failure the same thing is tried again, milliseconds. */
+/** How soon what was lost is asked for again, and how long nothing is looked at, milliseconds. */
 const RETRY_MS = 1_000;
 
 /**
@@ -102,7 +103,7 @@ export class Coordinator {
     const { wake } = this;
     const instance = await instanceOf(connection);
     const tasks = new Map<number, Task>();
-    const retryAt = new Map<number, number>();
+    const failures = new Failures();
     let countersAt = 0;
     let trimAt = 0;
     try {
@@ -113,13 +114,15 @@ export class Coordinator {
         for (const migration of migrations) {
           const running = tasks.get(migration.id);
           if (running && running.key !== keyOf(migration)) running.stop();
-          const due = (retryAt.get(migration.id) ?? 0) <= performance.now();
-          if (running || migration.paused !== null || !due || ENDED.has(migration.phase.name)) {
+          // Who resumes it has it tried again at once.
+          if (migration.paused !== null) failures.forget(migration.id);
+          const waits = failures.waits(migration.id, keyOf(migration), performance.now());
+          if (running || migration.paused !== null || waits || ENDED.has(migration.phase.name)) {
             continue;
           }
           const task = new Task(this.options, instance, migration, () => {
             tasks.delete(migration.id);
-            if (task.failed) retryAt.set(migration.id, performance.now() + RETRY_MS);
+            this.ended(task, failures);
             wake.ring();
           });
           tasks.set(migration.id, task);
@@ -149,6 +152,17 @@ export class Coordinator {
       if (moves !== this.moves) for (const task of tasks.values()) task.abandon();
       await Promise.all([...tasks.values()].map((task) => task.done));
     }
+  }
+
+  private ended({ failed, key, migration, startedMs }: Task, failures: Failures): void {
+    const { id, name } = migration;
+    if (!failed) {
+      failures.forget(id);
+      return;
+    }
+    const nowMs = performance.now();
+    const againMs = failures.add(id, key, nowMs - startedMs, nowMs);
+    this.options.log.info({ migration: name, againMs }, 'what failed is tried again');
   }
 
   private showPhases(migrations: Migration[]): void {
@@ -193,6 +207,8 @@ class Task {
   readonly key: string;
   readonly wake = new Wake();
   readonly done: Promise<void>;
+  readonly startedMs = performance.now();
+  /** And is to be tried again. */
   failed = false;
   private readonly controller = new AbortController();
   private readonly opened: Connection[] = [];
@@ -201,7 +217,7 @@ class Task {
     private readonly options: CoordinatorOptions,
     /** Where the coordinator reigns: nothing may be done anywhere else. */
     private readonly instance: string,
-    private readonly migration: Migration,
+    readonly migration: Migration,
     ended: () => void,
   ) {
     this.key = keyOf(migration);
@@ -254,7 +270,7 @@ class Task {
   }
 
   /**
-   * A lost connection or a full server passes: again soon. An error of the migration itself (a
+   * A lost connection or a full server passes: again, soon and then more slowly. An error of the migration itself (a
    * value that `up` can't take, a lost privilege) needs a person: it pauses with the reason.
    */
   private async deal(error: unknown): Promise<void> {
@@ -262,15 +278,16 @@ class Task {
     const { migration } = this;
     if (error instanceof StoppedError || error instanceof MovedError) return;
     if (this.controller.signal.aborted && sqlState(error) === '57014') return;
-    this.failed = true;
     const reason = error instanceof Error ? error.message : String(error);
     log.warn({ migration: migration.name, phase: migration.phase.name, error: reason }, 'failed');
-    if (isTransient(error)) return;
+    this.failed = isTransient(error);
+    if (this.failed) return;
     try {
       const connection = await connect({ url, role: 'coordinator' });
       await setPaused(connection, migration.id, `${migration.phase.name}: ${reason}`);
       await connection.end();
     } catch (lost) {
+      this.failed = true;
       log.warn({ error: String(lost) }, 'could not pause; the step will be tried again');
     }
   }
