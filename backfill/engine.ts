@@ -157,11 +157,13 @@ class Engine {
     const stop = decide(signals) ?? this.control(signals, settings);
     if (stop?.level === 'critical') throw new CriticalError(stop);
     this.reader.control.turn(stop !== null, performance.now());
-    const { ratio, factorMax, delayMs, reason: beyond } = pressureOf(signals);
     const paced = pacedBy(signals);
-    if (paced) this.pacer.beginSlowly();
+    if (paced) this.pacer.beginSlowly(paced.factorMax);
+    const pressure = pressureOf(signals, this.pacer.factor);
+    const { ratio, factorMax, delayMs, reason: beyond } = pressure;
     this.pacer.observe(performance.now(), pacedRatio(stop, ratio), factorMax, delayMs);
-    this.slowedBy = beyond ?? (this.pacer.factor > SLOWED ? (this.slowedBy ?? paced) : null);
+    this.slowedBy =
+      beyond ?? (this.pacer.factor > SLOWED ? (this.slowedBy ?? paced?.reason ?? null) : null);
     this.workersMax = fillWorkersOf(settings);
     this.crewNow = crewOf(this.workersMax, this.reader.others, this.pacer.factor);
     return stop;

@@ -53,9 +53,9 @@ export class Pacer {
     else this.log = Math.max(0, this.log + step);
   }
 
-  /** As slowly as can be at first, unless it has begun already. */
-  beginSlowly(): void {
-    this.log ??= Math.log(MAX_FACTOR);
+  /** As slowly as these signals may have it at first, unless it has begun already. */
+  beginSlowly(factorMax = MAX_FACTOR): void {
+    this.log ??= Math.log(Math.min(MAX_FACTOR, factorMax));
   }
 
   /** 1: at full speed. */

@@ -111,21 +111,21 @@ export function decide(signals: readonly Signal[]): Reason | null {
 
 /**
  * What the soft signals say: the highest observed value over its threshold, both from the floor on
- * (pace.ts makes the speed of it), and the reason when one is beyond.
+ * (pace.ts makes the speed of it), and the reason when one is beyond. One that may not slow it down any
+ * further than it is wants it faster.
+ * @param factor by which it is slowed down now.
  */
-export function pressureOf(signals: readonly Signal[]): Pressure {
+export function pressureOf(signals: readonly Signal[], factor = 1): Pressure {
   // One that was never observed stops the fill as stale.
   const soft = signals.filter(({ level, ageMs }) => level === 'soft' && Number.isFinite(ageMs));
   const worst = gravest(soft);
-  const ratio = Math.max(0, ...soft.map(ratioOf));
+  const wants = (one: Signal) => (factor > factorOf(one) * SAME ? 0 : ratioOf(one));
+  const ratio = Math.max(0, ...soft.map(wants));
   const beyond = soft.filter((signal) => gravest([signal]));
   return {
     ratio,
-    delayMs: Math.max(
-      0,
-      ...soft.filter((one) => !(ratioOf(one) < ratio && ratio > 1)).map(delayOf),
-    ),
-    factorMax: Math.max(1, ...beyond.map(({ factorMax }) => factorMax ?? Number.POSITIVE_INFINITY)),
+    delayMs: Math.max(0, ...soft.filter((one) => !(wants(one) < ratio && ratio > 1)).map(delayOf)),
+    factorMax: Math.max(1, ...beyond.map(factorOf)),
     reason: worst && reason(worst.name, describe(worst), 'soft'),
   };
 }
@@ -150,12 +150,25 @@ export function pacedRatio(stop: Reason | null, ratio: number): number {
 const OF_OTHERS: ReadonlySet<SignalName> = new Set(['old-transaction', 'autovacuum', 'http']);
 
 /**
- * Why a fill begins slowly: the first soft signal that tells how fast it may be; null: there is none.
+ * Why a fill begins slowly, and by what factor at most: the first soft signal that tells how fast it may be;
+ * null: there is none.
  */
-export function pacedBy(signals: readonly Signal[]): Reason | null {
-  const first = signals.find(({ level, name }) => level === 'soft' && !OF_OTHERS.has(name));
-  return first ? reason(first.name, 'its limit is approached from below', 'soft') : null;
+export function pacedBy(
+  signals: readonly Signal[],
+): (Pick<Pressure, 'factorMax'> & { reason: Reason }) | null {
+  const all = signals.filter(({ level, name }) => level === 'soft' && !OF_OTHERS.has(name));
+  const [first] = all;
+  if (!first) return null;
+  return {
+    reason: reason(first.name, 'its limit is approached from below', 'soft'),
+    factorMax: Math.max(...all.map(factorOf)),
+  };
 }
+
+/** A factor that is greater by less is the same, but for its logarithm. */
+const SAME = 1.001;
+
+const factorOf = ({ factorMax = Number.POSITIVE_INFINITY }: Signal) => factorMax;
 
 const delayOf = ({ delayMs = 0 }: Signal) => delayMs;
 

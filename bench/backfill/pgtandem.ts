@@ -165,16 +165,17 @@ async function fillByTurns(beside: Beside, pid: number): Promise<Filled> {
   const fromMs = Date.now();
   let seconds = 0;
   const paces: number[] = [];
-  for (let isOver = false; !isOver && seconds < manner.atMost; ) {
+  for (let isOver = false, round = 0; !isOver && seconds < manner.atMost; round++) {
     windows.push(...(await take(elsewhere(beside, pid), manner.turn, everyMs)).windows);
-    await turn('held');
+    // In either order, since the application has just connected anew.
+    if (round % 2 === 0) await turn('held');
     const before = told.rowsFilled;
     const filled = await turn('filling');
+    if (round % 2 === 1) await turn('held');
     seconds += filled.seconds;
     paces.push((told.rowsFilled - before) / filled.seconds);
     isOver = filled.isOver;
   }
-  await turn('held');
   const toMs = Date.now();
   const { rows } = await control.query('SELECT rows_filled::float8 AS n FROM pgtandem.backfill');
   await requestMove(control, 'bench', 'abort');

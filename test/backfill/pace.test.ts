@@ -9,7 +9,8 @@ import { randomFrom } from './setup.js';
  * bring down what another signal has slowed further ("some signals"), `soft` or `critical` no matter in
  * decide (the last); DELAY no matter in observe ("what is averaged"), a floor that counts for nothing
  * (the same), `beginSlowly` that begins whenever it is asked ("begins"),
- * a ratio that counts as it is while the fill stands still ("it does not get faster").
+ * a ratio that counts as it is while the fill stands still ("it does not get faster"); a signal with a factor of
+ * its own that counts beyond it, and a fill that begins at 512 whatever the signals ("may not slow it").
  */
 
 /** A signal that is in proportion to the fill's speed, plus a floor, averaged and seen late. */
@@ -179,6 +180,44 @@ t.test('some signals slow down by no more than a factor of their own', async (t)
   t.equal(Math.round(pacer.factor), 4, 'from below');
 });
 
+t.test('a signal that may not slow it down any further wants it faster', async (t) => {
+  const of = (change: Partial<Signal>): Signal => ({
+    name: 'latency',
+    subject: '',
+    observed: 1.09,
+    floor: 1,
+    threshold: 1.1,
+    level: 'soft',
+    ageMs: 0,
+    detail: '',
+    ...change,
+  });
+  /** Where it comes to from the slowest pace. */
+  const endOf = (...signals: Signal[]) => {
+    const pacer = new Pacer();
+    pacer.beginSlowly();
+    for (let ms = 0; ms < 60_000; ms += 100) {
+      const { ratio, factorMax } = pressureOf(signals, pacer.factor);
+      pacer.observe(ms, ratio, factorMax);
+    }
+    return Math.round(pacer.factor);
+  };
+  const quiet = of({});
+  t.equal(endOf(quiet), 512, 'just within its threshold nothing is changed');
+  // By a step of the pacer less.
+  const ended = endOf({ ...quiet, factorMax: 48 });
+  t.ok(ended >= 46 && ended <= 48, `but for one that may not have it so slow: ${ended}`);
+  const beyond = of({ observed: 3, factorMax: 48 });
+  t.equal(endOf(beyond), 48, 'nor beyond it');
+  t.equal(endOf(beyond, of({ name: 'wal-rate' })), 512, 'another may');
+  t.equal(endOf(of({ observed: 1, factorMax: 48 })), 1);
+  t.equal(pacedBy([beyond])?.factorMax, 48, 'where it begins');
+  t.equal(pacedBy([beyond, of({ name: 'active' })])?.factorMax, Number.POSITIVE_INFINITY);
+  const pacer = new Pacer();
+  pacer.beginSlowly(48);
+  t.equal(Math.round(pacer.factor), 48);
+});
+
 t.test('a soft signal slows down, a hard one stops, a critical one goes before all', async (t) => {
   const beyond = (change: Partial<Signal>): Signal => ({
     name: 'query',
@@ -197,7 +236,10 @@ t.test('a soft signal slows down, a hard one stops, a critical one goes before a
   t.match(decide(both), { level: 'critical', name: 'query' });
   t.match(decide([beyond({ level: 'soft', ageMs: 1_001 })]), { name: 'stale' });
   t.equal(decide([beyond({ level: 'soft', ageMs: 1_001, staleMs: 2_000 })]), null);
-  t.match(pacedBy([beyond({ level: 'soft' })])?.text, /: its limit is approached from below$/);
+  t.match(
+    pacedBy([beyond({ level: 'soft' })])?.reason.text,
+    /: its limit is approached from below$/,
+  );
   t.equal(pacedBy([beyond({}), beyond({ name: 'autovacuum', level: 'soft' })]), null);
   const late = {
     name: 'latency',

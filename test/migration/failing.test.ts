@@ -19,7 +19,9 @@ const FAILING = `
 
 /** Waits until the coordinator has read the migrations as they are now. */
 async function untilLooked(plane: Plane): Promise<void> {
-  const [{ now }] = (await plane.query('SELECT clock_timestamp()::text AS now')) as [{ now: string }];
+  const [{ now }] = (await plane.query('SELECT clock_timestamp()::text AS now')) as [
+    { now: string },
+  ];
   await until('the coordinator looked', async () => {
     const looks = await plane.query(
       `SELECT FROM pg_stat_activity WHERE application_name = 'pgtandem coordinator'
@@ -31,37 +33,40 @@ async function untilLooked(plane: Plane): Promise<void> {
   });
 }
 
-t.test('a step that fails is tried again more and more slowly, and at once after a pause', async (t) => {
-  const cluster = await Cluster.create();
-  t.teardown(() => cluster.destroy());
-  const told = new EventEmitter();
-  const waits: number[] = [];
-  const log: Log = {
-    info: (fields) => {
-      if (!('againMs' in fields)) return;
-      waits.push(Number(fields.againMs));
-      told.emit(`${waits.length}`);
-    },
-    warn: () => undefined,
-    error: () => undefined,
-  };
-  const plane = await Plane.open(cluster, 'postgres', log);
-  t.teardown(() => plane.close());
-  await plane.query('CREATE TABLE public.t (id int PRIMARY KEY, n int)');
-  await plane.query(FAILING);
-  const second = once(told, '2');
-  const { id } = await plane.start('m', 'ALTER TABLE t ALTER COLUMN n TYPE bigint');
-  await second;
-  t.same(waits, [1_000, 2_000], 'twice as long after the second failure');
+t.test(
+  'a step that fails is tried again more and more slowly, and at once after a pause',
+  async (t) => {
+    const cluster = await Cluster.create();
+    t.teardown(() => cluster.destroy());
+    const told = new EventEmitter();
+    const waits: number[] = [];
+    const log: Log = {
+      info: (fields) => {
+        if (!('againMs' in fields)) return;
+        waits.push(Number(fields.againMs));
+        told.emit(`${waits.length}`);
+      },
+      warn: () => undefined,
+      error: () => undefined,
+    };
+    const plane = await Plane.open(cluster, 'postgres', log);
+    t.teardown(() => plane.close());
+    await plane.query('CREATE TABLE public.t (id int PRIMARY KEY, n int)');
+    await plane.query(FAILING);
+    const second = once(told, '2');
+    const { id } = await plane.start('m', 'ALTER TABLE t ALTER COLUMN n TYPE bigint');
+    await second;
+    t.same(waits, [1_000, 2_000], 'twice as long after the second failure');
 
-  const third = once(told, '3');
-  await setPaused(plane.control, id, 'by hand');
-  await untilLooked(plane);
-  await setPaused(plane.control, id, null);
-  await third;
-  t.equal(waits[2], 1_000, 'whoever resumes it begins anew');
+    const third = once(told, '3');
+    await setPaused(plane.control, id, 'by hand');
+    await untilLooked(plane);
+    await setPaused(plane.control, id, null);
+    await third;
+    t.equal(waits[2], 1_000, 'whoever resumes it begins anew');
 
-  await plane.query('DROP TRIGGER not_now ON pgtandem.migration');
-  const { phase } = await plane.reach('m', 'ready');
-  t.equal(phase.name, 'ready', 'it goes on by itself when the reason is gone');
-});
+    await plane.query('DROP TRIGGER not_now ON pgtandem.migration');
+    const { phase } = await plane.reach('m', 'ready');
+    t.equal(phase.name, 'ready', 'it goes on by itself when the reason is gone');
+  },
+);
