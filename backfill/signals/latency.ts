@@ -20,10 +20,10 @@ const OLD_MS = 5_000;
 const FLOOR_MS = 2;
 
 /**
- * It slows the fill down by no more than this: to chunks of less than a millisecond, some tens of milliseconds apart. The p99
- * hardly depends on the pace where that is slower, and would hold the fill up for what is none of its doing.
+ * It slows the fill down by no more than this: some twenty chunks a second of less than a millisecond. What a p99 is beyond its limit
+ * at that pace is hardly the fill's doing, and would hold it up for minutes.
  */
-const FACTOR_MAX = 48;
+const FACTOR_MAX = 160;
 
 /** What the proxies that live report of the table that applications name. A scalar of type json. */
 export function reportsSql(oid: number): string {
