@@ -8,6 +8,7 @@ import { readCheckpoint } from './checkpoint.js';
 import { chunkTarget, restMs, retryWaitMs, timeouts } from './chunk.js';
 import { Crew } from './crew.js';
 import { beginNextPass, choosePlan, retryableState } from './fill.js';
+import { Go } from './go.js';
 import { inspect } from './inspect.js';
 import { type BackfillJob, fillWorkersOf, type ThrottleSettings } from './job.js';
 import { crewOf, Pacer, restTimes } from './pace.js';
@@ -101,6 +102,7 @@ class Engine {
   private readonly report: Report;
   private readonly question: Question;
   private readonly pacer: Pacer;
+  private readonly go = new Go();
   private planner: PlannerSettings | null = null;
   private vacuumer: Vacuumer | null = null;
   private mayVacuum = false;
@@ -153,6 +155,8 @@ class Engine {
 
   /** Why to stand still; how fast to go otherwise is the pacer's. */
   private decide(settings: ThrottleSettings): Reason | null {
+    const { lookedMs } = this.reader;
+    if (this.go.holds(lookedMs, settings, performance.now())) return null;
     const signals = this.reader.signals(settings);
     const stop = decide(signals) ?? this.control(signals, settings);
     if (stop?.level === 'critical') throw new CriticalError(stop);
@@ -166,6 +170,7 @@ class Engine {
       beyond ?? (this.pacer.factor > SLOWED ? (this.slowedBy ?? paced?.reason ?? null) : null);
     this.workersMax = fillWorkersOf(settings);
     this.crewNow = crewOf(this.workersMax, this.reader.others, this.pacer.factor);
+    this.go.judged(stop === null, lookedMs, settings, performance.now());
     return stop;
   }
 

@@ -58,9 +58,14 @@ export class SignalWatch {
     await this.reader.refresh(sinceMs, limitMs, signal);
   }
 
-  /** How long ago the last look began, milliseconds. */
+  /** When the last look began, by `performance.now()`. */
+  get lookedMs(): number {
+    return this.reader.lookedMs;
+  }
+
+  /** How long ago that was, milliseconds. */
   get ageMs(): number {
-    return performance.now() - this.reader.lookedMs;
+    return performance.now() - this.lookedMs;
   }
 
   /** How many others are at work, on average; not a number before the first look. */
