@@ -1,7 +1,5 @@
-/** After a step that failed it is tried again so soon, at first, milliseconds. */
-const FIRST_MS = 1_000;
-/** And at most. What the application is held for is no step's own time, and nobody waits for this. */
-const LAST_MS = 15_000;
+import { backoffMs } from './phase.js';
+
 /** A step that has run for so long before it failed was at work: what failed before is over, milliseconds. */
 const AT_WORK_MS = 60_000;
 
@@ -13,7 +11,7 @@ interface Failed {
 }
 
 /**
- * When the steps of migrations that failed are tried again: after 1 s, 2 s, 4 s and so on up to 15 s. Each
+ * When the steps of migrations that failed are tried again: after a second, and then more and more slowly. Each
  * attempt opens connections and looks at the catalog, which an application feels when it is each second.
  * A phase that was left, or a pause that was taken back, begins anew. Pure: the time comes as an argument.
  */
@@ -31,7 +29,7 @@ export class Failures {
     const last = this.failed.get(id);
     const isInRow = last !== undefined && last.key === key && ranMs < AT_WORK_MS;
     const count = isInRow ? last.count + 1 : 1;
-    const againMs = Math.min(LAST_MS, FIRST_MS * 2 ** Math.min(count - 1, 30));
+    const againMs = backoffMs(count);
     this.failed.set(id, { key, count, againAtMs: nowMs + againMs });
     return againMs;
   }

@@ -118,7 +118,7 @@ export function whyNot(
   return { message, hint: `What it can do now: ${list}.` };
 }
 
-/** When the next attempt at a swap comes, milliseconds after the last: at once, then more slowly. */
+/** When the next attempt comes at what did not succeed, milliseconds after the last: at once, then more slowly. */
 export function backoffMs(attempt: number): number {
   return [0, 1_000, 2_000, 5_000, 10_000][attempt] ?? 30_000;
 }
