@@ -154,15 +154,17 @@ export class Coordinator {
     }
   }
 
-  private ended({ failed, key, migration, startedMs }: Task, failures: Failures): void {
+  private ended({ failed, hasPaused, key, migration, startedMs }: Task, failures: Failures): void {
     const { id, name } = migration;
     if (!failed) {
       failures.forget(id);
       return;
     }
     const nowMs = performance.now();
+    // Also of one that has paused: what was read of the migrations before that does not begin it again.
     const againMs = failures.add(id, key, nowMs - startedMs, nowMs);
-    this.options.log.info({ migration: name, againMs }, 'what failed is tried again');
+    if (!hasPaused)
+      this.options.log.info({ migration: name, againMs }, 'what failed is tried again');
   }
 
   private showPhases(migrations: Migration[]): void {
@@ -208,8 +210,9 @@ class Task {
   readonly wake = new Wake();
   readonly done: Promise<void>;
   readonly startedMs = performance.now();
-  /** And is to be tried again. */
   failed = false;
+  /** And the migration waits for a person. */
+  hasPaused = false;
   private readonly controller = new AbortController();
   private readonly opened: Connection[] = [];
 
@@ -278,16 +281,16 @@ class Task {
     const { migration } = this;
     if (error instanceof StoppedError || error instanceof MovedError) return;
     if (this.controller.signal.aborted && sqlState(error) === '57014') return;
+    this.failed = true;
     const reason = error instanceof Error ? error.message : String(error);
     log.warn({ migration: migration.name, phase: migration.phase.name, error: reason }, 'failed');
-    this.failed = isTransient(error);
-    if (this.failed) return;
+    if (isTransient(error)) return;
     try {
       const connection = await connect({ url, role: 'coordinator' });
       await setPaused(connection, migration.id, `${migration.phase.name}: ${reason}`);
+      this.hasPaused = true;
       await connection.end();
     } catch (lost) {
-      this.failed = true;
       log.warn({ error: String(lost) }, 'could not pause; the step will be tried again');
     }
   }
