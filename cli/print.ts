@@ -9,6 +9,7 @@ import {
   percent,
   type Told,
 } from '../backfill/words.js';
+import type { Failing } from '../migration/failures.js';
 import type { Plan, Settings } from '../migration/plan.js';
 import { tableName } from '../migration/plan.js';
 import { sides } from '../migration/sides.js';
@@ -105,6 +106,18 @@ function verifyLines(migration: Migration): string[] {
   return lines.map((line, i) => `  ${i === 0 ? 'verify  ' : '        '}  ${line}`);
 }
 
+/** A step that fails for what may pass by itself. */
+function failingLines({ phase, progress }: Migration): string[] {
+  const failing = progress.failing as Failing | null | undefined;
+  if (!failing) return [];
+  const { times, reason, at, againMs } = failing;
+  const often = times === 1 ? 'once' : `${times} times in a row`;
+  return [
+    `  fails     ${phase.name}: ${reason}`,
+    `            ${often}, the last time at ${at}; tried again ${ms(againMs)} after that`,
+  ];
+}
+
 /** Everything of one migration. */
 export function describeMigration(migration: Migration, history: HistoryEntry[]): string {
   const { plan, phase, progress } = migration;
@@ -114,6 +127,7 @@ export function describeMigration(migration: Migration, history: HistoryEntry[])
     lines.push(`  paused    ${migration.paused}`);
     lines.push(`            go on with: pgtandem resume ${migration.name}`);
   }
+  lines.push(...failingLines(migration));
   lines.push(...backfillLines(migration), ...verifyLines(migration));
   if ('blocker' in phase && phase.blocker) {
     lines.push(`  blocked   ${phase.blocker} (${phase.attempt} attempts)`);

@@ -1,5 +1,6 @@
 import type { Connection } from '../db/connect.js';
 import { CHANNEL } from '../db/schema.js';
+import type { Failing } from '../migration/failures.js';
 import { ENDED, type PhaseName } from '../migration/phase.js';
 import { loadMigration, type Migration } from '../migration/store.js';
 import { Wake } from '../migration/wake.js';
@@ -88,14 +89,16 @@ export function snapshot(migration: Migration): ProgressSnapshot {
   const active = migration.phase.name === 'backfilling';
   const standbys = (backfill.lag ?? []) as { standby: string; seconds: number | null }[];
   const throttled = backfill.throttled as { text: string } | null | undefined;
-  const waiting = (migration.progress.waitingFor as string[] | undefined) ?? [];
+  const [waitingFor] = (migration.progress.waitingFor as string[] | undefined) ?? [];
+  const failing = migration.progress.failing as Failing | null | undefined;
+  const waiting = failing ? `fails: ${failing.reason}` : (waitingFor ?? null);
   return {
     phase: migration.phase.name + (migration.paused === null ? '' : ' (paused)'),
     ratio: active ? Number(backfill.ratio ?? 0) : null,
     rowsFilled: active ? Number(backfill.rowsFilled ?? 0) : 0,
     rowsPerSecond: active ? ((backfill.rowsPerSecond as number | undefined) ?? null) : null,
     etaSeconds: active ? ((backfill.etaSeconds as number | null | undefined) ?? null) : null,
-    throttled: active && throttled ? throttled.text : (waiting[0] ?? null),
+    throttled: active && throttled ? throttled.text : waiting,
     lag: active
       ? standbys.map(({ standby, seconds }) => ({
           standby,

@@ -194,6 +194,11 @@ export const METRICS = {
     labels: ['migration', 'phase'],
     combined: 'max',
   },
+  pgtandem_step_failures_total: {
+    kind: 'counter',
+    help: 'Attempts at the step of a migration’s phase that failed: they are tried again, or it pauses.',
+    labels: ['migration', 'phase'],
+  },
   pgtandem_guard_repairs: {
     kind: 'gauge',
     help: 'Rows that the guard has repaired since the migration began (counted by the database).',

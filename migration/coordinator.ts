@@ -2,7 +2,7 @@ import { type Connection, connect, instanceOf, sqlState } from '../db/connect.js
 import { CHANNEL, installSchema } from '../db/schema.js';
 import type { Metrics } from '../metrics/registry.js';
 import { type Context, type Log, StoppedError } from './context.js';
-import { Failures } from './failures.js';
+import { type Failing, Failures } from './failures.js';
 import { followNames, lookAround, readRules } from './observe.js';
 import { refreshOrder } from './order.js';
 import { ENDED } from './phase.js';
@@ -128,6 +128,11 @@ export class Coordinator {
           tasks.set(migration.id, task);
         }
         this.showPhases(migrations);
+        for (const migration of migrations) {
+          const runsMs = tasks.get(migration.id)?.ranMs ?? 0;
+          const failing = failures.failing(migration.id, keyOf(migration), runsMs);
+          await showFailing(connection, migration, failing);
+        }
         if (performance.now() >= trimAt) {
           await trimSeen(connection);
           trimAt = performance.now() + TRIM_MS;
@@ -154,15 +159,16 @@ export class Coordinator {
     }
   }
 
-  private ended({ failed, hasPaused, key, migration, startedMs }: Task, failures: Failures): void {
+  private ended({ failed, hasPaused, key, migration, ranMs }: Task, failures: Failures): void {
     const { id, name } = migration;
-    if (!failed) {
+    if (failed === null) {
       failures.forget(id);
       return;
     }
-    const nowMs = performance.now();
+    const { metrics } = this.options;
+    metrics.count('pgtandem_step_failures_total', { migration: name, phase: migration.phase.name });
     // Also of one that has paused: what was read of the migrations before that does not begin it again.
-    const againMs = failures.add(id, key, nowMs - startedMs, nowMs);
+    const againMs = failures.add(id, key, ranMs, performance.now(), failed, new Date());
     if (!hasPaused)
       this.options.log.info({ migration: name, againMs }, 'what failed is tried again');
   }
@@ -199,6 +205,17 @@ async function takesLock(connection: Connection): Promise<boolean> {
   return rows[0].mine;
 }
 
+/** Shows in a migration's progress that its step fails, or that it does not any more. */
+async function showFailing(
+  connection: Connection,
+  migration: Migration,
+  failing: Failing | null,
+): Promise<void> {
+  const shown = (migration.progress.failing ?? null) as Failing | null;
+  if (shown?.at === failing?.at) return;
+  await saveProgress(connection, migration.id, { failing });
+}
+
 /** Phases that take away what is ours wherever it is found. */
 const CLEANING: ReadonlySet<string> = new Set(['aborting', 'completing']);
 
@@ -209,12 +226,13 @@ class Task {
   readonly key: string;
   readonly wake = new Wake();
   readonly done: Promise<void>;
-  readonly startedMs = performance.now();
-  failed = false;
+  /** Why it has failed. */
+  failed: string | null = null;
   /** And the migration waits for a person. */
   hasPaused = false;
   private readonly controller = new AbortController();
   private readonly opened: Connection[] = [];
+  private readonly startedMs = performance.now();
 
   constructor(
     private readonly options: CoordinatorOptions,
@@ -225,6 +243,11 @@ class Task {
   ) {
     this.key = keyOf(migration);
     this.done = this.run().finally(ended);
+  }
+
+  /** How long it has run, milliseconds. */
+  get ranMs(): number {
+    return performance.now() - this.startedMs;
   }
 
   stop(): void {
@@ -281,8 +304,8 @@ class Task {
     const { migration } = this;
     if (error instanceof StoppedError || error instanceof MovedError) return;
     if (this.controller.signal.aborted && sqlState(error) === '57014') return;
-    this.failed = true;
     const reason = error instanceof Error ? error.message : String(error);
+    this.failed = reason;
     log.warn({ migration: migration.name, phase: migration.phase.name, error: reason }, 'failed');
     if (isTransient(error)) return;
     try {

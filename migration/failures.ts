@@ -6,8 +6,20 @@ const AT_WORK_MS = 60_000;
 interface Failed {
   /** At which phase. */
   key: string;
-  count: number;
   againAtMs: number;
+  told: Failing;
+}
+
+/** A step that fails again and again, as the migration's progress tells it. */
+export interface Failing {
+  /** So many times in a row. */
+  times: number;
+  /** Why, the last time. */
+  reason: string;
+  /** When that was, in ISO 8601. */
+  at: string;
+  /** It is tried again so long after that, milliseconds. */
+  againMs: number;
 }
 
 /**
@@ -25,13 +37,20 @@ export class Failures {
   }
 
   /** @param ranMs how long the step had run. @returns after how long it is tried again, milliseconds. */
-  add(id: number, key: string, ranMs: number, nowMs: number): number {
+  add(id: number, key: string, ranMs: number, nowMs: number, reason: string, at: Date): number {
     const last = this.failed.get(id);
     const isInRow = last !== undefined && last.key === key && ranMs < AT_WORK_MS;
-    const count = isInRow ? last.count + 1 : 1;
-    const againMs = backoffMs(count);
-    this.failed.set(id, { key, count, againAtMs: nowMs + againMs });
+    const times = isInRow ? last.told.times + 1 : 1;
+    const againMs = backoffMs(times);
+    const told = { times, reason, at: at.toISOString(), againMs };
+    this.failed.set(id, { key, againAtMs: nowMs + againMs, told });
     return againMs;
+  }
+
+  /** @param runsMs how long its step runs now; 0: it waits. @returns null where it does not fail, or not any more. */
+  failing(id: number, key: string, runsMs: number): Failing | null {
+    const last = this.failed.get(id);
+    return last?.key === key && runsMs < AT_WORK_MS ? last.told : null;
   }
 
   /** It went well, or was told to stop. */

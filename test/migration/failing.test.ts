@@ -1,13 +1,17 @@
 /**
  * A step of a migration that fails for what may pass by itself, on a real server. What was broken to see this test
- * fail: each failure counts as the first one; a pause forgets nothing.
+ * fail: each failure counts as the first one; a pause forgets nothing; what was told of it is not taken back.
  */
 import { EventEmitter, once } from 'node:events';
 import t from 'tap';
 import { Cluster } from '../../cli/demo/cluster.js';
+import { describeMigration } from '../../cli/print.js';
+import { snapshot } from '../../cli/watch.js';
 import type { Log } from '../../migration/context.js';
-import { setPaused } from '../../migration/store.js';
+import type { Failing } from '../../migration/failures.js';
+import { type Migration, setPaused } from '../../migration/store.js';
 import { until } from '../backfill/setup.js';
+import { untilMigration } from './drive.js';
 import { Plane } from './plane.js';
 
 /** Has every change of a migration's phase fail, with an error that passes. */
@@ -57,6 +61,12 @@ t.test(
     const { id } = await plane.start('m', 'ALTER TABLE t ALTER COLUMN n TYPE bigint');
     await second;
     t.same(waits, [1_000, 2_000], 'twice as long after the second failure');
+    const times = ({ progress }: Migration) => (progress.failing as Failing | null)?.times;
+    const failing = await untilMigration(plane.url, 'm', (now) => times(now) === 2);
+    t.equal(snapshot(failing).throttled, 'fails: not now', 'the progress view');
+    const status = describeMigration(failing, []);
+    t.match(status, /^ {2}fails {5}planned: not now\n {12}2 times in a row, the last time at 20/m);
+    t.match(status, /Z; tried again 2s after that$/m);
 
     const third = once(told, '3');
     await setPaused(plane.control, id, 'by hand');
@@ -65,8 +75,15 @@ t.test(
     await third;
     t.equal(waits[2], 1_000, 'whoever resumes it begins anew');
 
+    t.match(
+      await plane.metrics.expose(),
+      'pgtandem_step_failures_total{migration="m",phase="planned"} 3',
+    );
+
     await plane.query('DROP TRIGGER not_now ON pgtandem.migration');
     const { phase } = await plane.reach('m', 'ready');
     t.equal(phase.name, 'ready', 'it goes on by itself when the reason is gone');
+    const going = await untilMigration(plane.url, 'm', (now) => times(now) === undefined);
+    t.notMatch(describeMigration(going, []), /fails/, 'and the status says so');
   },
 );
