@@ -260,11 +260,14 @@ export class Writes {
       `(VALUES (2, 'm'), (99, 'w')) AS s (n, label) ON z.id = s.n`,
     ];
     const source = isDrawn ? one : random.pick([one, ...several]);
-    const bySource =
+    const gone =
       w.major >= 17 &&
       !isDrawn &&
       random.chance(0.2) &&
       `WHEN NOT MATCHED BY SOURCE AND z.id = 5 THEN UPDATE SET ${set()}`;
+    // Nor may one row take a unique value that another one gives up.
+    const isPassedOn = [update, gone].every((action) => action && /\bu\b/i.test(action));
+    const bySource = !isPassedOn && gone;
     const returning =
       w.major >= 17 &&
       random.chance(0.4) &&
