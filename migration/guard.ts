@@ -10,7 +10,7 @@ import {
   relationName,
   tableName,
 } from './plan.js';
-import { isNull, isSet, type Moment, type Side, sides } from './sides.js';
+import { isNull, isSet, type Moment, nameAt, type Side, sides } from './sides.js';
 
 /** Name of the constraint that proves one change, and with `guard: reject` also enforces it. */
 export const proofName = (ordinal: number) => `_pgtandem_proof_${ordinal}`;
@@ -24,7 +24,8 @@ export const proofName = (ordinal: number) => `_pgtandem_proof_${ordinal}`;
  * the user's own triggers have made of the column that is shown stands: the other one follows it.
  * Only of a rename applications may write either column, and which one a statement wrote can not be
  * told any more when the user's triggers have changed the row: where there are such triggers, another
- * one of ours runs first, puts the row in order, and notes for the last one what it then was.
+ * one of ours runs first, puts the row in order, and notes for the last one what it then was. So it is where
+ * a row may move to another partition, which fires their triggers twice: see {@link isKept}.
  * `reject` is a CHECK constraint that is not valid yet. `none` is nothing.
  * @param members the table with its partitions, which get its triggers from PostgreSQL, or children.
  */
@@ -72,14 +73,19 @@ function repairSql(plan: Plan, members: readonly Member[], moment: Moment): stri
     const misfit = side.misfit?.('NEW.');
     return misfit ? [`NOT ${side.holds('NEW.')}`, misfit] : [`NOT ${side.holds('NEW.')}`];
   });
+  const moving = all.flatMap((side, i) => (moves(side, plan, moment) ? [{ side, i }] : []));
   const clause = `WHEN (${when.map((sql) => `(${sql})`).join(' OR ')}) `;
   const last = all.map((side, i) => lastBody(side, i, plan, moment));
   const either = all.flatMap((side, i) => (isEither(side) ? [arrivalBody(side, i, plan)] : []));
+  const arrival = [
+    ...(plan.rowTriggers ? either : []),
+    ...(moving.length > 0 ? [movedBody(moving, plan)] : []),
+  ];
   return [
-    ...(plan.rowTriggers && either.length > 0
-      ? triggerSql(plan, tables, 'arrival', '', either)
-      : []),
-    ...triggerSql(plan, tables, 'guard', clause, last),
+    ...(arrival.length > 0 ? triggerSql(plan, tables, 'arrival', '', arrival) : []),
+    ...(moving.length > 0
+      ? triggerSql(plan, tables, 'guard', '', [keptBody(moving, plan), ...last, leavesBody(plan)])
+      : triggerSql(plan, tables, 'guard', clause, last)),
   ];
 }
 
@@ -189,7 +195,7 @@ function lastBody(side: Side, i: number, plan: Plan, moment: Moment): string {
       : wroteFollow(side);
   const repair =
     moment === 'after' && side.change.source === null
-      ? fillOnly(side, plan)
+      ? fillOnly(side, i, plan)
       : putInOrder(side, wasFollow, plan);
   return `IF NOT ${side.holds('NEW.')} THEN\n${repair}\nEND IF;\n${misfitBody(side, plan)}`;
 }
@@ -210,11 +216,75 @@ function misfitBody(side: Side, plan: Plan): string {
 }
 
 /** After cutover an added column that the application wrote stays; a missing one is filled. */
-function fillOnly(side: Side, plan: Plan): string {
+function fillOnly(side: Side, i: number, plan: Plan): string {
+  const isMissing = isNull(`NEW.${q(side.follow)}`);
+  const isLeft = moves(side, plan, 'after') ? isKept(i, plan, isMissing) : isMissing;
   return (
-    `IF TG_OP = 'INSERT' AND ${isNull(`NEW.${q(side.follow)}`)} OR TG_OP = 'UPDATE' AND ` +
+    `IF TG_OP = 'INSERT' AND ${isLeft} OR TG_OP = 'UPDATE' AND ` +
     `${side.sameFollow('NEW.', 'OLD.')} AND NOT (${side.sameLeads('NEW.', 'OLD.')}) THEN\n` +
     `${countSql('repairs', plan)}\n${forwardSql(side)}\nEND IF;`
+  );
+}
+
+/**
+ * Whether a row that an UPDATE moves to another partition may come out of order: the user's triggers run for
+ * the INSERT that this becomes too, in which an added column is given, whoever gave it.
+ */
+const moves = (side: Side, plan: Plan, moment: Moment): boolean =>
+  moment === 'after' && side.change.source === null && plan.rowTriggers && plan.parts !== undefined;
+
+/** Settings of the transaction; a trigger may write to the same table, so there is one for each depth. */
+const moveName = (what: string, plan: Plan) =>
+  `'pgtandem.${what}_${plan.table.oid}_' || pg_catalog.pg_trigger_depth()`;
+const keptName = (i: number, plan: Plan) => moveName(`kept${i}`, plan);
+
+/** SQL: of a row that moves, whether the UPDATE left the added column as it was; of any other `isMissing`. */
+const isKept = (i: number, plan: Plan, isMissing: string) =>
+  `(CASE pg_catalog.current_setting(${keptName(i, plan)}, true) ` +
+  `WHEN 'true' THEN true WHEN 'false' THEN false ELSE ${isMissing} END)`;
+
+/** Notes of an UPDATE whether it wrote the added columns. */
+function keptBody(moving: readonly { side: Side; i: number }[], plan: Plan): string {
+  const notes = moving.map(
+    ({ side, i }) =>
+      `PERFORM pg_catalog.set_config(${keptName(i, plan)}, ` +
+      `(${side.sameFollow('NEW.', 'OLD.')})::pg_catalog.text, true);`,
+  );
+  return `IF TG_OP = 'UPDATE' THEN\n${notes.join('\n')}\nEND IF;`;
+}
+
+/** Notes how the row leaves an UPDATE: so it arrives, if it moves. */
+const leavesBody = (plan: Plan) =>
+  `IF TG_OP = 'UPDATE' THEN\nPERFORM pg_catalog.set_config(${moveName('leaves', plan)}, ` +
+  `${rowHash(plan)}, true);\nEND IF;`;
+
+/** Before the user's triggers: of an INSERT that is none of a row that moves nothing is noted. */
+function movedBody(moving: readonly { i: number }[], plan: Plan): string {
+  const leaves = moveName('leaves', plan);
+  const forget = moving.map(
+    ({ i }) => `PERFORM pg_catalog.set_config(${keptName(i, plan)}, '', true);`,
+  );
+  return (
+    `IF TG_OP = 'INSERT' THEN\nIF pg_catalog.current_setting(${leaves}, true) ` +
+    `IS DISTINCT FROM ${rowHash(plan)} THEN\n${forget.join('\n')}\nEND IF;\n` +
+    `PERFORM pg_catalog.set_config(${leaves}, '', true);\nEND IF;`
+  );
+}
+
+/**
+ * The row, and the statement of the application: it tells that one arrives which has just left. A hash, since
+ * every function of the transaction can read it.
+ */
+function rowHash(plan: Plan): string {
+  const name = nameAt(plan, 'after');
+  const names = [
+    ...plan.columns.map((column) => name(column.name)),
+    ...plan.changes.map(({ shadow }) => shadow.after),
+  ];
+  const values = names.map((column) => `NEW.${q(column)}`).join(', ');
+  return (
+    `pg_catalog.hashtextextended(ROW(pg_catalog.statement_timestamp(), ${values})` +
+    `::pg_catalog.text, 0)::pg_catalog.text`
   );
 }
 

@@ -52,7 +52,7 @@ export function renamed(expression: Expression, name: (column: string) => string
 }
 
 /** The name, at a moment, of a column that the plan's expressions name as it was before. */
-function nameAt(plan: Plan, moment: Moment): (column: string) => string {
+export function nameAt(plan: Plan, moment: Moment): (column: string) => string {
   const names = new Map<string, string>();
   for (const { source, shadow } of plan.changes) {
     if (source) names.set(source.before, source[moment]);
