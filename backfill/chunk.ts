@@ -83,15 +83,17 @@ export function retryWaitMs(failures: number): number {
 
 /** What a chunk takes at most where others are at work, milliseconds. */
 const BESIDE_OTHERS_MS = 10;
-/** What it takes at least, where it is slowed down: one that is empty takes less than 0.2 ms with its round trip. */
-const SLOWED_MS = 0.5;
+/**
+ * What it takes at least, where it is slowed down. One that comes some times a second beside an application takes the
+ * server 0.35 ms and the other processes a millisecond, however few rows it has.
+ */
+const SLOWED_MS = 5;
 
 /**
  * What a chunk should take: as long as is set where nobody else is at work, and hardly longer than a
  * transaction takes where at least one session on average is, since who meets a chunk waits for it,
  * for its rows' locks, a core or the WAL, for as long as it takes. Where it is slowed down the chunks get
- * shorter before they come more rarely: at the same rows a second the application's p99 is the
- * lower the shorter they are, as long as there are not more than some hundred of them a second.
+ * shorter before they come more rarely, as far as what each costs by itself is not most of what it costs.
  * @param activeOthers sessions that run a statement, on average; not a number: not known.
  * @param factor of the rests; 1: it is not slowed down.
  */

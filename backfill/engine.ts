@@ -162,12 +162,11 @@ class Engine {
     if (stop?.level === 'critical') throw new CriticalError(stop);
     this.reader.control.turn(stop !== null, performance.now());
     const paced = pacedBy(signals);
-    if (paced) this.pacer.beginSlowly(paced.factorMax);
+    if (paced) this.pacer.beginSlowly();
     const pressure = pressureOf(signals, this.pacer.factor);
     const { ratio, factorMax, delayMs, reason: beyond } = pressure;
     this.pacer.observe(performance.now(), pacedRatio(stop, ratio), factorMax, delayMs);
-    this.slowedBy =
-      beyond ?? (this.pacer.factor > SLOWED ? (this.slowedBy ?? paced?.reason ?? null) : null);
+    this.slowedBy = beyond ?? (this.pacer.factor > SLOWED ? (this.slowedBy ?? paced) : null);
     this.workersMax = fillWorkersOf(settings);
     this.crewNow = crewOf(this.workersMax, this.reader.others, this.pacer.factor);
     this.go.judged(stop === null, lookedMs, settings, performance.now());

@@ -149,20 +149,10 @@ export function pacedRatio(stop: Reason | null, ratio: number): number {
 /** What the fill itself is no cause of. */
 const OF_OTHERS: ReadonlySet<SignalName> = new Set(['old-transaction', 'autovacuum', 'http']);
 
-/**
- * Why a fill begins slowly, and by what factor at most: the first soft signal that tells how fast it may be;
- * null: there is none.
- */
-export function pacedBy(
-  signals: readonly Signal[],
-): (Pick<Pressure, 'factorMax'> & { reason: Reason }) | null {
-  const all = signals.filter(({ level, name }) => level === 'soft' && !OF_OTHERS.has(name));
-  const [first] = all;
-  if (!first) return null;
-  return {
-    reason: reason(first.name, 'its limit is approached from below', 'soft'),
-    factorMax: Math.max(...all.map(factorOf)),
-  };
+/** Why a fill begins slowly: the first soft signal that tells how fast it may be; null: there is none. */
+export function pacedBy(signals: readonly Signal[]): Reason | null {
+  const first = signals.find(({ level, name }) => level === 'soft' && !OF_OTHERS.has(name));
+  return first ? reason(first.name, 'its limit is approached from below', 'soft') : null;
 }
 
 /** A factor that is greater by less is the same, but for its logarithm. */

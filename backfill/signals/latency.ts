@@ -19,12 +19,6 @@ const OLD_MS = 5_000;
 /** Where the application waits for less than this nobody minds twice as much, milliseconds. */
 const FLOOR_MS = 2;
 
-/**
- * It slows the fill down by no more than this: some twenty chunks a second of less than a millisecond. What a p99 is beyond its limit
- * at that pace is hardly the fill's doing, and would hold it up for minutes.
- */
-const FACTOR_MAX = 160;
-
 /** What the proxies that live report of the table that applications name. A scalar of type json. */
 export function reportsSql(oid: number): string {
   return `(SELECT coalesce(json_agg(json_build_object('proxy', id, 'counts', latency->'${oid}',
@@ -108,11 +102,11 @@ function judge({ p99Ms, ageMs, slices }: Latency, beforeMs: number, times: numbe
     return [{ ...common, observed: null, detail }];
   }
   // Too few transactions: nobody has to wait.
-  if (p99Ms === null) return [{ ...common, observed: 0, factorMax: FACTOR_MAX, detail: '' }];
+  if (p99Ms === null) return [{ ...common, observed: 0, detail: '' }];
   const baseMs = Math.max(FLOOR_MS, beforeMs);
   const observed = p99Ms / baseMs;
   const detail =
     `the application’s p99 is ${p99Ms.toFixed(1)} ms on this table, ${observed.toFixed(2)} times ` +
     `the ${baseMs.toFixed(1)} ms without the fill (limit ${times})`;
-  return [{ ...common, observed, factorMax: FACTOR_MAX, detail }];
+  return [{ ...common, observed, detail }];
 }
