@@ -278,7 +278,8 @@ function movedBody(moving: readonly { i: number }[], plan: Plan): string {
 function rowHash(plan: Plan): string {
   const name = nameAt(plan, 'after');
   const names = [
-    ...plan.columns.map((column) => name(column.name)),
+    // PL/pgSQL has none of a generated column in an UPDATE, and in the INSERT of a row that moves the old one.
+    ...plan.columns.filter(({ generated }) => !generated).map((column) => name(column.name)),
     ...plan.changes.map(({ shadow }) => shadow.after),
   ];
   const values = names.map((column) => `NEW.${q(column)}`).join(', ');

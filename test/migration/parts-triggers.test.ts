@@ -13,6 +13,7 @@ import { Plane } from './plane.js';
  * | no row is known to have moved                        | what is made from what the triggers leave     |
  * | each row that is inserted is one that has moved      | what an INSERT gives stays                    |
  * | the UPDATE's own value is not noted                  | what the UPDATE gives stays                   |
+ * | a generated column is of how the row left            | what is made from what the triggers leave     |
  * | how the row left is not forgotten                    | what an INSERT of the same row gives stays    |
  */
 
@@ -22,10 +23,12 @@ for (const major of [14, 18]) {
     t.teardown(() => cluster.destroy());
     const plane = await Plane.open(cluster, 'postgres');
     t.teardown(() => plane.close());
-    await plane.query(`CREATE TABLE item (id int NOT NULL, side text NOT NULL, n int)
+    await plane.query(`CREATE TABLE item (id int NOT NULL, side text NOT NULL, n int,
+        twice int GENERATED ALWAYS AS (2 * n) STORED)
         PARTITION BY LIST (side);
       CREATE TABLE item_a PARTITION OF item FOR VALUES IN ('a');
-      CREATE TABLE item_b (gone int, id int NOT NULL, side text NOT NULL, gone_too text, n int);
+      CREATE TABLE item_b (gone int, id int NOT NULL, side text NOT NULL, gone_too text, n int,
+        twice int GENERATED ALWAYS AS (2 * n) STORED);
       ALTER TABLE item_b DROP COLUMN gone, DROP COLUMN gone_too;
       ALTER TABLE item ATTACH PARTITION item_b FOR VALUES IN ('b');
       CREATE FUNCTION bumps() RETURNS trigger LANGUAGE plpgsql AS
