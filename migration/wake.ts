@@ -5,7 +5,7 @@ import type { Connection } from '../db/connect.js';
  * waiting shorter; what is true is always read from the tables.
  */
 export class Wake {
-  private waiting: (() => void)[] = [];
+  private readonly waiting = new Set<() => void>();
   private rung = false;
 
   /**
@@ -20,7 +20,12 @@ export class Wake {
 
   ring(): void {
     this.rung = true;
-    for (const resolve of this.waiting.splice(0)) resolve();
+    for (const done of [...this.waiting]) done();
+  }
+
+  /** How many wait. */
+  get waiters(): number {
+    return this.waiting.size;
   }
 
   /** Waits until it rings (since the last wait), at most `ms`, or until `signal` aborts. */
@@ -33,11 +38,12 @@ export class Wake {
       const done = () => {
         clearTimeout(timer);
         signal.removeEventListener('abort', done);
+        this.waiting.delete(done);
         resolve();
       };
       const timer = setTimeout(done, ms);
       signal.addEventListener('abort', done, { once: true });
-      this.waiting.push(done);
+      this.waiting.add(done);
     });
     this.rung = false;
   }

@@ -27,3 +27,8 @@ export class KeyReader {
     this.bytes = this.done ? Buffer.alloc(0) : this.bytes.subarray(at);
   }
 }
+
+/** The server's process, of BackendKeyData; null: the server has not said. */
+export function pidOf(keyData: Buffer | null): number | null {
+  return keyData && keyData.length >= 4 ? keyData.readInt32BE(0) : null;
+}

@@ -7,8 +7,10 @@ import type { Cancels } from './cancel.js';
 import { sameDatabase } from './database-name.js';
 import { describeUpstream, dial, type Upstream } from './dial.js';
 import { Drain } from './drain.js';
+import { either } from './either.js';
 import { Force } from './force.js';
 import type { Control } from './gate.js';
+import { pidOf } from './key-data.js';
 import type { Counts } from './latencies.js';
 import type { Limits } from './limits.js';
 import type { ScramOptions } from './login.js';
@@ -230,14 +232,14 @@ export class Realm {
 
   /** The server's processes of the sessions that have begun since the last call. */
   takeNewcomers(): number[] {
-    const pids = [...this.newcomers].flatMap((session) => pidOf(session) ?? []);
+    const pids = [...this.newcomers].flatMap((session) => pidOf(session.keyData) ?? []);
     this.newcomers.clear();
     return pids;
   }
 
   /** Ends the sessions of these processes, which are at another server. @returns false: there are none. */
   endStrangers(pids: readonly number[]): boolean {
-    const strangers = this.all.filter((session) => pids.includes(pidOf(session) ?? 0));
+    const strangers = this.all.filter((session) => pids.includes(pidOf(session.keyData) ?? 0));
     if (strangers.length > 0) this.leave();
     for (const session of strangers) session.leave(MOVED);
     return strangers.length > 0;
@@ -275,9 +277,9 @@ export class Realm {
     const deadline = performance.now() + this.house.limits.connectTimeoutMs;
     for (;;) {
       const place = await this.located(deadline, signal);
-      const either = AbortSignal.any([signal, place.left.signal]);
+      const left = either(signal, place.left.signal);
       try {
-        const server = await dial(place.upstream, this.house.limits, either);
+        const server = await dial(place.upstream, this.house.limits, left.signal);
         if (place === this.place) return { server, context: this.contextOf(database, place) };
         server.destroy();
       } catch (error) {
@@ -285,6 +287,8 @@ export class Realm {
         this.lastFailure = `${describeUpstream(place.upstream)}: ${(error as Error).message}`;
         if (!this.moves) throw this.unreachable();
         this.suspect(place);
+      } finally {
+        left.release();
       }
     }
   }
@@ -390,9 +394,4 @@ export class Realm {
     const labels = { database: this.name ?? this.database };
     this.house.metrics.set('pgtandem_epoch', labels, this.control.force.epoch);
   }
-}
-
-/** Of the server; null: it has not said. */
-function pidOf({ keyData }: Session): number | null {
-  return keyData && keyData.length >= 4 ? keyData.readInt32BE(0) : null;
 }
