@@ -327,13 +327,19 @@ function cancelOnAbort(
   log: Log,
 ): () => void {
   const pid = (connection as unknown as { processID: number }).processID;
+  let isOver = false;
   const cancel = () => {
     observer.query('SELECT pg_cancel_backend($1)', [pid]).catch((error) => {
+      // A step that moves its own migration is told to stop for it, and may have ended by then.
+      if (isOver) return;
       log.warn({ error: String(error) }, 'could not cancel; the step ends when its statement does');
     });
   };
   signal.addEventListener('abort', cancel, { once: true });
-  return () => signal.removeEventListener('abort', cancel);
+  return () => {
+    isOver = true;
+    signal.removeEventListener('abort', cancel);
+  };
 }
 
 /** Whether an error is of the connection or the server's state, not of the migration. Pure. */

@@ -59,7 +59,11 @@ for (const major of [14, 18]) {
   t.test(`PostgreSQL ${major}`, async (t) => {
     const cluster = await Cluster.create({ major });
     t.teardown(() => cluster.destroy());
-    const plane = await Plane.open(cluster, 'postgres');
+    const warned: string[] = [];
+    const note = (fields: object, message: string) =>
+      void warned.push(`${message} ${JSON.stringify(fields)}`);
+    const log = { info: () => undefined, warn: note, error: note };
+    const plane = await Plane.open(cluster, 'postgres', log);
     t.teardown(() => plane.close());
     const catalog = () => plane.query(CATALOG, ['public.orders']);
     const content = (cast = '*') =>
@@ -89,6 +93,7 @@ for (const major of [14, 18]) {
         await plane.ask(`${name} again`, 'complete', 'completed');
         t.same(await catalog(), wanted.catalog, 'completed: as altered');
         t.same(await content(), wanted.content, 'completed: rows as altered');
+        t.same(warned.splice(0), [], 'nothing to warn of');
       });
     }
   });
