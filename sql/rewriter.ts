@@ -110,18 +110,23 @@ export function makeRewriter(rules: RuleSet, options: RewriterOptions = {}): Sta
   };
 }
 
+/** So many signatures have a name at once; each relation of another width is in one of its own. */
+const SIGNATURES_MAX = 1_000;
+
 /**
  * Short names of the answers' signatures. A session has one answer for a long time, and there may be
- * hundreds of names in it.
+ * hundreds of names in it. What has no name any more gets another one: nothing else ever has the old.
  */
 function signer(rules: RuleSet): (resolution: Resolution) => string {
   const names = new Map<string, string>();
+  let last = 0;
   const known = new WeakMap<Resolution, string>();
   return (resolution) => {
     const name = known.get(resolution);
     if (name !== undefined) return name;
     const signature = signatureOf(rules, resolution);
-    const own = names.get(signature) ?? `${names.size}.`;
+    if (names.size >= SIGNATURES_MAX && !names.has(signature)) names.clear();
+    const own = names.get(signature) ?? `${last++}.`;
     names.set(signature, own);
     known.set(resolution, own);
     return own;

@@ -37,11 +37,27 @@ const TYPES = new Set(
   varbit varchar xml int4range int8range numrange tsrange tstzrange daterange point`.split(/\s+/),
 );
 
-const AGGREGATES = new Set(['avg', 'bool_and', 'bool_or', 'count', 'max', 'min', 'sum']);
+const AGGREGATES = new Set(
+  `any_value array_agg avg bit_and bit_or bit_xor bool_and bool_or corr count covar_pop covar_samp
+  every json_agg json_object_agg jsonb_agg jsonb_object_agg max min mode percentile_cont
+  percentile_disc range_agg range_intersect_agg regr_slope stddev stddev_pop stddev_samp string_agg
+  sum var_pop var_samp variance xmlagg`.split(/\s+/),
+);
+
+/** Functions of the server's that give a row, many values, or what depends on other rows. */
+const OTHERS = new Set(
+  `cume_dist dense_rank first_value generate_series generate_subscripts json_array_elements
+  json_array_elements_text json_each json_each_text jsonb_array_elements jsonb_array_elements_text
+  jsonb_each jsonb_each_text lag last_value lead nth_value ntile percent_rank rank row_number
+  row_to_json unnest`.split(/\s+/),
+);
+
+/** Whether a call, by its name, is of an aggregate of the server's. */
+export const isAggregate = (name: string): boolean => AGGREGATES.has(name);
 
 /** Whether a call, by its name, is one of the server's that alters no table. */
 export function isKnownCall(name: string): boolean {
-  return STABLE.has(name) || VOLATILE.has(name) || AGGREGATES.has(name);
+  return [STABLE, VOLATILE, AGGREGATES, OTHERS].some((known) => known.has(name));
 }
 
 const OPERATORS = new Set(

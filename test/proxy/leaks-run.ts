@@ -4,7 +4,7 @@ import { loadParser, makeRewriter } from '../../sql/rewriter.js';
 import type { RuleSet } from '../../sql/rules.js';
 import { readGolden } from '../sql/golden.js';
 import { bench, RawClient, until } from './harness.js';
-import { ruled } from './ruled.js';
+import { type Ruled, ruled } from './ruled.js';
 import { B, C, copyFail, D, E, P, Q, S } from './wire.js';
 
 const HEADER = `
@@ -92,23 +92,40 @@ const WORK: Record<string, () => Promise<() => Promise<void>>> = {
 
   // Each is new, and counted: far more than are told apart.
   async texts() {
-    await loadParser();
-    const makeFew = (rules: RuleSet) => makeRewriter(rules, { cacheEntries: 100 });
-    const b = await ruled(t, 18, { ...quiet, more: { makeRewriter: makeFew } });
-    await b.direct('ALTER TABLE users ADD id_new bigint');
-    const { table } = readGolden(HEADER);
-    await b.proxy.apply({ epoch: 1, tables: [{ ...table, oid: b.oid, observed: true }] });
-    const client = await RawClient.login(b.port);
+    const { client, proxy } = await migrated();
     let id = 0;
     return async () => {
       id++;
       const told = `RETURNING id AS told_${id}`;
       client.send(Q(`INSERT INTO users (id) VALUES (${id % 100}) ON CONFLICT DO NOTHING ${told}`));
       await client.ready();
-      if (id % 100 === 0) b.proxy.realm(null).takeSightings();
+      if (id % 100 === 0) proxy.realm(null).takeSightings();
+    };
+  },
+
+  // Of each it is asked how many columns it has.
+  async relations() {
+    const { client } = await migrated();
+    let id = 0;
+    return async () => {
+      const name = `x_${id++}`;
+      client.send(Q(`CREATE TEMP TABLE ${name} AS SELECT ${id}`));
+      client.send(Q(`INSERT INTO users SELECT * FROM ${name}`), Q(`DROP TABLE ${name}`));
+      await client.ready(3);
     };
   },
 };
+
+/** A session under the real rewriter. */
+async function migrated(): Promise<{ client: RawClient; proxy: Ruled['proxy'] }> {
+  await loadParser();
+  const makeFew = (rules: RuleSet) => makeRewriter(rules, { cacheEntries: 100 });
+  const b = await ruled(t, 18, { ...quiet, more: { makeRewriter: makeFew } });
+  await b.direct('ALTER TABLE users ADD id_new bigint');
+  const { table } = readGolden(HEADER);
+  await b.proxy.apply({ epoch: 1, tables: [{ ...table, oid: b.oid, observed: true }] });
+  return { client: await RawClient.login(b.port), proxy: b.proxy };
+}
 
 const [what, first, count] = process.argv.slice(2);
 try {

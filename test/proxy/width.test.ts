@@ -22,6 +22,7 @@ import { B, brief, E, P, Q, row, S } from './wire.js';
  * | all columns are counted where those of a name are asked | a name alone is the row                  |
  * | only a text of one statement asks                       | a Query of several                       |
  * | only what the guard would have to do is asked for       | `complete`                               |
+ * | a function of the server's is taken for one that alters | aggregates before the INSERT             |
  * | the columns that are named are not counted              | a table that was altered since           |
  */
 
@@ -124,6 +125,11 @@ for (const major of [14, 18]) {
       [
         `WITH w AS (INSERT INTO log SELECT count(*) FROM x RETURNING n) SELECT now() FROM w; ${INSERT}`,
         `C:SELECT 1 ${INSERTED}`,
+      ],
+      [
+        `SELECT json_agg(x ORDER BY id), string_agg(a, ','), max(i) FROM x, generate_series(1, 2) i;
+         SELECT row_number() OVER () FROM unnest(ARRAY[1]); ${INSERT}`,
+        `C:SELECT 1 C:SELECT 1 ${INSERTED}`,
       ],
       [
         `${INSERT}; ALTER TABLE x ADD c text; ALTER TABLE x DROP c`,
