@@ -66,15 +66,19 @@ const WORK: Record<string, () => Promise<() => Promise<void>>> = {
     const insert = `INSERT INTO users (id, a) VALUES ($1, 'x') ON CONFLICT DO NOTHING`;
     const select = 'SELECT a FROM users WHERE id = $1';
     return async () => {
-      id++;
-      client.send(P('s', insert), B('p', 's', [String(id % 100)]), E('p'));
-      client.send(C('P', 'p'), C('S', 's'), S);
+      const [s, p] = [`s_${id}`, `p_${id++}`];
+      client.send(P(s, insert), B(p, s, [String(id % 100)]), E(p), C('S', s), S);
       client.send(P('', select), B('', '', ['1']), D('P'), E(), S);
       client.send(Q('BEGIN; SAVEPOINT a; SELECT no_such_function()'), Q('ROLLBACK'));
-      client.send(Q('PREPARE q AS SELECT * FROM users'), Q('EXECUTE q'), Q('DEALLOCATE q'));
+      client.send(Q(`PREPARE ${s} AS SELECT * FROM users`), Q(`EXECUTE ${s}`));
+      client.send(Q(id % 2 ? 'DEALLOCATE ALL' : `DEALLOCATE ${s}`));
       client.send(P('e', 'SELECT 1 / 0'), B('', 'e'), E(), S, C('S', 'e'), S);
       client.send(Q('COPY users (id, a) FROM STDIN'), copyFail('no'));
-      await client.ready(10);
+      client.send(Q(`BEGIN; DECLARE ${p} CURSOR FOR SELECT * FROM users; FETCH ${p}; COMMIT`));
+      client.send(
+        Q(`CREATE TEMP TABLE ${p} (a int); SET application_name = ${p}; DROP TABLE ${p}`),
+      );
+      await client.ready(12);
     };
   },
 
