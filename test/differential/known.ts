@@ -60,7 +60,7 @@ export function isKnown(
   if (a.C === '42846' && b.C === '42804' && a.P === b.P) return true;
   if (a.C === '42846' && b.C === '42846') return a.M === b.M && a.P === b.P;
   // Of two mistakes that are in the text itself, whatever the data, either may be told.
-  if (a.M !== b.M && OF_TEXT.has(a.C) && OF_TEXT.has(b.C)) return true;
+  if (a.M !== b.M && isOfText(a) && isOfText(b)) return true;
   // The same mistake may be in it twice.
   const isSame = a.M === b.M && a.C === b.C && OF_TEXT.has(a.C) && text !== null;
   if (isSame && constantAt(text, a.P) === (constantAt(text, b.P) ?? '')) return true;
@@ -84,6 +84,10 @@ export const PROOF = /^_pgtandem_proof_/;
 
 /** What analysing a statement finds: types that do not fit, constants that are none of theirs. */
 const OF_TEXT = new Set(['42804', '42846', '42P08', '22P02', '22007', '22008', '22003']);
+
+/** A constant that is none of its domain is found with them, and has a place as they do. */
+const isOfText = (said: { C: string; d?: string; P?: string }) =>
+  OF_TEXT.has(said.C) || (said.C === '23514' && said.d !== undefined && said.P !== undefined);
 
 /** Kinds of the messages that differ, with their SQLSTATE. */
 export function markOf(...lines: (string | undefined)[]): string {
