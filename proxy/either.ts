@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+
 /** A signal that follows two others, until it is released. */
 export interface Either {
   readonly signal: AbortSignal;
@@ -19,6 +21,8 @@ export function either(one: AbortSignal, other: AbortSignal): Either {
   const release = () => {
     for (const each of both) each.removeEventListener('abort', abort);
   };
+  // A hundred connections that are being made are no leak, of which Node would warn from eleven on.
+  setMaxListeners(0, ...both);
   if (both.some(({ aborted }) => aborted)) controller.abort();
   else for (const each of both) each.addEventListener('abort', abort);
   return { signal: controller.signal, release };

@@ -28,3 +28,14 @@ t.test('released, it is not known any more', async (t) => {
   for (const each of both) each.abort();
   t.notOk(signal.aborted);
 });
+
+t.test('many that follow one signal are not warned of', async (t) => {
+  const warnings: Error[] = [];
+  const note = (warning: Error) => void warnings.push(warning);
+  process.on('warning', note);
+  t.teardown(() => process.off('warning', note));
+  const place = new AbortController();
+  for (let i = 0; i < 50; i++) either(new AbortController().signal, place.signal);
+  await new Promise(setImmediate);
+  t.same(warnings, []);
+});
