@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
 
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 
 const program = fileURLToPath(new URL('./leaks-run.js', import.meta.url));
 
