@@ -17,11 +17,6 @@ export function mayShow(reason: string | null, text: string): boolean {
   return SEEING[reason ?? '']?.(text) ?? false;
 }
 
-/** Whether hidden columns decide which rows a statement gives: a row of a text that is not read is all of it. */
-export function mayCount(reason: string | null, text: string): boolean {
-  return reason === 'encoding' && /\bz IS (NOT )?NULL\b/i.test(text);
-}
-
 interface Answer extends Pick<Shown, 'catalog' | 'alias'> {
   messages: readonly Message[];
 }
