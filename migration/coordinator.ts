@@ -10,7 +10,7 @@ import { ownName } from './plan.js';
 import { trimSeen } from './seen.js';
 import { assertTable } from './shape.js';
 import { STEPS } from './steps.js';
-import { listMigrations, type Migration, MovedError, saveProgress, setPaused } from './store.js';
+import { listMigrations, type Migration, MovedError, pauseIn, saveProgress } from './store.js';
 import { pauseForStrays } from './strays.js';
 import { Wake } from './wake.js';
 
@@ -310,8 +310,7 @@ class Task {
     if (isTransient(error)) return;
     try {
       const connection = await connect({ url, role: 'coordinator' });
-      await setPaused(connection, migration.id, `${migration.phase.name}: ${reason}`);
-      this.hasPaused = true;
+      this.hasPaused = await pauseIn(connection, migration, reason);
       await connection.end();
     } catch (lost) {
       log.warn({ error: String(lost) }, 'could not pause; the step will be tried again');

@@ -1,14 +1,7 @@
 import type { Connection } from '../db/connect.js';
 import { UserError } from './errors.js';
 import { type Phase, type Request, whyNot } from './phase.js';
-import {
-  changeSettings,
-  loadMigration,
-  type Migration,
-  MovedError,
-  move,
-  setPaused,
-} from './store.js';
+import { changeSettings, loadMigration, type Migration, MovedError, move } from './store.js';
 import { refuseUsed } from './unused.js';
 
 /** The phase that a request leads to, from where it may be asked for. */
@@ -45,14 +38,14 @@ export async function requestMove(
     if (refused) throw new UserError(refused.message, refused.hint);
     await refuseUsed(connection, migration, request, unusedForMs);
     try {
-      await move(connection, migration, request, REQUESTED[request](migration), 'asked for');
+      // It is asked for, whatever it was paused for.
+      await move(connection, migration, request, REQUESTED[request](migration), 'asked for', true);
     } catch (error) {
       // The migration went on between reading and asking: ask again where it stands now.
       if (error instanceof MovedError) continue;
       throw error;
     }
     if (request === 'revert') await changeSettings(connection, migration.id, { cutover: 'manual' });
-    if (migration.paused !== null) await setPaused(connection, migration.id, null);
     return;
   }
 }

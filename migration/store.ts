@@ -137,6 +137,7 @@ export class MovedError extends Error {
 /**
  * Moves a migration to the phase that follows an event, and writes its history. May be part of a
  * transaction of the caller's.
+ * @param resumes whether it goes on there although it was paused.
  * @throws MovedError when it is not where it was read.
  */
 export async function move(
@@ -145,6 +146,7 @@ export async function move(
   event: Event,
   phase: Phase,
   detail: string | null = null,
+  resumes = false,
 ): Promise<Migration> {
   const to = next(migration.phase.name, event);
   if (to !== phase.name) {
@@ -152,13 +154,23 @@ export async function move(
   }
   const { rows } = await connection.query(
     `WITH moved AS (
-       UPDATE pgtandem.migration SET phase = $3, changed_at = clock_timestamp()
+       UPDATE pgtandem.migration SET phase = $3, changed_at = clock_timestamp(),
+         paused = CASE WHEN $8 THEN NULL ELSE paused END
        WHERE id = $1 AND phase = $2 RETURNING *),
      logged AS (
        INSERT INTO pgtandem.history (migration_id, event, from_phase, to_phase, detail)
        SELECT id, $4, $5, $6, $7 FROM moved)
      SELECT ${COLUMNS} FROM moved`,
-    [migration.id, migration.phase, phase, event, migration.phase.name, phase.name, detail],
+    [
+      migration.id,
+      migration.phase,
+      phase,
+      event,
+      migration.phase.name,
+      phase.name,
+      detail,
+      resumes,
+    ],
   );
   if (!rows[0]) throw new MovedError(`Migration ${migration.name} was moved by another process.`);
   await notify(connection);
@@ -178,7 +190,26 @@ export async function changeSettings(
   await notify(connection);
 }
 
-/** Pauses with a reason, or (null) lets it go on. */
+/**
+ * Pauses a migration for what was found in a phase of it. An operator who has moved it on since then, or
+ * paused it, has the last word.
+ * @returns whether it was still there, and was paused.
+ */
+export async function pauseIn(
+  connection: Connection,
+  { id, phase }: Migration,
+  reason: string,
+): Promise<boolean> {
+  const { rowCount } = await connection.query(
+    `UPDATE pgtandem.migration SET paused = $3
+     WHERE id = $1 AND phase ->> 'name' = $2 AND paused IS NULL`,
+    [id, phase.name, `${phase.name}: ${reason}`],
+  );
+  await notify(connection);
+  return rowCount === 1;
+}
+
+/** Pauses as an operator asks, or (null) lets it go on. */
 export async function setPaused(
   connection: Connection,
   id: number,

@@ -3,7 +3,7 @@ import type { Followed } from './observe.js';
 import { strayChild } from './parts.js';
 import { ENDED, type PhaseName } from './phase.js';
 import { describeStray } from './shape.js';
-import { setPaused } from './store.js';
+import { pauseIn } from './store.js';
 
 /**
  * Phases in which a child that the plan does not know takes nothing away: what is ours goes from the
@@ -25,8 +25,9 @@ export async function pauseForStrays(
   const going = migrations.filter(
     ({ paused, phase }) => paused === null && !HARMLESS.has(phase.name) && !ENDED.has(phase.name),
   );
-  for (const { id, phase, plan } of going) {
+  for (const migration of going) {
+    const { plan } = migration;
     const stray = strayChild(trees.get(plan.table.oid)!, plan);
-    if (stray) await setPaused(connection, id, `${phase.name}: ${describeStray(stray, plan)}`);
+    if (stray) await pauseIn(connection, migration, describeStray(stray, plan));
   }
 }
