@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import { pgSsl, readSsl, SSL_PARAMETERS } from './ssl.js';
 import { choose, describeKnown, type Known, parseTarget, suits, type Target } from './target.js';
@@ -11,8 +12,26 @@ export interface ConnectOptions {
   url: string;
   /** Shown in `pg_stat_activity`, after `pgtandem `. */
   role: string;
-  /** How long a connection attempt may take, milliseconds. */
+  /** How long a connection attempt may take, milliseconds; 10,000 by default. */
   timeoutMs?: number;
+}
+
+/** How long a connection attempt may take if nothing else is said, milliseconds. */
+const CONNECT_MS = 10_000;
+/** How long a server may take to let a connection go, milliseconds. */
+const END_MS = 1_000;
+
+/** A client whose end is not waited for at a server that hangs, which would never answer it. */
+class Client extends pg.Client {
+  override async end(): Promise<void> {
+    const { stream } = (this as unknown as { connection: { stream: Duplex } }).connection;
+    const timer = setTimeout(() => stream.destroy(), END_MS);
+    try {
+      await super.end();
+    } finally {
+      clearTimeout(timer);
+    }
+  }
 }
 
 /** How `pg` says that a server answered the request for TLS with N. */
@@ -174,35 +193,51 @@ function leave({ connection }: Look): void {
   connection?.end().catch(() => undefined);
 }
 
+/** What is told once, when a connection is made. */
+const SETTINGS = `SET standard_conforming_strings = on; SET client_min_messages = warning;
+  SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;
+  SET plan_cache_mode = force_generic_plan`;
+// The last of them: what is prepared is asked again and again, and its plan does not hang on its values.
+// With a plan for each time, which the server may choose, half of what we cost it would be planning.
+
 async function login(url: string, options: ConnectOptions): Promise<Connection> {
-  const client = await attach(url, options);
-  const { rows } = await client.query('SELECT pg_backend_pid() AS pid');
-  // The key data of a login name the server's process; a pooler makes up its own.
-  if (rows[0].pid !== (client as unknown as { processID: number }).processID) {
-    await client.end();
-    throw new PoolerError();
+  const timeoutMs = options.timeoutMs ?? CONNECT_MS;
+  const deadline = performance.now() + timeoutMs;
+  const client = await attach(url, options, timeoutMs);
+  // A server may hang as soon as it has let us in.
+  const ask = (text: string) => {
+    const query_timeout = Math.max(1, Math.ceil(deadline - performance.now()));
+    return client.query({ text, query_timeout } as pg.QueryConfig);
+  };
+  try {
+    const { rows } = await ask('SELECT pg_backend_pid() AS pid');
+    // The key data of a login name the server's process; a pooler makes up its own.
+    if (rows[0].pid !== (client as unknown as { processID: number }).processID) {
+      throw new PoolerError();
+    }
+    await ask(SETTINGS);
+    return client;
+  } catch (error) {
+    client.end().catch(() => undefined);
+    throw error;
   }
-  // What is prepared is asked again and again, and its plan does not hang on its values: with a plan
-  // for each time, which the server may choose, half of what we cost it would be planning.
-  await client.query(
-    `SET standard_conforming_strings = on; SET client_min_messages = warning;
-     SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;
-     SET plan_cache_mode = force_generic_plan`,
-  );
-  return client;
 }
 
 /** TLS is libpq's: what `sslmode` and its kin mean there, they mean here. @throws SslError */
-async function attach(url: string, options: ConnectOptions): Promise<Connection> {
+async function attach(
+  url: string,
+  options: ConnectOptions,
+  timeoutMs: number,
+): Promise<Connection> {
   const { text, host, parameters } = splitUrl(url);
   const settings = readSsl(parameters);
   // On a Unix socket there is no TLS, whatever is asked for.
   const ssl = host.startsWith('/') ? false : pgSsl(settings);
   const attempt = async (secured: typeof ssl) => {
-    const client = new pg.Client({
+    const client = new Client({
       connectionString: text,
       application_name: `pgtandem ${options.role}`,
-      connectionTimeoutMillis: options.timeoutMs ?? 10_000,
+      connectionTimeoutMillis: timeoutMs,
       keepAlive: true,
       ssl: secured,
       ...(secured && settings.direct ? { sslnegotiation: 'direct' } : {}),

@@ -46,6 +46,8 @@ export class Coordinator {
   private readonly wake = new Wake();
   /** How often the database has moved. */
   private moves = 0;
+  /** Aborted when it moves. */
+  private moving = new AbortController();
 
   constructor(private readonly options: CoordinatorOptions) {}
 
@@ -65,13 +67,16 @@ export class Coordinator {
   /** The database is at another server now: what is done at the one before ends, at once. */
   moved(): void {
     this.moves++;
+    this.moving.abort();
+    this.moving = new AbortController();
     this.present?.end().catch(() => undefined);
     this.wake.ring();
   }
 
   private async reign(signal: AbortSignal, wake: Wake): Promise<void> {
-    const { moves } = this;
-    const connection = await connect({ url: this.options.url, role: 'coordinator' });
+    const { moves, moving } = this;
+    const { url } = this.options;
+    const connection = await unless(moving.signal, connect({ url, role: 'coordinator' }));
     this.present = connection;
     let leave = (): void => undefined;
     try {
@@ -198,6 +203,21 @@ export class Coordinator {
       await saveProgress(connection, migration.id, { repairs, misfits });
     }
   }
+}
+
+/**
+ * What is connected to, unless that server is left before it has answered.
+ * @throws Error when it is, and what the attempt throws.
+ */
+function unless(left: AbortSignal, attempt: Promise<Connection>): Promise<Connection> {
+  return new Promise((resolve, reject) => {
+    const giveUp = () => {
+      reject(new Error('the database is at another server now'));
+      attempt.then((connection) => connection.end()).catch(() => undefined);
+    };
+    left.addEventListener('abort', giveUp, { once: true });
+    attempt.then(resolve, reject).finally(() => left.removeEventListener('abort', giveUp));
+  });
 }
 
 async function takesLock(connection: Connection): Promise<boolean> {

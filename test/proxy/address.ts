@@ -4,6 +4,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 export class Address {
   private readonly sockets = new Set<Socket>();
   private silent = false;
+  private greets = false;
 
   private constructor(
     private readonly server: Server,
@@ -26,7 +27,9 @@ export class Address {
     const server = this.keep(
       connect({ port: this.target, host: '127.0.0.1', allowHalfOpen: true }),
     );
-    socket.pipe(server).pipe(socket);
+    socket.pipe(server);
+    if (this.greets) passGreeting(server, socket);
+    else server.pipe(socket);
     socket.once('close', () => server.destroy());
     server.once('close', () => socket.destroy());
   }
@@ -48,6 +51,8 @@ export class Address {
   /** As a balancer, or a name: new connections lead elsewhere, and those that there are live on. */
   turn(target: number): void {
     this.target = target;
+    this.silent = false;
+    this.greets = false;
   }
 
   /** As a machine that hangs: connections stay, new ones are accepted, and nothing comes. */
@@ -56,8 +61,26 @@ export class Address {
     for (const socket of this.sockets) socket.unpipe().pause();
   }
 
+  /** As one that hangs as soon as it has let somebody in. */
+  hangAfterLogin(): void {
+    this.greets = true;
+  }
+
+  /** How many sockets are open, on both sides. */
+  get open(): number {
+    return this.sockets.size;
+  }
+
   close(): void {
     for (const socket of this.sockets) socket.destroy();
     this.server.close();
   }
+}
+
+/** Passes on what a server says up to its first ReadyForQuery, whose last six bytes these are. */
+function passGreeting(server: Socket, client: Socket): void {
+  server.on('data', function pass(bytes) {
+    client.write(bytes);
+    if (bytes.toString('latin1', bytes.length - 6) === 'Z\0\0\0\x05I') server.off('data', pass);
+  });
 }
