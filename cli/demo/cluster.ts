@@ -27,6 +27,8 @@ const BASE_SETTINGS: Settings = {
   max_wal_senders: 10,
   max_connections: 200,
   fsync: false,
+  // Otherwise what a killed server leaves stays in /dev/shm.
+  dynamic_shared_memory_type: 'mmap',
   shared_buffers: '128MB',
   max_wal_size: '4GB',
   wal_keep_size: '256MB',

@@ -41,6 +41,16 @@ async function chunksOf(client: pg.Client): Promise<number> {
   return rows[0].n;
 }
 
+/** Chunks that are at a row which takes its time. */
+async function sleepersOf(client: pg.Client): Promise<number> {
+  const { rows } = await client.query(
+    `SELECT count(*)::int AS n FROM pg_stat_activity
+     WHERE application_name = 'pgtandem backfill'
+       AND wait_event = 'PgSleep' AND query LIKE '/* fills %'`,
+  );
+  return rows[0].n;
+}
+
 t.test('three workers on one table', async (t) => {
   const cluster = await Cluster.create();
   t.teardown(() => cluster.destroy());
@@ -264,14 +274,9 @@ t.test('three workers on one table', async (t) => {
     const settings = { ...DEFAULT_THROTTLE, chunkTargetMs: 100_000, fillWorkers: 3 };
     const watched = new Watched({ url: cluster.url(), job }, () => settings);
     t.teardown(() => watched.stop());
-    // Not only begun: one that does not hold the table yet would wait behind the LOCK.
-    await until('three chunks hold the table', async () => {
-      const { rows } = await client.query(
-        `SELECT count(*)::int AS n FROM pg_locks
-         WHERE relation = 'public.wanted'::regclass AND mode = 'RowExclusiveLock' AND granted`,
-      );
-      return rows[0].n === 3;
-    });
+    // Not only begun: one that does not hold the table yet would wait behind the LOCK; nor only holding it, as
+    // the question for a chunk's plan does too.
+    await until('three rows are being filled', async () => (await sleepersOf(client)) === 3);
     await client.query('BEGIN; LOCK TABLE public.wanted IN ACCESS EXCLUSIVE MODE');
     t.ok(true, 'it has got it');
     await client.query('COMMIT');
@@ -290,13 +295,7 @@ t.test('three workers on one table', async (t) => {
     const settings = { ...DEFAULT_THROTTLE, chunkTargetMs: 100_000 };
     const watched = new Watched({ url: cluster.url(), job }, () => settings);
     t.teardown(() => watched.stop());
-    await until('a row is being filled', async () => {
-      const { rows } = await client.query(
-        `SELECT FROM pg_stat_activity WHERE application_name = 'pgtandem backfill'
-         AND wait_event = 'PgSleep' AND query LIKE '/* fills %'`,
-      );
-      return rows.length === 1;
-    });
+    await until('a row is being filled', async () => (await sleepersOf(client)) === 1);
     const { rows } = await client.query(
       `SELECT pid FROM pg_stat_activity WHERE application_name = 'pgtandem backfill signals'`,
     );
