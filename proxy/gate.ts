@@ -1,4 +1,5 @@
 import type { Resolution, Rewrite } from '../sql/outcome.js';
+import { recoded } from '../sql/recoded.js';
 import { isSeveral } from '../sql/steady.js';
 import type { Force } from './force.js';
 import { FAILED, type Ledger } from './ledger.js';
@@ -82,8 +83,14 @@ export function decide(
     return gate({ rewrite: null, touches: oids, reason: 'failed-transaction' }, view, control);
   }
   const { plain, escapes, utf8, side } = view.resolver;
-  const isPlain = (plain || escapes) && (control.force.isAscii || utf8);
-  const made = (names: Resolution) => rewriter.rewrite(text, names, isPlain, side, escapes, isOwn);
+  const isSame = control.force.isAscii || utf8;
+  const codec = !isSame && (plain || escapes) ? view.resolver.codec : null;
+  const asIs = (names: Resolution) =>
+    rewriter.rewrite(text, names, isSame && (plain || escapes), side, escapes, isOwn);
+  const made = (names: Resolution) => {
+    const read = (its: Buffer) => rewriter.rewrite(its, names, true, side, escapes, true);
+    return (codec && recoded(codec, text, read)) ?? asIs(names);
+  };
   let rewrite = made(resolution);
   const { wants } = rewrite;
   if (wants && (once || wants.isNeeded) && !failed) {

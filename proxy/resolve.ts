@@ -1,3 +1,4 @@
+import { type Codec, codecOf } from '../sql/encoding.js';
 import { readAsked, widthKey } from '../sql/names.js';
 import type { Resolution, Rewrite } from '../sql/outcome.js';
 import { quoteIdentifier, type View } from '../sql/rules.js';
@@ -95,6 +96,11 @@ export class Resolver {
     return /^utf-?8$/i.test(this.encoding);
   }
 
+  /** Of another encoding than UTF-8; null: not one in which a byte is a character that is known. */
+  get codec(): Codec | null {
+    return codecOf(this.encoding);
+  }
+
   /** null: has to be asked. */
   get(names: readonly string[]): Resolution | null {
     if (names.length === 0) return new Map();
@@ -114,7 +120,7 @@ export class Resolver {
     this.cached = { names, resolution };
     const view = side?.trim().toLowerCase();
     this.side = view === 'old' || view === 'new' ? view : null;
-    this.key = `${this.side} ${this.plain} ${this.escapes} ${this.utf8} ${[...resolution].join()}`;
+    this.key = `${this.side} ${this.plain} ${this.escapes} ${this.encoding} ${[...resolution].join()}`;
   }
 
   /**

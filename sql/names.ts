@@ -42,8 +42,8 @@ export function tableNames(rules: RuleSet): string[] {
 }
 
 /**
- * Whether the rules are ASCII throughout. Where they are not, a session whose client_encoding is
- * not UTF8 is to be treated as one that is not plain.
+ * Whether the rules are ASCII throughout. Where they are not, a text of a session whose client_encoding is
+ * not UTF8 is to be read in UTF-8 (recoded.ts), or to be treated as one that is not plain.
  */
 export function isAscii(rules: RuleSet): boolean {
   return Buffer.byteLength(JSON.stringify(rules), 'utf8') === JSON.stringify(rules).length;

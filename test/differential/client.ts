@@ -106,9 +106,9 @@ export class Client {
       const begins = stand === 'rejected' && /^BEGIN;/.test(call.text);
       return Buffer.from(`${begins ? 'BEGIN; ' : ''}${REFUSED}`);
     }
-    const { text, alias } = call;
-    if (!alias || !this.isPlain) return Buffer.from(text);
-    return Buffer.from(text.replaceAll(`"${alias.from}"`, `"${alias.to}"`));
+    const { text, alias, latin } = call;
+    const own = alias && this.isPlain ? text.replaceAll(`"${alias.from}"`, `"${alias.to}"`) : text;
+    return latin ? Buffer.from(own.replace(/[^\0-\xff]/gu, '?'), 'latin1') : Buffer.from(own);
   }
 
   close(): void {

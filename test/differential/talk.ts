@@ -24,6 +24,8 @@ export interface Call extends Sql {
   rowless?: boolean;
   /** How a column is called in it, and how where it was not renamed. */
   alias?: { from: string; to: string };
+  /** Its text is sent in LATIN1. */
+  latin?: boolean;
   /** It writes in ways that no proxy sees, so that a guard may have to do something. */
   blind?: boolean;
 }
@@ -211,11 +213,7 @@ export class Talk {
       ],
       () => this.escaped(),
       // What a guard rejects is told with its row, which may not be one of that encoding.
-      () => [
-        simple(`SET client_encoding = '${w.world.guard === 'reject' ? 'UTF8' : 'LATIN1'}'`),
-        ...this.some(1),
-        simple('RESET ALL'),
-      ],
+      () => this.encoded(w.world.guard === 'reject' ? 'UTF8' : 'LATIN1'),
       // What a guard rejects has drawn; what stands for it has not.
       () => [simple(w.world.guard === 'reject' ? 'SELECT 2' : "SELECT currval('ticket')")],
       () => [simple('SELECT random()')],
@@ -231,6 +229,13 @@ export class Talk {
 
   private some(count: number): Step {
     return Array.from({ length: count }, () => this.call('simple'));
+  }
+
+  /** A statement of a session in another encoding, written in it or, by mistake, in UTF-8. */
+  private encoded(encoding: string): Step {
+    const latin = encoding === 'LATIN1' && this.w.random.below(4) > 0;
+    const calls = this.some(1).map((call) => ({ ...call, latin }));
+    return [simple(`SET client_encoding = '${encoding}'`), ...calls, simple('RESET ALL')];
   }
 
   /** Statements of a session to which a backslash in a constant begins an escape. */

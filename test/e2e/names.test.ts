@@ -1,5 +1,7 @@
 import pg from 'pg';
 import t, { type Test } from 'tap';
+import { writeQuery } from '../../proxy/messages.js';
+import { RawClient } from '../proxy/harness.js';
 import { Rig } from './rig.js';
 
 /*
@@ -11,7 +13,7 @@ import { Rig } from './rig.js';
  *   where a client waits for its answers: proxy/decide.test.ts tests them by themselves.)
  * - namePattern without `u&"`: the escaped name goes by unseen, and the hidden column shows (4th test).
  * - followNames left out: a table that was renamed shows its hidden column, and its migration pauses
- *   (5th test). PLAN_NOW replaced by plan: the rules follow the new name, and DDL does not.
+ *   (6th test). Texts are taken for UTF-8 in LATIN1, or are not read in it (5th test). PLAN_NOW replaced by plan: the rules follow the new name, and DDL does not.
  */
 
 async function connect(rig: Rig, user = 'postgres', options = ''): Promise<pg.Client> {
@@ -33,6 +35,48 @@ async function shown(t: Test, client: pg.Client, table = 'users'): Promise<strin
   const extended = await client.query({ text: `${text.slice(0, -1)}$1`, values: [0] });
   t.equal(extended.fields.map(({ name }) => name).join(), simple, 'in both protocols');
   return simple;
+}
+
+/** A session that writes and reads another encoding than `pg` can; answers as one line. */
+async function speak(rig: Rig, encoding: string, written: 'latin1' | 'utf8') {
+  const port = Number(rig.proxy.address.split(':').at(-1));
+  const client = await RawClient.login(port, { client_encoding: encoding });
+  return {
+    end: () => client.destroy(),
+    async ask(text: string): Promise<string> {
+      client.send(writeQuery(Buffer.from(text, written)));
+      const told = (await client.ready()).map(({ type, body }) => {
+        const said = (from: number, to: number) => body.toString(written, from, to);
+        if (type === 'T') return `T ${columnsOf(body, written).join()}`;
+        if (type === 'D') return `D ${valuesOf(body, written).join()}`;
+        if (type === 'C') return `C ${said(0, body.length - 1)}`;
+        if (type !== 'E') return type;
+        const fields = said(0, body.length).split('\0');
+        return `E ${['C', 'P'].map((code) => fields.find((one) => one[0] === code)?.slice(1)).join(' ')}`;
+      });
+      return told.filter((one) => one !== 'Z').join(' ');
+    },
+  };
+}
+
+function columnsOf(body: Buffer, written: 'latin1' | 'utf8'): string[] {
+  const names: string[] = [];
+  for (let at = 2; at < body.length; ) {
+    const end = body.indexOf(0, at);
+    names.push(body.toString(written, at, end));
+    at = end + 19;
+  }
+  return names;
+}
+
+function valuesOf(body: Buffer, written: 'latin1' | 'utf8'): string[] {
+  const values: string[] = [];
+  for (let at = 2; at < body.length; ) {
+    const length = body.readInt32BE(at);
+    values.push(body.toString(written, at + 4, at + 4 + length));
+    at += 4 + length;
+  }
+  return values;
 }
 
 for (const major of [18, 14]) {
@@ -190,6 +234,41 @@ for (const major of [18, 14]) {
         [0, 0],
         'the guard had nothing to do',
       );
+    });
+
+    await t.test('in whatever encoding the client writes them', async (t) => {
+      for (const [encoding, written] of [
+        ['LATIN1', 'latin1'],
+        ['WIN1252', 'latin1'],
+        ['UTF8', 'utf8'],
+      ] as const) {
+        const client = await speak(rig, encoding, written);
+        t.teardown(() => client.end());
+        // From the third on they are made from what is known of those that differ in constants only.
+        for (const id of [70, 71, 72, 73]) {
+          const text = `INSERT INTO "Größen" VALUES (${id}, 'Gäßchen ${id}', 'x') RETURNING *, "Größen" IS NULL`;
+          t.equal(
+            await client.ask(text),
+            `T id,straße,select,?column? D ${id},Gäßchen ${id},x,f C INSERT 0 1`,
+            encoding,
+          );
+          t.same(await rig.query(`SELECT "straße", "Weg, neu" FROM "Größen" WHERE id = ${id}`), [
+            { straße: `Gäßchen ${id}`, 'Weg, neu': `Gäßchen ${id}` },
+          ]);
+        }
+        for (const wrong of [
+          `UPDATE "Größen" SET "straße" = 'ä' || kein_ö WHERE id = 70`,
+          `UPDATE "Größen" SET "straße" = 'Ä', "select" = kein_ö WHERE id = 70`,
+        ]) {
+          const where = wrong.indexOf('kein') + 1;
+          t.equal(await client.ask(wrong), `E 42703 ${where}`, 'where the client has written it');
+        }
+        t.equal(await client.ask('DELETE FROM "Größen" WHERE id >= 70'), 'C DELETE 4');
+        const rows = `SELECT count(*)::int FROM "Größen" WHERE ("Weg, neu" IS DISTINCT FROM "straße")`;
+        t.equal(await rig.one(rows), 0);
+      }
+      const { progress } = await rig.when('g', () => true);
+      t.equal((progress as { repairs?: number }).repairs ?? 0, 0, 'the guard had nothing to do');
     });
 
     await t.test('when the table is renamed, or moved, past the proxy', async (t) => {
