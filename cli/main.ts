@@ -3,7 +3,7 @@ import { RefusedError, UserError } from '../migration/errors.js';
 import { EXIT } from './options.js';
 import { makeProgram } from './program.js';
 
-const program = makeProgram();
+const program = await makeProgram(process.argv[2]);
 try {
   await program.parseAsync();
 } catch (error) {

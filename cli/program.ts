@@ -1,16 +1,35 @@
 import { Command } from 'commander';
-import { pauseCommand, requestCommand, resumeCommand, statusCommand } from './commands/control.js';
-import { demoCommand } from './commands/demo.js';
-import { explainCommand } from './commands/explain.js';
-import { observeCommand } from './commands/observe.js';
-import { proxyCommand } from './commands/proxy.js';
-import { planCommand, startCommand } from './commands/start.js';
-import { throttleCommand } from './commands/throttle.js';
+import type { Request } from '../migration/phase.js';
 import { EXIT } from './options.js';
 import { version } from './version.js';
 
-/** The command line: every command with its options. docs/cli.md says the same, and a test compares. */
-export function makeProgram(): Command {
+const control = () => import('./commands/control.js');
+const request = (name: Request) => async () => (await control()).requestCommand(name);
+const started = () => import('./commands/start.js');
+
+/** Every command, in the order of the help. One is loaded without what the others need. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  demo: async () => (await import('./commands/demo.js')).demoCommand(),
+  proxy: async () => (await import('./commands/proxy.js')).proxyCommand(),
+  plan: async () => (await started()).planCommand(),
+  start: async () => (await started()).startCommand(),
+  status: async () => (await control()).statusCommand(),
+  pause: async () => (await control()).pauseCommand(),
+  resume: async () => (await control()).resumeCommand(),
+  throttle: async () => (await import('./commands/throttle.js')).throttleCommand(),
+  cutover: request('cutover'),
+  revert: request('revert'),
+  complete: request('complete'),
+  abort: request('abort'),
+  observe: async () => (await import('./commands/observe.js')).observeCommand(),
+  explain: async () => (await import('./commands/explain.js')).explainCommand(),
+};
+
+/**
+ * The command line: every command with its options. docs/cli.md says the same, and a test compares.
+ * @param only the command that is asked for; when there is none of that name, all are loaded.
+ */
+export async function makeProgram(only = ''): Promise<Command> {
   const program = new Command('pgtandem')
     .description(
       'Online schema change proxy for PostgreSQL: old and new columns are written in tandem until ' +
@@ -22,22 +41,9 @@ export function makeProgram(): Command {
       process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.usage);
     });
 
-  for (const command of [
-    demoCommand(),
-    proxyCommand(),
-    planCommand(),
-    startCommand(),
-    statusCommand(),
-    pauseCommand(),
-    resumeCommand(),
-    throttleCommand(),
-    requestCommand('cutover'),
-    requestCommand('revert'),
-    requestCommand('complete'),
-    requestCommand('abort'),
-    observeCommand(),
-    explainCommand(),
-  ]) {
+  const names = Object.hasOwn(COMMANDS, only) ? [only] : Object.keys(COMMANDS);
+  for (const name of names) {
+    const command = await COMMANDS[name]!();
     program.addCommand(command.copyInheritedSettings(program));
   }
 

@@ -27,6 +27,8 @@ export interface ProxySettings {
   metrics: { host: string; port: number };
   workers: number;
   graceMs: number;
+  /** Whether workers compile the rewriter before they are ready. */
+  warmUp: boolean;
   logLevel: string;
   limits: Pick<Limits, OwnLimits>;
 }
@@ -51,6 +53,7 @@ export async function runProxy(settings: ProxySettings): Promise<number> {
       tls: settings.tls,
       address: places.map(describePlace).join(', '),
       logLevel: settings.logLevel,
+      warmUp: settings.warmUp,
       limits,
     },
     maxConnections: limits.connections,

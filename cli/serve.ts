@@ -36,7 +36,7 @@ export async function serve(settings: WorkerSettings, peers: Peers): Promise<Ser
   const log = pino({ level: settings.logLevel, base }, pino.destination({ dest: 2 }));
   const metrics = new Metrics(true);
   await loadParser();
-  warmUp();
+  if (settings.warmUp) warmUp();
   const tls = loadTls(settings.tls);
   const house = {
     address: `${settings.address} (pid ${process.pid})`,

@@ -29,7 +29,7 @@ const EVERYWHERE = new Set(['--database', '--help']);
 
 t.test('docs/cli.md has every command and every option, and no other', async (t) => {
   const docs = documented();
-  const { commands } = makeProgram();
+  const { commands } = await makeProgram();
   t.same([...docs.keys()].sort(), commands.map((command) => command.name()).sort());
   for (const command of commands) {
     const told = docs.get(command.name())!;

@@ -19,6 +19,7 @@ interface ProxyCommandOptions extends TlsOptions {
   idleTimeout: number;
   tcpKeepalive: number;
   grace: number;
+  warmUp: boolean;
   logLevel: string;
 }
 
@@ -99,6 +100,12 @@ export function proxyCommand(): Command {
         .default(10_000, '10s'),
     )
     .addOption(
+      new Option(
+        '--no-warm-up',
+        'start sooner, and compile the rewriter when a migration begins',
+      ).env('PGTANDEM_NO_WARM_UP'),
+    )
+    .addOption(
       new Option('--log-level <level>', 'what is logged')
         .choices(['debug', 'info', 'warn', 'error'])
         .default('info'),
@@ -118,6 +125,7 @@ export function proxyCommand(): Command {
       metrics: options.metrics,
       workers: options.workers,
       graceMs: options.grace,
+      warmUp: options.warmUp,
       logLevel: options.logLevel,
       limits: {
         connections: options.maxConnections,

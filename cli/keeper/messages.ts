@@ -11,6 +11,7 @@ export interface WorkerSettings {
   /** Where clients reach this proxy, for people who wait for it. */
   address: string;
   logLevel: string;
+  warmUp: boolean;
   limits: Partial<Limits>;
 }
 

@@ -35,7 +35,7 @@ async function front(t: Test, change: Partial<KeeperOptions> = {}, address = '')
   const metrics = new Metrics();
   const keeper = new Keeper({
     workers: 2,
-    settings: { targets: [], tls: {}, address, logLevel: 'info', limits: {} },
+    settings: { targets: [], tls: {}, address, logLevel: 'info', warmUp: true, limits: {} },
     maxConnections: 1_000,
     patienceMs: 5_000,
     metrics,
