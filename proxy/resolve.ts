@@ -69,6 +69,7 @@ export class Resolver {
   /** Something in the present transaction may be undone at its end. */
   private changedInTransaction = false;
   private encoding = '';
+  private serverEncoding = '';
   private conforming = '';
   private searchPath: string | undefined;
   private widths: ReadonlyMap<string, number> = new Map();
@@ -96,9 +97,13 @@ export class Resolver {
     return /^utf-?8$/i.test(this.encoding);
   }
 
-  /** Of another encoding than UTF-8; null: not one in which a byte is a character that is known. */
+  /**
+   * Of another encoding than UTF-8; null: not one in which a byte is a character that is known, or the
+   * server takes bytes for what they are, whatever they are called.
+   */
   get codec(): Codec | null {
-    return codecOf(this.encoding);
+    const isRaw = this.serverEncoding === '' || this.serverEncoding === 'SQL_ASCII';
+    return isRaw ? null : codecOf(this.encoding);
   }
 
   /** null: has to be asked. */
@@ -184,6 +189,7 @@ export class Resolver {
   /** ParameterStatus came. PostgreSQL reports search_path from version 18 on. */
   parameter(name: string, value: string): void {
     if (name === 'client_encoding') this.encoding = value;
+    else if (name === 'server_encoding') this.serverEncoding = value;
     else if (name === 'standard_conforming_strings') this.conforming = value;
     else if (name === 'search_path' && this.searchPath !== value) this.searchPath = value;
     else if (name !== 'session_authorization') return;
