@@ -19,7 +19,8 @@ export function recoded(
   const made = read(its);
   const { outcome, touches, reason, refusal, edits, wants, found, shape } = made;
   if (made.copies) return null;
-  const sent = edits.length === 0 ? text : codec.fromUtf8(made.text);
+  // Also where nothing was changed: the client's memory may be used again.
+  const sent = codec.fromUtf8(made.text);
   return (
     sent && {
       ...{ outcome, text: sent, touches, reason, refusal, edits: placed(edits, its, made.text) },

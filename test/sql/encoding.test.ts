@@ -69,6 +69,14 @@ t.test('edits are in bytes of the client', async (t) => {
     { start: 8, end: 8, length: 3, copies: [{ at: 3, from: -1, length: 0 }] },
   ]);
   t.equal(rewrite.original, undefined);
+  const same = recoded(codecOf('LATIN1')!, text, (its) => ({
+    ...made(its),
+    text: its,
+    edits: [],
+  }))!;
+  const before = Buffer.from(text);
+  text.fill(0);
+  t.same(same.text, before, 'in memory of its own');
   t.equal(
     recoded(codecOf('KOI8R')!, Buffer.from('x'), () => made(Buffer.from('é = é, ü'))),
     null,
